@@ -1,0 +1,251 @@
+"""Metrics, intervals and paired tests: pure functions of labels and probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+# A metric's direction where more is worse; every other metric is better when higher.
+LOWER_IS_BETTER = frozenset(
+    {"log_loss", "brier_score", "ece", "false_positives", "false_negatives"}
+)
+
+
+def evaluate(
+    labels: Sequence[str],
+    probabilities: Floats,
+    classes: Sequence[str],
+    *,
+    positive_label: str | None = None,
+    seed: int = 0,
+    n_bootstrap: int = 1000,
+) -> dict[str, float]:
+    """Compute every metric of a classifier's answers.
+
+    Parameters
+    ----------
+    labels : sequence of str, length n
+        True labels. A label outside ``classes`` counts as a wrong answer.
+    probabilities : array of float, shape (n, n_classes)
+        Predicted probabilities, columns in the order of ``classes``.
+    classes : sequence of str
+        The classes that the model knows.
+    positive_label : str, optional
+        With two classes, precision, recall, F1, ROC AUC and average precision are of this
+        class (default: the last one). With more, they are macro averages.
+    seed, n_bootstrap : int
+        Of the percentile bootstrap behind ``accuracy_low`` and ``accuracy_high`` (95 %).
+
+    Returns
+    -------
+    dict of str to float
+        ``accuracy``, its interval, ``precision``, ``recall``, ``f1_score``, ``roc_auc``,
+        ``average_precision``, ``log_loss``, ``brier_score``, ``ece`` and, with two classes,
+        the four confusion counts; with more, ``precision_<label>``, ``recall_<label>`` and
+        ``f1_score_<label>``. A metric that is undefined for these labels (ROC AUC when only
+        one class occurs) is left out.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or the shapes do not agree.
+    """
+    from sklearn import metrics
+
+    names = np.asarray(classes, dtype=object)
+    truth = np.asarray(labels, dtype=object)
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    if len(truth) == 0:
+        raise ValueError("there is nothing to evaluate: no labelled rows")
+    if probabilities.shape != (len(truth), len(names)):
+        raise ValueError(
+            f"probabilities have the shape {probabilities.shape}, "
+            f"expected ({len(truth)}, {len(names)})"
+        )
+    index = {name: position for position, name in enumerate(names)}
+    codes = np.array([index.get(label, -1) for label in truth])
+    predicted = probabilities.argmax(axis=1)
+    correct = codes == predicted
+    low, high = bootstrap_interval(correct.astype(np.float64), seed=seed, n=n_bootstrap)
+    result = {"accuracy": float(correct.mean()), "accuracy_low": low, "accuracy_high": high}
+
+    onehot = (codes[:, None] == np.arange(len(names))).astype(np.float64)
+    present = np.unique(codes[codes >= 0])
+    known = codes >= 0
+    if len(names) == 2:
+        positive = index.get(positive_label, 1) if positive_label is not None else 1
+        is_positive, says_positive = codes == positive, predicted == positive
+        tp = int(np.sum(is_positive & says_positive))
+        fp = int(np.sum(~is_positive & says_positive))
+        fn = int(np.sum(is_positive & ~says_positive))
+        tn = len(codes) - tp - fp - fn
+        result |= {
+            "precision": tp / (tp + fp) if tp + fp else 0.0,
+            "recall": tp / (tp + fn) if tp + fn else 0.0,
+            "f1_score": 2 * tp / (2 * tp + fp + fn) if tp else 0.0,
+        }
+        if len(present) == 2:
+            score = probabilities[known, positive]
+            result["roc_auc"] = float(metrics.roc_auc_score(is_positive[known], score))
+            result["average_precision"] = float(
+                metrics.average_precision_score(is_positive[known], score)
+            )
+        result |= {
+            "true_positives": tp,
+            "false_positives": fp,
+            "true_negatives": tn,
+            "false_negatives": fn,
+        }
+    else:
+        precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+            codes, predicted, labels=np.arange(len(names)), zero_division=0.0
+        )
+        result |= {
+            "precision": float(precision.mean()),
+            "recall": float(recall.mean()),
+            "f1_score": float(f1.mean()),
+        }
+        if len(present) > 1:
+            result["roc_auc"] = float(
+                np.mean(
+                    [
+                        metrics.roc_auc_score(onehot[known, c], probabilities[known, c])
+                        for c in present
+                    ]
+                )
+            )
+            result["average_precision"] = float(
+                np.mean(
+                    [
+                        metrics.average_precision_score(onehot[known, c], probabilities[known, c])
+                        for c in present
+                    ]
+                )
+            )
+        for c, name in enumerate(names):
+            result[f"precision_{name}"] = float(precision[c])
+            result[f"recall_{name}"] = float(recall[c])
+            result[f"f1_score_{name}"] = float(f1[c])
+    chosen = np.where(known, probabilities[np.arange(len(codes)), codes], 0.0)
+    result["log_loss"] = float(-np.mean(np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0))))
+    if len(names) == 2:
+        # The usual binary Brier score: of one class, in [0, 1].
+        result["brier_score"] = float(np.mean((probabilities[:, 1] - onehot[:, 1]) ** 2))
+    else:
+        result["brier_score"] = float(np.mean(((probabilities - onehot) ** 2).sum(axis=1)))
+    result["ece"] = expected_calibration_error(probabilities.max(axis=1), correct)
+    return result
+
+
+def expected_calibration_error(confidence: Floats, correct: Bools, n_bins: int = 15) -> float:
+    """Return the mean gap between confidence and accuracy over equal-width bins.
+
+    Parameters
+    ----------
+    confidence : array of float, shape (n,)
+        Probability of the predicted class.
+    correct : array of bool, shape (n,)
+        Whether the prediction was right.
+    n_bins : int
+        Number of bins over [0, 1].
+
+    References
+    ----------
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    count = np.bincount(bins, minlength=n_bins)
+    gap = np.bincount(bins, weights=confidence - correct, minlength=n_bins)
+    return float(np.abs(gap).sum() / max(count.sum(), 1))
+
+
+def bootstrap_interval(
+    values: Floats, *, seed: int = 0, n: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a mean.
+
+    Parameters
+    ----------
+    values : array of float, shape (rows,)
+        One value per row, such as 0/1 correctness or a difference of two models.
+    seed, n : int
+        Seed and number of resamples.
+    level : float
+        Coverage, in (0, 1).
+
+    Returns
+    -------
+    (low, high) : tuple of float
+
+    References
+    ----------
+    Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13.
+    """
+    rng = np.random.default_rng(seed)
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) <= 8:
+        # Resampling rows that hold few distinct values is a multinomial draw of their counts:
+        # the same distribution without touching the rows.
+        draws = rng.multinomial(len(values), counts / len(values), size=n)
+        means = draws @ distinct / len(values)
+    else:
+        means = np.array(
+            [values[rng.integers(0, len(values), len(values))].mean() for _ in range(n)]
+        )
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two classifiers on the same rows.
+
+    ``difference`` is the accuracy of b minus that of a, with its 95 % interval; ``only_a`` and
+    ``only_b`` count the rows that just one of them answers rightly.
+    """
+
+    difference: float
+    low: float
+    high: float
+    only_a: int
+    only_b: int
+    p_value: float
+
+
+def paired_test(correct_a: Bools, correct_b: Bools, *, seed: int = 0) -> PairedTest:
+    """Compare two classifiers' correctness on the same rows by McNemar's exact test.
+
+    Parameters
+    ----------
+    correct_a, correct_b : array of bool, shape (n,)
+        Whether each answered each row rightly.
+    seed : int
+        Of the bootstrap interval of the difference.
+
+    Returns
+    -------
+    PairedTest
+        With the two-sided p-value of "both are equally often right".
+
+    References
+    ----------
+    McNemar, Psychometrika 12, 1947; Dietterich, Neural Computation 10, 1998.
+    """
+    from scipy.stats import binomtest
+
+    if correct_a.shape != correct_b.shape:
+        raise ValueError(f"{len(correct_a)} rows cannot be paired with {len(correct_b)}")
+    only_a = int(np.sum(correct_a & ~correct_b))
+    only_b = int(np.sum(correct_b & ~correct_a))
+    difference = correct_b.astype(np.float64) - correct_a.astype(np.float64)
+    low, high = bootstrap_interval(difference, seed=seed)
+    p_value = (
+        float(binomtest(min(only_a, only_b), only_a + only_b).pvalue) if only_a + only_b else 1.0
+    )
+    return PairedTest(float(difference.mean()), low, high, only_a, only_b, p_value)
