@@ -1,0 +1,216 @@
+"""The typed root of the configuration, where the YAML files lie, and what to say of a wrong override."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from sentiment.errors import SentimentError, UsageError, nearest
+
+_PACKAGE = Path(__file__).resolve().parent
+# In a wheel the files travel inside the package; in a checkout they stand beside it.
+CONFIG_DIR = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
+
+# Keys that say how or where a run is made, not what it computes.
+_NOT_CONTENT = frozenset(
+    {"output_dir", "hydra", "sweep", "search", "experiment_name", "run_name", "tracking"}
+)
+
+
+@dataclass
+class DataConfig:
+    """Where labelled text comes from and how it is split; the keys of ``sentiment.data.load_splits``."""
+
+    name: str = MISSING
+    source: str = MISSING
+    path: str | None = None
+    subset: str | None = None
+    train: str | None = None
+    test: str | None = None
+    text_column: str = "text"
+    label_column: str = "label"
+    label_names: Any = None
+    positive_label: str | None = None
+    val_size: float = 0.1
+    test_size: float = 0.2
+    sample_size: int | None = None
+    on_bad_rows: str = "drop"
+    streaming: bool = False
+
+
+@dataclass
+class CompileConfig:
+    """How the fitted pipeline becomes a scorer."""
+
+    dtype: str = "float32"
+    prune: float = 0.0
+
+
+@dataclass
+class SweepConfig:
+    """How a multirun is driven."""
+
+
+@dataclass
+class TrackingConfig:
+    """Where runs are logged; MLflow's environment variables win over ``uri``."""
+
+    uri: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Config:
+    """The root: every key that a run knows."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    vectorizer: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    compile: CompileConfig = field(default_factory=CompileConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    experiment_name: str = "sentiment"
+    run_name: str | None = None
+    seed: int = 42
+    output_dir: str = "outputs"
+
+
+def register() -> None:
+    """Make the schema and the resolvers known to Hydra; may be called again."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver(
+        "random_hex", lambda n: secrets.token_hex(int(n) // 2), use_cache=True, replace=True
+    )
+
+
+def content_hash(cfg: DictConfig) -> str:
+    """Return the SHA-256 of what a run computes: the same for two runs that differ only in names and places."""
+    content = {key: value for key, value in to_dict(cfg).items() if key not in _NOT_CONTENT}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def to_dict(cfg: DictConfig) -> dict[str, Any]:
+    """Return the resolved config as plain containers."""
+    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    if not isinstance(plain, dict):
+        raise TypeError(f"a config is a mapping, not {type(plain).__name__}")
+    return {str(key): value for key, value in plain.items()}
+
+
+def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one mapping with dotted keys; lists stay values."""
+    if not isinstance(content, dict):
+        return {prefix: content}
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def compose(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> DictConfig:
+    """Compose the config that ``sentiment train OVERRIDES`` would use.
+
+    Raises
+    ------
+    UsageError
+        If an override names an unknown key or option, or a value has the wrong type.
+    """
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    register()
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            return hydra.compose("config", list(overrides), return_hydra_config=with_hydra)
+    except Exception as error:
+        raise explain_error(error, overrides) from error
+
+
+def explain_error(error: BaseException, overrides: Sequence[str]) -> Exception:
+    """Turn what Hydra or OmegaConf raised into one line that names the value and the fix.
+
+    Parameters
+    ----------
+    error : exception
+        What was raised.
+    overrides : sequence of str
+        The words of the command line.
+
+    Returns
+    -------
+    Exception
+        A `UsageError` for errors of configuration, else ``error`` itself.
+    """
+    from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, SentimentError):
+        return error
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        options = list(error.options or ())
+        if not group:
+            return UsageError(f"unknown config {option!r}")
+        return UsageError(
+            f"unknown option {group}={option}{nearest(option, options)}"
+            f" (options: {', '.join(options)})"
+        )
+    if isinstance(error, OverrideParseException):
+        reason = str(error).splitlines()[0]
+        return UsageError(
+            f"cannot read the override {error.override!r}: {reason.removeprefix(error.override)}"
+        )
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return error
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    text = f"{error}\n{cause}"
+    if match := re.search(r"Could not override '([^']+)'", text):
+        return _unknown_key(match[1].split("@")[0], overrides)
+    if match := re.search(r"Could not find '([^']+)'", text):
+        return _unknown_key(match[1], overrides)
+    if match := re.search(r"Key '([^']+)' not in '(\w+)'|Key '([^']+)' is not in struct", text):
+        full = re.search(r"full_key: (\S+)", text)
+        return _unknown_key(full[1] if full else (match[1] or match[3]), overrides)
+    reason = str(cause).splitlines()[0]
+    full = re.search(r"full_key: (\S+)", text)
+    if isinstance(cause, OmegaConfBaseException) and "Missing mandatory value" in reason:
+        reason = f"{reason} (give it: {full[1] if full else 'KEY'}=VALUE)"
+    place = f"{full[1]}: " if full and full[1] not in reason else ""
+    return UsageError(f"{place}{reason}")
+
+
+def _unknown_key(key: str, overrides: Sequence[str]) -> UsageError:
+    """Name the nearest key of the config that the other overrides give."""
+    choices = [word for word in overrides if "/" not in word and re.fullmatch(r"[\w]+=[\w-]+", word)]
+    known: list[str] = []
+    for attempt in (choices, []):
+        try:
+            known = _all_keys(compose([word for word in attempt if word.split("=")[0] != key]))
+            break
+        except UsageError:
+            continue
+    hint = nearest(key, known)
+    if not hint:
+        # 'model.c' is one letter from 'model.C', but 'max_feature' lacks its group.
+        leaf = key.rsplit(".", 1)[-1]
+        by_leaf = {name.rsplit(".", 1)[-1]: name for name in known}
+        found = nearest(leaf, by_leaf)
+        hint = f"; did you mean '{by_leaf[found.split(chr(39))[1]]}'?" if found else ""
+    return UsageError(f"unknown key '{key}'{hint} (`sentiment config` lists all keys)")
+
+
+def _all_keys(cfg: DictConfig) -> list[str]:
+    keys = set(flatten(OmegaConf.to_container(cfg, resolve=False)))
+    return sorted(keys | {key.rsplit(".", 1)[0] for key in keys} | {"experiment", "search"})
