@@ -1,0 +1,289 @@
+"""How a text becomes tokens: cleaning, token patterns and n-gram hashes, shared by training and scoring.
+
+Scoring runs exactly this module (numpy and the standard library only). Training tokenizes many texts
+at a time elsewhere, and must give what :class:`Tokenizer` gives.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+PATTERNS: Mapping[str, str] = MappingProxyType(
+    {
+        # scikit-learn's default (?u)\b\w\w+\b: a greedy run of word characters needs no \b.
+        "word": r"\w\w+",
+        # One-letter words too: "a", "I", "7".
+        "letter": r"\w+",
+        # Words that keep their apostrophes: "don't", "it's".
+        "apostrophe": r"\w+(?:['’]\w+)*",
+        # The same, and every other visible character is a token: "!", "?", ")"; three dots are one.
+        "punctuation": r"\w+(?:['’]\w+)*|\.\.\.|[^\w\s]",
+    }
+)
+"""Named token patterns. ``\\w`` is Python's: ``[\\p{L}\\p{N}_]``, so a combining mark ends a word."""
+
+SKLEARN_PATTERN = r"(?u)\b\w\w+\b"
+
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SPACES = re.compile(r"\s\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class TextSpec:
+    """Everything that turns a text into tokens and says which n-grams of them count.
+
+    Parameters
+    ----------
+    analyzer : {"word", "char", "char_wb"}
+        A token is a match of ``token_pattern``, or one character. ``char_wb`` makes n-grams only
+        inside words padded with one space on either side, as scikit-learn does.
+    lowercase : bool
+        ``str.lower`` before anything is matched.
+    strip_accents : {None, "unicode", "ascii"}
+        scikit-learn's two ways to remove accents, after lowercasing.
+    strip_html : bool
+        Replace every tag (``<br />``, ``</i>``) by a space; ``a < b`` and ``<3`` stay.
+    token_pattern : str
+        A name in `PATTERNS` or a regular expression of Python's ``re`` with at most one group.
+    stop_words : tuple of str or None
+        Tokens that are removed before n-grams are made (analyzer ``word`` only).
+    ngram_range : (int, int)
+        Shortest and longest n-gram, in tokens.
+    """
+
+    analyzer: Literal["word", "char", "char_wb"] = "word"
+    lowercase: bool = True
+    strip_accents: Literal["unicode", "ascii"] | None = None
+    strip_html: bool = False
+    token_pattern: str = "word"
+    stop_words: tuple[str, ...] | None = None
+    ngram_range: tuple[int, int] = (1, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values; tuples become lists."""
+        fields = asdict(self)
+        fields["ngram_range"] = list(self.ngram_range)
+        fields["stop_words"] = None if self.stop_words is None else list(self.stop_words)
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> TextSpec:
+        """Return the spec that `to_dict` described.
+
+        Raises
+        ------
+        TypeError
+            A field is unknown.
+        """
+        values = dict(fields)
+        if values.get("stop_words") is not None:
+            values["stop_words"] = tuple(values["stop_words"])
+        if "ngram_range" in values:
+            low, high = values["ngram_range"]
+            values["ngram_range"] = (int(low), int(high))
+        return cls(**values)
+
+
+def compile_pattern(token_pattern: str) -> re.Pattern[str]:
+    """Compile a token pattern.
+
+    Parameters
+    ----------
+    token_pattern : str
+        A name in `PATTERNS` or a regular expression.
+
+    Raises
+    ------
+    ValueError
+        Not a regular expression, or one with more than one group; names ``token_pattern``.
+    """
+    if token_pattern == SKLEARN_PATTERN:
+        token_pattern = "word"
+    try:
+        pattern = re.compile(PATTERNS.get(token_pattern, token_pattern))
+    except re.error as error:
+        names = ", ".join(PATTERNS)
+        raise ValueError(
+            f"token_pattern={token_pattern!r} is not a regular expression ({error}); "
+            f"named patterns are {names}"
+        ) from None
+    if pattern.groups > 1:
+        raise ValueError(
+            f"More than 1 capturing group in token_pattern={token_pattern!r}: "
+            "write (?:...) for groups that do not select the token"
+        )
+    return pattern
+
+
+def clean(text: str, spec: TextSpec) -> str:
+    """Return the text that tokens are matched in.
+
+    Lone surrogates become U+FFFD, HTML tags a space, then lowercase, then accents are stripped.
+
+    Parameters
+    ----------
+    text : str
+    spec : TextSpec
+    """
+    ascii_only = text.isascii()
+    if not ascii_only:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = _SURROGATE.sub("\ufffd", text)
+    if spec.strip_html and "<" in text:
+        text = _TAG.sub(" ", text)
+    if spec.lowercase:
+        text = text.lower()
+    if spec.strip_accents is not None and not ascii_only:
+        text = _strip_accents(text, spec.strip_accents)
+    return text
+
+
+def _strip_accents(text: str, how: Literal["unicode", "ascii"]) -> str:
+    decomposed = unicodedata.normalize("NFKD", text)
+    if how == "ascii":
+        return decomposed.encode("ascii", "ignore").decode("ascii")
+    return "".join([c for c in decomposed if not unicodedata.combining(c)])
+
+
+class Tokenizer:
+    """Turn a text into its unigram tokens.
+
+    Parameters
+    ----------
+    spec : TextSpec
+
+    Notes
+    -----
+    For ``char_wb`` the tokens of all padded words follow one another, so that two spaces in a row
+    mark the seam between words. No n-gram crosses a seam: the bigram of two spaces never exists in
+    a fitted vocabulary, so whoever looks n-grams up through their prefixes needs no rule for it.
+    """
+
+    __slots__ = ("_findall", "_stop_words", "spec")
+
+    def __init__(self, spec: TextSpec) -> None:
+        self.spec = spec
+        self._findall = compile_pattern(spec.token_pattern).findall
+        self._stop_words = frozenset(spec.stop_words or ())
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the tokens in order.
+
+        Parameters
+        ----------
+        text : str
+        """
+        text = clean(text, self.spec)
+        if self.spec.analyzer == "word":
+            tokens: list[str] = self._findall(text)
+            if self._stop_words:
+                stop_words = self._stop_words
+                return [token for token in tokens if token not in stop_words]
+            return tokens
+        return list(spaced(text, self.spec))
+
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[TextSpec]]:
+        return Tokenizer, (self.spec,)
+
+
+def spaced(text: str, spec: TextSpec) -> str:
+    """Return a cleaned text with its spaces as the character analyzers want them.
+
+    ``char``: two or more spaces become one. ``char_wb``: every word gets a space on either side.
+
+    Parameters
+    ----------
+    text : str
+        Returned by `clean`.
+    spec : TextSpec
+    """
+    if spec.analyzer == "char":
+        return _SPACES.sub(" ", text)
+    words = text.split()
+    return f" {'  '.join(words)} " if words else ""
+
+
+# The n-gram hash. A token is its UTF-8 bytes (their 16-byte BLAKE2b digest when there are more than
+# 64), padded with zeros to whole little-endian 64-bit words:
+#     h = SEED; for each word w up to the last that is not zero: h = mix(h ^ w)
+#     h = mix(h ^ number of bytes of the token itself)
+# and an n-gram is its prefix's hash and its last token's hash:
+#     combine(p, t) = mix(p * ODD + t)
+# with mix the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), all modulo 2**64.
+_SEED = np.uint64(0x9E3779B97F4A7C15)
+_ODD = np.uint64(0xD6E8FEB86659FD93)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+_LONG_TOKEN = 64
+
+
+def _mix(h: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    h = (h ^ (h >> np.uint64(30))) * _MIX_1
+    h = (h ^ (h >> np.uint64(27))) * _MIX_2
+    return h ^ (h >> np.uint64(31))
+
+
+def hash_tokens(tokens: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """Hash each token to 64 bits; the same for every machine and version.
+
+    Parameters
+    ----------
+    tokens : sequence of str
+        Without lone surrogates.
+
+    Returns
+    -------
+    ndarray of uint64, shape (n_tokens,)
+    """
+    encoded = [token.encode() for token in tokens]
+    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    if lengths.max(initial=0) > _LONG_TOKEN:
+        encoded = [
+            b if len(b) <= _LONG_TOKEN else blake2b(b, digest_size=16).digest() for b in encoded
+        ]
+    n_words = max(1, (max(map(len, encoded), default=0) + 7) // 8)
+    words = np.array(encoded, f"S{8 * n_words}").view("<u8").reshape(len(encoded), n_words)
+    hashes = np.full(len(encoded), _SEED, np.uint64)
+    for j in range(n_words):
+        hashes = np.where(words[:, j:].any(axis=1), _mix(hashes ^ words[:, j]), hashes)
+    return _mix(hashes ^ lengths.astype(np.uint64))
+
+
+def combine_hashes(
+    prefix: npt.NDArray[np.uint64], last: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.uint64]:
+    """Hash n-grams, given the hashes of all but their last tokens and of their last tokens.
+
+    Parameters
+    ----------
+    prefix, last : ndarray of uint64, shape (n,)
+
+    Returns
+    -------
+    ndarray of uint64, shape (n,)
+    """
+    return _mix(prefix * _ODD + last)
+
+
+@lru_cache(maxsize=1)
+def word_ranges() -> tuple[tuple[int, int], ...]:
+    """Return the code point ranges (both ends included) of Python's word characters.
+
+    Other engines know another version of Unicode; with these ranges they match what scoring matches.
+    """
+    every = "".join(map(chr, range(0xD800))) + "\ufffd" * 0x800
+    every += "".join(map(chr, range(0xE000, 0x110000)))
+    return tuple((m.start(), m.end() - 1) for m in re.finditer(r"\w+", every))
