@@ -1,0 +1,553 @@
+"""Classifiers that scikit-learn lacks: NB-SVM, and a one-line calibrated linear SVM.
+
+NB-SVM (Wang & Manning 2012) multiplies each n-gram feature by the log-ratio of its smoothed
+frequencies in the two classes, then fits a linear classifier: n-grams that say nothing about the
+class are shrunk away before the classifier sees them, which is what a million features need.
+
+How it is fitted. With far fewer texts than n-grams, the weights are a sum over the texts,
+``w = s * (X.T @ a)``, so Newton's method with conjugate gradients can keep every vector in the
+space of the texts: one iteration is ``X @ (s**2 * (X.T @ p))`` and nothing else of size. All
+problems (one per class, and one per calibration fold, whose held-out texts merely get weight zero)
+are columns of the same product, so the matrix is read once for all of them, in float32 and on all
+cores; and the scores of the held-out texts, on which the calibration is fitted, fall out of the
+same product.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import scipy.optimize
+import scipy.sparse
+import scipy.special
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import LinearSVC
+from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+Loss = Literal["squared_hinge", "log_loss"]
+
+# Problems solved side by side: more share the reading of the matrix, but each needs two
+# float32 vectors as long as the vocabulary.
+_COLUMNS_AT_ONCE = 8
+
+
+class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Linear classifier on features weighted by their naive Bayes log-count ratio.
+
+    For class ``k`` against the rest, with ``p`` and ``q`` the number of its texts and of the other
+    texts that hold a feature, each plus `alpha` and divided by its sum over the features, the
+    feature is multiplied by ``|log(p / q)| ** ratio_power``. The linear model is fitted on that,
+    one-vs-rest, and the ratio is folded into `coef_`, so that a fitted model is a plain linear one.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse strength of the L2 penalty; larger follows the training texts more closely.
+    alpha : float, default=1.0
+        Texts added to each count before the ratio; larger trusts rare features less.
+    ratio_power : float, default=1.0
+        How strongly the ratio counts: 1 is Wang & Manning's, 0 leaves a plain linear model.
+    loss : {"squared_hinge", "log_loss"}, default="squared_hinge"
+        Squared hinge is the SVM's; log loss makes it NB-LR.
+    calibration : {"affine"} or None, default="affine"
+        Whether the scores are calibrated on out-of-fold scores, by an affine map of the score:
+        Platt's sigmoid for two classes; for more, one temperature and one offset per class before
+        a softmax.
+    calibration_folds : int, default=3
+        Folds of the calibration.
+    class_weight : "balanced", dict or None, default=None
+        Weight of each class in the loss.
+    fit_intercept : bool, default=True
+        Whether a constant feature is added.
+    tol : float, default=0.01
+        Stop when the gradient has shrunk by this factor.
+    max_iter : int, default=30
+        Newton steps at most.
+    n_jobs : int or None, default=None
+        Threads; None or -1 uses all cores. The result does not depend on it.
+    random_state : int, RandomState instance or None, default=None
+        Deals the texts into calibration folds.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features), float64
+        Weights, ratio and calibration included.
+    intercept_ : ndarray of shape (1,) or (n_classes,), float64
+        Offsets, calibration included.
+    link_ : {"sigmoid", "softmax", "ovr_sigmoid_normalized"}
+        How scores become probabilities; the last only for more than two classes and no calibration.
+    n_iter_ : int
+        Newton steps taken.
+    n_features_in_ : int
+        Number of features seen in fit.
+
+    References
+    ----------
+    Wang and Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification",
+    ACL 2012. Platt, "Probabilistic outputs for support vector machines", 1999. The Newton method
+    follows Keerthi and DeCoste, JMLR 6, 2005, in the variables of Chapelle, "Training a support
+    vector machine in the primal", 2007.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "C": [Interval(Real, 0, None, closed="neither")],
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "ratio_power": [Interval(Real, 0, None, closed="left")],
+        "loss": [StrOptions({"squared_hinge", "log_loss"})],
+        "calibration": [StrOptions({"affine"}), None],
+        "calibration_folds": [Interval(Integral, 2, None, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "fit_intercept": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        C: float = 1.0,
+        alpha: float = 1.0,
+        ratio_power: float = 1.0,
+        loss: Loss = "squared_hinge",
+        calibration: Literal["affine"] | None = "affine",
+        calibration_folds: int = 3,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        fit_intercept: bool = True,
+        tol: float = 0.01,
+        max_iter: int = 30,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.C = C
+        self.alpha = alpha
+        self.ratio_power = ratio_power
+        self.loss = loss
+        self.calibration = calibration
+        self.calibration_folds = calibration_folds
+        self.class_weight = class_weight
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit ratio, weights and calibration.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Counts, presence or tf-idf; the ratio looks only at what is not zero.
+        y : array-like of shape (n_samples,)
+            Labels: two or more classes.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weight of each text in the ratio, the loss and the calibration.
+
+        Raises
+        ------
+        ValueError
+            For one class only, or values that are not finite.
+        """
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float32, np.float64])
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            raise ValueError(
+                f"NBSVM needs two or more classes; the labels hold one class only: "
+                f"{self.classes_[0]!r}"
+            )
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight *= compute_class_weight(self.class_weight, classes=self.classes_, y=y)[codes]
+
+        folds = self._deal_folds(codes)
+        n_folds = int(folds.max()) + 1 if folds is not None else 0
+        targets = range(1, 2) if n_classes == 2 else range(n_classes)
+        # One problem per class on all texts, then one per class and calibration fold.
+        problems = [(k, -1) for k in targets]
+        problems += [(k, fold) for fold in range(n_folds) for k in targets]
+
+        kernel = _Kernel(X, self.n_jobs, fit_intercept=self.fit_intercept)
+        scores = np.zeros((len(codes), len(targets)))
+        self.coef_ = np.empty((len(targets), X.shape[1]))
+        self.intercept_ = np.zeros(len(targets))
+        self.n_iter_ = 0
+        for start in range(0, len(problems), _COLUMNS_AT_ONCE):
+            batch = problems[start : start + _COLUMNS_AT_ONCE]
+            sign = np.stack([np.where(codes == k, 1.0, -1.0) for k, _ in batch], axis=1)
+            cost = np.stack(
+                [weight if fold < 0 else weight * (folds != fold) for _, fold in batch], axis=1
+            )
+            scale = self._scale(kernel, sign, cost)
+            dual, margin, n_iter = _solve(
+                kernel, scale, sign, self.C * cost, self.loss, self.tol, self.max_iter
+            )
+            self.n_iter_ = max(self.n_iter_, n_iter)
+            for column, (k, fold) in enumerate(batch):
+                row = k - targets.start
+                if fold < 0:
+                    weights, intercept = kernel.weights(dual[:, column], scale[:, column])
+                    self.coef_[row], self.intercept_[row] = weights, intercept
+                else:
+                    scores[folds == fold, row] = margin[folds == fold, column]
+        kernel.close()
+        self._calibrate(scores if folds is not None else None, codes, weight)
+        return self
+
+    def _deal_folds(self, codes: NDArray[np.intp]) -> NDArray[np.intp] | None:
+        """Deal the texts of each class evenly into folds; None when nothing can be calibrated."""
+        if self.calibration is None:
+            return None
+        n_folds = min(self.calibration_folds, int(np.bincount(codes).min()))
+        if n_folds < 2:
+            warnings.warn(
+                "a class has a single text: probabilities are not calibrated", stacklevel=3
+            )
+            return None
+        random = check_random_state(self.random_state)
+        order = random.permutation(len(codes))
+        order = order[np.argsort(codes[order], kind="stable")]
+        folds = np.empty(len(codes), dtype=np.intp)
+        folds[order] = np.arange(len(codes)) % n_folds
+        return folds
+
+    def _scale(self, kernel: _Kernel, sign: Float, cost: Float) -> Float32:
+        """Return the absolute log-count ratio to the power, one column per problem."""
+        if self.ratio_power == 0:
+            return np.ones((kernel.shape[1], sign.shape[1]), dtype=np.float32)
+        inside = self.alpha + kernel.counts(cost * (sign > 0))
+        outside = self.alpha + kernel.counts(cost * (sign < 0))
+        ratio = np.log(inside / outside) - np.log(inside.sum(axis=0) / outside.sum(axis=0))
+        scale: Float32 = (np.abs(ratio) ** self.ratio_power).astype(np.float32)
+        return scale
+
+    def _calibrate(self, scores: Float | None, codes: NDArray[np.intp], weight: Float) -> None:
+        """Fold the affine map that makes out-of-fold scores honest into the weights."""
+        binary = len(self.classes_) == 2
+        if scores is None:
+            self.link_ = "sigmoid" if binary else "ovr_sigmoid_normalized"
+            return
+        if binary:
+            self.link_ = "sigmoid"
+            slope, offset = _platt(scores[:, 0], codes == 1, weight)
+            self.coef_ *= slope
+            self.intercept_ = self.intercept_ * slope + offset
+        else:
+            self.link_ = "softmax"
+            temperature, offsets = _temperature(scores, codes, weight)
+            self.coef_ *= temperature
+            self.intercept_ = self.intercept_ * temperature + offsets
+
+    def decision_function(self, X: Any) -> Float:
+        """Return calibrated scores, the logits of `predict_proba` up to the link.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes, the score of the second.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        scores: Float = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the label of the highest score for each row of X."""
+        scores = self.decision_function(X)
+        best = scores > 0 if scores.ndim == 1 else scores.argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[np.asarray(best, dtype=np.intp)]
+        return labels
+
+    def predict_proba(self, X: Any) -> Float:
+        """Return the probability of each class, shape (n_samples, n_classes)."""
+        scores = self.decision_function(X)
+        probabilities: Float
+        if self.link_ == "sigmoid":
+            positive = scipy.special.expit(scores)
+            probabilities = np.stack([1.0 - positive, positive], axis=1)
+        elif self.link_ == "softmax":
+            probabilities = scipy.special.softmax(scores, axis=1)
+        else:
+            probabilities = scipy.special.expit(scores)
+            probabilities /= probabilities.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+class _Kernel:
+    """The products with X that the solver needs, on all cores, for many columns at once.
+
+    Rows of ``X`` and of its transpose are split between threads (scipy's products release the
+    interpreter's lock); every row is summed by one thread in one order, so results do not depend
+    on the number of threads.
+    """
+
+    def __init__(self, X: Any, n_jobs: int | None, *, fit_intercept: bool) -> None:
+        rows = scipy.sparse.csr_array(X, dtype=np.float32)
+        self.shape: tuple[int, int] = rows.shape
+        self.constant = 1.0 if fit_intercept else 0.0
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        threads = n_jobs if n_jobs is not None and n_jobs > 0 else cores or 1
+        self.pool = ThreadPoolExecutor(threads)
+        self.rows = list(_split(rows, threads))
+        self.columns = list(_split(rows.T.tocsr(), threads))
+
+    def close(self) -> None:
+        self.pool.shutdown()
+
+    def _product(self, parts: list[Any], dense: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate(list(self.pool.map(lambda part: part @ dense, parts)))
+
+    def counts(self, weight: Float) -> Float:
+        """Weight of the texts that hold each feature: (n_samples, k) -> (n_features, k)."""
+        presence = [
+            scipy.sparse.csr_array(
+                (np.ones(part.nnz, dtype=np.float32), part.indices, part.indptr), shape=part.shape
+            )
+            for part in self.columns
+        ]
+        counts: Float = self._product(presence, weight.astype(np.float32)).astype(np.float64)
+        return counts
+
+    def apply(self, dual: Float, scale: Float32) -> Float:
+        """Return ``X @ (scale**2 * (X.T @ dual))`` plus the constant feature's part."""
+        weights = self._product(self.columns, dual.astype(np.float32))
+        weights *= scale
+        weights *= scale
+        product: Float = self._product(self.rows, weights).astype(np.float64)
+        return product + self.constant**2 * dual.sum(axis=0)
+
+    def weights(self, dual: Float, scale: Float32) -> tuple[Float, float]:
+        """Return the weights of the features, and the intercept, that one dual column means."""
+        weights = self._product(self.columns, dual.astype(np.float32)).astype(np.float64)
+        return weights * scale.astype(np.float64) ** 2, float(self.constant**2 * dual.sum())
+
+
+def _split(matrix: Any, parts: int) -> Iterator[Any]:
+    """Cut a CSR matrix into runs of rows that hold about equally many entries, without a copy."""
+    goals = np.linspace(0, matrix.nnz, parts + 1)[1:-1]
+    cuts = [0, *np.searchsorted(matrix.indptr, goals).tolist(), matrix.shape[0]]
+    for first, last in itertools.pairwise(cuts):
+        begin, end = matrix.indptr[first], matrix.indptr[last]
+        yield scipy.sparse.csr_array(
+            (
+                matrix.data[begin:end],
+                matrix.indices[begin:end],
+                matrix.indptr[first : last + 1] - begin,
+            ),
+            shape=(last - first, matrix.shape[1]),
+        )
+
+
+def _solve(
+    kernel: _Kernel,
+    scale: Float32,
+    sign: Float,
+    cost: Float,
+    loss: Loss,
+    tol: float,
+    max_iter: int,
+) -> tuple[Float, Float, int]:
+    """Minimise ``|w|^2 / 2 + sum(cost * loss(sign * margin))`` for every column at once.
+
+    Everything lives in the space of the texts: ``w = scale * X.T @ dual``, and a vector ``v`` of
+    that space has the squared length ``v @ K @ v`` of the weights it stands for, with K the kernel.
+
+    Returns
+    -------
+    dual, margin : ndarray of shape (n_samples, n_problems)
+        Coefficients of the texts, and scores of all texts (those of cost zero as well).
+    n_iter : int
+        Newton steps.
+    """
+    dual = np.zeros_like(cost)
+    margin = np.zeros_like(cost)
+    first_norm: Float | None = None
+    for iteration in range(max_iter):
+        slope, curvature = _derivatives(loss, sign, cost, margin)
+        residual = -(dual + slope)
+        k_residual = kernel.apply(residual, scale)
+        norm = np.sqrt(np.maximum(_dot(residual, k_residual), 0.0))
+        if first_norm is None:
+            first_norm = np.where(norm > 0, norm, 1.0)
+        if np.all(norm <= tol * first_norm):
+            return dual, margin, iteration
+        # Solved only as exactly as the distance to the optimum deserves (Eisenstat and Walker).
+        goal = np.minimum(0.3, np.sqrt(norm / first_norm)) * norm
+        step, k_step = _conjugate_gradients(kernel, scale, curvature, residual, k_residual, goal)
+        length = _line_search(loss, sign, cost, dual, margin, step, k_step)
+        dual += length * step
+        margin += length * k_step
+    warnings.warn(
+        f"NBSVM stopped after max_iter={max_iter} steps; raise it or tol",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+    return dual, margin, max_iter
+
+
+def _conjugate_gradients(
+    kernel: _Kernel,
+    scale: Float32,
+    curvature: Float,
+    residual: Float,
+    k_residual: Float,
+    goal: Float,
+    max_steps: int = 30,
+) -> tuple[Float, Float]:
+    """Solve ``(I + X.T D X) d = r`` for every column; return d's coefficients and ``X d``."""
+    step, k_step = np.zeros_like(residual), np.zeros_like(residual)
+    direction, k_direction = residual.copy(), k_residual.copy()
+    residual = residual.copy()
+    squared = _dot(residual, k_residual)
+    for _ in range(max_steps):
+        damped = curvature * k_direction
+        energy = _dot(direction, k_direction) + _dot(damped, k_direction)
+        # A column that has arrived stands still while the others go on.
+        moving = (np.sqrt(np.maximum(squared, 0.0)) > goal) & (energy > 0)
+        if not moving.any():
+            break
+        length = np.where(moving, squared / np.where(energy > 0, energy, 1.0), 0.0)
+        step += length * direction
+        k_step += length * k_direction
+        residual -= length * (direction + damped)
+        k_residual = kernel.apply(residual, scale)
+        previous, squared = squared, _dot(residual, k_residual)
+        ratio = np.where(moving, squared / np.where(previous > 0, previous, 1.0), 0.0)
+        direction = residual + ratio * direction
+        k_direction = k_residual + ratio * k_direction
+    return step, k_step
+
+
+def _dot(a: Float, b: Float) -> Float:
+    """Column-wise inner products."""
+    products: Float = np.einsum("ij,ij->j", a, b)
+    return products
+
+
+def _derivatives(loss: Loss, sign: Float, cost: Float, margin: Float) -> tuple[Float, Float]:
+    """First and second derivative of the summed loss by each text's score."""
+    if loss == "squared_hinge":
+        slack = np.maximum(0.0, 1.0 - sign * margin)
+        return -2.0 * cost * sign * slack, 2.0 * cost * (slack > 0)
+    wrong = scipy.special.expit(-sign * margin)
+    return -cost * sign * wrong, cost * wrong * (1.0 - wrong)
+
+
+def _line_search(
+    loss: Loss, sign: Float, cost: Float, dual: Float, margin: Float, step: Float, k_step: Float
+) -> Float:
+    """Length of the Newton step that minimises each column's objective, by Newton's method.
+
+    The objective along the step is convex and needs no product with X.
+    """
+    length = np.ones(step.shape[1])
+    slope_now, step_squared = _dot(step, margin), _dot(step, k_step)
+    for _ in range(6):
+        slope, curvature = _derivatives(loss, sign, cost, margin + length * k_step)
+        first = slope_now + length * step_squared + _dot(slope, k_step)
+        second = step_squared + _dot(curvature * k_step, k_step)
+        length = length - np.where(second > 0, first / np.where(second > 0, second, 1.0), 0.0)
+        length = np.clip(length, 0.0, 4.0)
+    return length
+
+
+def _platt(score: Float, positive: NDArray[np.bool_], weight: Float) -> tuple[float, float]:
+    """Slope and offset of the sigmoid that fits the scores best (Platt 1999).
+
+    Targets are drawn in from 0 and 1 as Platt proposes, so that separable scores have an answer.
+    """
+    n_positive, n_negative = float(weight[positive].sum()), float(weight[~positive].sum())
+    target = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
+
+    def objective(parameters: Float) -> tuple[float, Float]:
+        z = parameters[0] * score + parameters[1]
+        value = float(weight @ (np.logaddexp(0.0, z) - target * z))
+        error = weight * (scipy.special.expit(z) - target)
+        return value, np.array([error @ score, error.sum()])
+
+    start = np.array([1.0, np.log((n_positive + 1) / (n_negative + 1))])
+    found = scipy.optimize.minimize(objective, start, jac=True, method="BFGS")
+    # A negative slope would say that the model is worse than a coin: keep its order instead.
+    return max(float(found.x[0]), 1e-3), float(found.x[1])
+
+
+def _temperature(scores: Float, codes: NDArray[np.intp], weight: Float) -> tuple[float, Float]:
+    """One slope and one offset per class of the softmax that fits the scores best."""
+    n_classes = scores.shape[1]
+    target = np.zeros_like(scores)
+    target[np.arange(len(codes)), codes] = 1.0
+    # The same caution as Platt's: half a text's worth of every class is added to each target.
+    total = weight.sum()
+    target = (total * target + np.bincount(codes, weight) / total) / (total + 1)
+
+    def objective(parameters: Float) -> tuple[float, Float]:
+        z = parameters[0] * scores + parameters[1:]
+        value = float(weight @ (scipy.special.logsumexp(z, axis=1) - (target * z).sum(axis=1)))
+        error = weight[:, None] * (scipy.special.softmax(z, axis=1) - target)
+        return value, np.concatenate([[(error * scores).sum()], error.sum(axis=0)])
+
+    found = scipy.optimize.minimize(
+        objective, np.concatenate([[1.0], np.zeros(n_classes)]), jac=True, method="L-BFGS-B"
+    )
+    offset = found.x[1:] - found.x[1:].mean()
+    return max(float(found.x[0]), 1e-3), offset
+
+
+def linear_svc(
+    C: float = 1.0,
+    loss: Literal["squared_hinge", "hinge"] = "squared_hinge",
+    class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+    max_iter: int = 1000,
+    tol: float = 1e-4,
+    cv: int = 3,
+    n_jobs: int | None = None,
+    random_state: int | None = None,
+) -> CalibratedClassifierCV:
+    """Return scikit-learn's linear SVM with Platt-calibrated probabilities.
+
+    One model is fitted on all texts and its sigmoid on out-of-fold scores (``ensemble=False``), so
+    that the result is one linear score per class. The nested parameters stand side by side here,
+    which keeps the override short: ``model.C=0.1``.
+
+    Parameters
+    ----------
+    C, loss, class_weight, max_iter, tol, random_state
+        As in :class:`sklearn.svm.LinearSVC`.
+    cv, n_jobs
+        As in :class:`sklearn.calibration.CalibratedClassifierCV`.
+    """
+    svm = LinearSVC(
+        C=C,
+        loss=loss,
+        class_weight=class_weight,
+        max_iter=max_iter,
+        tol=tol,
+        random_state=random_state,
+    )
+    return CalibratedClassifierCV(svm, method="sigmoid", ensemble=False, cv=cv, n_jobs=n_jobs)
