@@ -278,6 +278,70 @@ def combine_hashes(
     return _mix(prefix * _ODD + last)
 
 
+def hash_ngrams(
+    hashes: npt.NDArray[np.uint64], docs: npt.NDArray[np.int32], spec: TextSpec
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+    """Hash every n-gram of one or many texts.
+
+    Parameters
+    ----------
+    hashes : ndarray of uint64, shape (n_tokens,)
+        `hash_tokens` of the tokens that `Tokenizer` gives, all texts one after the other.
+    docs : ndarray of int32, shape (n_tokens,)
+        Number of the text that each token belongs to, ascending.
+    spec : TextSpec
+
+    Returns
+    -------
+    starts : ndarray of int64, shape (n_ngrams,)
+        Position of each n-gram's first token; n-grams come order by order.
+    ngrams : ndarray of uint64, shape (n_ngrams,)
+    """
+    low, high = spec.ngram_range
+    whole_words = spec.analyzer == "char_wb"
+    segments = docs.astype(np.int64)
+    if whole_words and len(hashes):
+        space = hashes == hash_tokens([" "])[0]
+        segments[1:] += np.cumsum(space[1:] & space[:-1])  # docs too end and begin with a space
+    n = len(hashes)
+    starts, ngrams = [], []
+    current = hashes
+    for k in range(1, min(high, n) + 1):
+        if k > 1:
+            current = combine_hashes(current[:-1], hashes[k - 1 :])
+        counted = segments[: n - k + 1] == segments[k - 1 :]
+        if k < low:
+            if not whole_words:
+                continue
+            # scikit-learn counts a padded word that is shorter than the shortest n-gram, once.
+            counted[1:] &= segments[: n - k] != segments[1 : n - k + 1]
+            counted[: n - k] &= segments[k:] != segments[: n - k]
+        at = np.flatnonzero(counted)
+        starts.append(at)
+        ngrams.append(current[at])
+    if not starts:
+        return np.empty(0, np.int64), np.empty(0, np.uint64)
+    return np.concatenate(starts), np.concatenate(ngrams)
+
+
+def hash_columns(
+    ngrams: npt.NDArray[np.uint64], n_features: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
+    """Return the column and the sign (1 or -1) that `HashingVectorizer` gives to n-gram hashes.
+
+    The column is ``(hash >> 32) * n_features >> 32``; the sign is minus for an odd hash.
+
+    Parameters
+    ----------
+    ngrams : ndarray of uint64, shape (n,)
+    n_features : int
+        Number of columns, below 2**31.
+    """
+    shift = np.uint64(32)
+    columns = ((ngrams >> shift) * np.uint64(n_features) >> shift).astype(np.int32)
+    return columns, 1 - 2 * (ngrams & np.uint64(1)).astype(np.int8)
+
+
 @lru_cache(maxsize=1)
 def word_ranges() -> tuple[tuple[int, int], ...]:
     """Return the code point ranges (both ends included) of Python's word characters.
