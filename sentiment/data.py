@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -226,7 +226,7 @@ def read_table(path: str | Path) -> pl.DataFrame:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compressed = bool(suffixes) and suffixes[-1] in (".gz", ".zst")
     kind = (suffixes[:-1] if compressed else suffixes)[-1:] or [""]
-    readers = {
+    readers: dict[str, Callable[[Any], pl.DataFrame]] = {
         ".csv": lambda raw: pl.read_csv(raw, infer_schema=False),
         ".tsv": lambda raw: pl.read_csv(raw, infer_schema=False, separator="\t"),
         ".jsonl": lambda raw: pl.read_ndjson(raw, infer_schema_length=None),
@@ -239,7 +239,7 @@ def read_table(path: str | Path) -> pl.DataFrame:
             "use .csv, .tsv, .jsonl or .parquet, optionally with .gz or .zst"
         )
     try:
-        with pa.input_stream(str(path), compression="detect") as stream:  # type: ignore[no-untyped-call]
+        with pa.input_stream(str(path), compression="detect") as stream:
             raw = stream.read()
         if not raw.strip():
             raise DataError(f"{path} is empty")

@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from sentiment import __version__
+from sentiment.cli import config, data, doctor, train
+from sentiment.cli.overrides import HYDRA_SETTINGS
 from sentiment.errors import SentimentError
 
 # Typer may carry its own copy of click: take the base of its errors from what it exports.
@@ -44,6 +46,10 @@ def build_app() -> typer.Typer:
             typer.echo(f"sentiment {__version__}")
             raise typer.Exit
 
+    app.command("train", help=train.HELP, context_settings=HYDRA_SETTINGS)(train.train)
+    app.command("config", help=config.HELP, context_settings=HYDRA_SETTINGS)(config.config)
+    app.command("data", help=data.HELP, context_settings=HYDRA_SETTINGS)(data.data)
+    app.command("doctor")(doctor.doctor)
     return app
 
 

@@ -1,0 +1,51 @@
+"""``sentiment config``: what a command would run with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sentiment.cli.overrides import Overrides
+
+HELP = """Print the config that the same words after `train` would use, or check it.
+
+\b
+sentiment config                         the whole default config, as YAML
+sentiment config model=logreg --keys     every key with its value, one a line
+sentiment config --options               the groups and what each can be
+sentiment config > my.yaml               a starting point of your own
+"""
+
+
+def config(
+    overrides: Overrides = None,
+    keys: Annotated[bool, typer.Option("--keys", help="One KEY=VALUE a line.")] = False,
+    options: Annotated[bool, typer.Option("--options", help="List groups and options.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    from omegaconf import OmegaConf
+
+    from sentiment.cli.console import emit_json
+    from sentiment.config import CONFIG_DIR, compose, flatten
+
+    if options:
+        groups: dict[str, list[str]] = {}
+        for file in sorted(CONFIG_DIR.glob("*/*.yaml")):
+            groups.setdefault(file.parent.name, []).append(file.stem)
+        if json_:
+            emit_json(groups)
+        else:
+            for group, names in groups.items():
+                print(f"{group}={' | '.join(names)}")
+        return
+    cfg = compose(overrides or [])
+    # A value that must be given by the user (???) is shown as it stands.
+    resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
+    if json_:
+        emit_json(resolved)
+    elif keys:
+        for key, value in flatten(resolved).items():
+            print(f"{key}={'null' if value is None else value}")
+    else:
+        print(OmegaConf.to_yaml(OmegaConf.create(resolved)), end="")

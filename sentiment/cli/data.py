@@ -1,0 +1,77 @@
+"""``sentiment data``: look at labelled text before training on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any
+
+import typer
+
+from sentiment.cli.overrides import Overrides
+
+HELP = """Show what a training would read: rows, labels, lengths, duplicates and samples.
+
+\b
+sentiment data                                       the embedded reviews
+sentiment data data=files data.train=reviews.csv     your own
+"""
+
+
+def data(
+    overrides: Overrides = None,
+    samples: Annotated[int, typer.Option(min=0, help="Texts to show of each label.")] = 2,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    from rich.table import Table
+
+    from sentiment.cli.console import emit_json, stdout
+    from sentiment.config import compose, to_dict
+    from sentiment.data import load_splits
+
+    cfg = compose(overrides or [])
+    arguments = to_dict(cfg)["data"]
+    arguments.pop("streaming")
+    splits = load_splits(**arguments, seed=cfg.seed)
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    described: dict[str, Any] = {
+        name: {
+            "rows": len(split),
+            "labels": dict(sorted(Counter(split.labels).items())),
+            "median_characters": _median([len(text) for text in split.texts]),
+            "longest_characters": max(map(len, split.texts), default=0),
+            "fingerprint": split.fingerprint(),
+        }
+        for name, split in parts.items()
+        if len(split)
+    }
+    if json_:
+        emit_json(
+            {"name": splits.name, "source": splits.source, **described, "report": splits.report}
+        )
+        return
+    table = Table(title=f"{splits.name} ({splits.source})")
+    for column in ("", *described):
+        table.add_column(column, justify="right" if column else "left")
+    table.add_row("rows", *(f"{part['rows']:,}" for part in described.values()))
+    for label in splits.classes:
+        table.add_row(label, *(f"{part['labels'].get(label, 0):,}" for part in described.values()))
+    for key in ("median_characters", "longest_characters"):
+        table.add_row(key.replace("_", " "), *(f"{part[key]:,}" for part in described.values()))
+    console = stdout()
+    console.print(table)
+    for key, count in splits.report.items():
+        if count and not key.startswith("rows_"):
+            console.print(f"{key.replace('_', ' ')}: {count:,}", markup=False)
+    for label in splits.classes:
+        texts = (
+            text
+            for text, own in zip(splits.train.texts, splits.train.labels, strict=True)
+            if own == label
+        )
+        for _, text in zip(range(samples), texts, strict=False):
+            shown = " ".join(text.split())
+            console.print(f"{label}: {shown[:160]}{'…' if len(shown) > 160 else ''}", markup=False)
+
+
+def _median(numbers: list[int]) -> int:
+    return sorted(numbers)[len(numbers) // 2]

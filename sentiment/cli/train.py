@@ -1,0 +1,117 @@
+"""``sentiment train``: one run, or with ``-m`` a sweep."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sentiment.cli.overrides import Overrides
+
+if TYPE_CHECKING:
+    from sentiment.train import TrainResult
+
+HELP = """Train, evaluate, log and save one model.
+
+\b
+sentiment train                                   25,000 IMDB reviews, the default model
+sentiment train experiment=quick                  a first look on 5,000 reviews
+sentiment train model=logreg model.C=0.1
+sentiment train data=files data.train=reviews.csv data.label_column=stars
+sentiment train -m model.C=0.1,1                  the same as `sentiment sweep`
+"""
+
+
+def train(
+    overrides: Overrides = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    from sentiment.cli.console import emit_json, stderr
+
+    words = overrides or []
+    if "-m" in words or "--multirun" in words:
+        from sentiment.cli.sweep import sweep
+
+        sweep(words, json_=json_)
+        return
+    results = run(words)
+    if not results:  # Hydra answered itself: --help, --cfg, --info
+        return
+    result = results[0]
+    if json_:
+        emit_json(result.to_dict())
+        return
+    _show(result)
+    stderr().print(
+        f"run {result.run_id} · model {result.digest[:12]} in {result.model}\n"
+        f'next: sentiment predict "text" · sentiment serve · {open_mlflow(result.output_dir)}'
+    )
+
+
+def run(overrides: list[str]) -> list[TrainResult]:
+    """Train under Hydra with progress on stderr; empty when Hydra only printed something."""
+    from sentiment.cli.console import stderr
+    from sentiment.train import main
+    from sentiment.train import train as train_model
+
+    results: list[TrainResult] = []
+    console = stderr()
+    status = console.status("starting") if sys.stderr.isatty() else None
+
+    def watch(stage: str, seconds: float | None) -> None:
+        if seconds is not None:
+            console.print(f"  {stage:<10} {seconds:6.1f} s")
+        elif status is not None:
+            status.update(stage)
+
+    def task(cfg: Any) -> None:
+        results.append(train_model(cfg, overrides=overrides, watch=watch))
+
+    if status is not None:
+        status.start()
+    try:
+        main(overrides, task)
+    finally:
+        if status is not None:
+            status.stop()
+    return results
+
+
+def open_mlflow(output_dir: str) -> str:
+    """Return the command that opens the runs in a browser."""
+    import os
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{output_dir}/mlflow.db"
+    if uri.startswith("http"):
+        return f"open {uri}"
+    return f"mlflow ui --backend-store-uri {uri}"
+
+
+def _show(result: TrainResult) -> None:
+    from rich.table import Table
+
+    from sentiment.cli.console import stdout
+
+    table = Table(title=f"{result.data['name']}: {result.data['rows_train']:,} training texts")
+    table.add_column("metric")
+    for column in ("validation", "test"):
+        table.add_column(column, justify="right")
+    names = list(dict.fromkeys(key.split("_", 1)[1] for key in result.metrics))
+    for name in names:
+        if name in ("accuracy_low", "accuracy_high"):
+            continue
+        table.add_row(name, *(_figure(result.metrics, split, name) for split in ("val", "test")))
+    stdout().print(table)
+
+
+def _figure(metrics: dict[str, float], split: str, name: str) -> str:
+    value = metrics.get(f"{split}_{name}")
+    if value is None:
+        return "-"
+    if isinstance(value, int) or name.endswith(("positives", "negatives")):
+        return f"{value:,.0f}"
+    if name == "accuracy":
+        low, high = metrics[f"{split}_accuracy_low"], metrics[f"{split}_accuracy_high"]
+        return f"{value:.4f} [{low:.4f}, {high:.4f}]"
+    return f"{value:.4f}"

@@ -1,0 +1,72 @@
+"""From config to a scikit-learn pipeline: text -> vectorizer -> classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import hydra.utils
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import InvalidParameterError
+
+from sentiment.errors import UsageError
+
+
+def build_pipeline(cfg: DictConfig) -> Pipeline:
+    """Return the unfitted pipeline that ``cfg.vectorizer`` and ``cfg.model`` describe.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The root config; both nodes name their class or factory as ``_target_``.
+
+    Raises
+    ------
+    UsageError
+        If a class cannot be imported or built, or parameters are outside what the estimators
+        accept; every wrong parameter is named at once.
+    """
+    pipeline = Pipeline(
+        [
+            ("vectorizer", _build("vectorizer", cfg.vectorizer)),
+            ("classifier", _build("model", cfg.model)),
+        ]
+    )
+    wrong: list[str] = []
+    for group, step in (("vectorizer", "vectorizer"), ("model", "classifier")):
+        wrong += [f"{group}: {reason}" for reason in _wrong_parameters(pipeline.named_steps[step])]
+    if wrong:
+        raise UsageError("; ".join(wrong))
+    return pipeline
+
+
+def _build(group: str, node: DictConfig) -> BaseEstimator:
+    if "_target_" not in node:
+        raise UsageError(f"{group} needs a class: {group}._target_=package.module.Class")
+    try:
+        estimator = hydra.utils.instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        raise UsageError(f"{group}: {str(cause).strip().splitlines()[0]}") from error
+    if not isinstance(estimator, BaseEstimator):
+        raise UsageError(f"{group}._target_={node._target_} gives no scikit-learn estimator")
+    # YAML and the command line know lists only; scikit-learn's own vectorizers want a tuple.
+    if isinstance(getattr(estimator, "ngram_range", None), list):
+        estimator.set_params(ngram_range=tuple(estimator.get_params()["ngram_range"]))
+    return estimator
+
+
+def _wrong_parameters(estimator: BaseEstimator) -> list[str]:
+    """Ask the estimator and those inside it what they refuse, before any work is done."""
+    parts: Mapping[str, Any] = estimator.get_params(deep=True)
+    nested = [value for value in parts.values() if isinstance(value, BaseEstimator)]
+    wrong = []
+    for part in (estimator, *nested):
+        try:
+            part._validate_params()
+        except (InvalidParameterError, ValueError) as error:
+            wrong.append(" ".join(str(error).split()))
+    return list(dict.fromkeys(wrong))

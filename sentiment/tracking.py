@@ -1,0 +1,312 @@
+"""Runs, models and artifacts in MLflow; the only module that imports it."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import logging
+import os
+import subprocess
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentiment import __version__
+from sentiment.errors import SentimentError, UsageError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+# MLflow cuts longer values or refuses the batch.
+_MAX_PARAM, _BATCH = 6000, 100
+
+
+def tracking_uri(output_dir: Path, uri: str | None = None) -> str:
+    """Return where runs are kept: ``MLFLOW_TRACKING_URI``, else ``uri``, else SQLite in ``output_dir``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or uri or f"sqlite:///{_database(output_dir)}"
+
+
+def _database(output_dir: Path) -> Path:
+    return output_dir.resolve() / "mlflow.db"
+
+
+def connect(output_dir: Path, uri: str | None = None) -> MlflowClient:
+    """Return a client of the tracking server or database, created on first use.
+
+    Raises
+    ------
+    SentimentError
+        If it cannot be reached; the message names its address.
+    """
+    # MLflow reads these when imported or when a request is made. A server that does not answer
+    # is reported within seconds, and a URL printed to stdout would break --json.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    where = tracking_uri(output_dir, uri)
+    if where.startswith("sqlite:///"):
+        Path(where.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    with reaching(where):
+        mlflow.set_tracking_uri(where)
+        client = mlflow.MlflowClient(where)
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def reaching(where: str) -> Iterator[None]:
+    """Turn MLflow's many ways to say "not reachable" into one line that names the address."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        if len(reason) > 300:
+            reason = reason[:300] + "…"
+        raise SentimentError(f"MLflow at {where} does not answer or refuses: {reason}") from error
+
+
+def experiment_id(client: MlflowClient, name: str, output_dir: Path) -> str:
+    """Return the experiment's id, creating it when it is new.
+
+    Artifacts of a local database lie under ``output_dir/artifacts``; a server decides itself.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            raise UsageError(
+                f"the MLflow experiment {name!r} is deleted: restore it "
+                f"(mlflow experiments restore --experiment-id {found.experiment_id}) "
+                "or set experiment_name=…"
+            )
+        return str(found.experiment_id)
+    local = client.tracking_uri.split(":", 1)[0] not in ("http", "https", "databricks")
+    location = (output_dir.resolve() / "artifacts").as_uri() if local else None
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException:
+        # Another process was faster.
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)
+
+
+def old_file_store(*folders: Path) -> str | None:
+    """Return how to migrate an ``mlruns`` file store of MLflow 2 that lies in one of the folders."""
+    for folder in folders:
+        store = folder / "mlruns"
+        if store.is_dir() and any(store.glob("*/meta.yaml")):
+            return (
+                f"{store} is a file store of an older MLflow, which is not read; to bring its runs along: "
+                f"mlflow migrate-filestore --source {store} --target sqlite:///{folder}/mlflow.db"
+            )
+    return None
+
+
+class Run:
+    """One MLflow run, from RUNNING to FINISHED, FAILED or KILLED.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        From `connect`.
+    run_id : str
+        An existing run; `Run.start` makes a new one.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self.client = client
+        self.run_id = run_id
+
+    @classmethod
+    def start(
+        cls, client: MlflowClient, experiment: str, *, name: str | None, tags: Mapping[str, str]
+    ) -> Run:
+        """Create a run in the experiment with this id."""
+        standard = {
+            "mlflow.user": getpass.getuser() if "USER" in os.environ else "unknown",
+            "mlflow.source.name": "sentiment",
+            "mlflow.source.type": "LOCAL",
+            "sentiment.version": __version__,
+        }
+        run = client.create_run(experiment, run_name=name, tags={**standard, **tags})
+        return cls(client, run.info.run_id)
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """End the run as its body ends: FINISHED, FAILED with the reason, or KILLED."""
+        try:
+            yield
+        except BaseException as error:
+            killed = isinstance(error, KeyboardInterrupt | SystemExit)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:5000]
+            # What ended the body is what the user must see, whatever MLflow says now.
+            with contextlib.suppress(Exception):
+                self.client.set_tag(self.run_id, "sentiment.failure", reason)
+                self.client.set_terminated(self.run_id, "KILLED" if killed else "FAILED")
+            raise
+        self.client.set_terminated(self.run_id, "FINISHED")
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log parameters; values longer than MLflow takes are cut."""
+        from mlflow.entities import Param
+
+        entries = [Param(key, str(value)[:_MAX_PARAM]) for key, value in params.items()]
+        for begin in range(0, len(entries), _BATCH):
+            self.client.log_batch(self.run_id, params=entries[begin : begin + _BATCH])
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log metrics under names that MLflow accepts."""
+        import time
+
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entries = [
+            Metric(_metric_name(key), float(value), now, 0) for key, value in metrics.items()
+        ]
+        for begin in range(0, len(entries), _BATCH):
+            self.client.log_batch(self.run_id, metrics=entries[begin : begin + _BATCH])
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags on the run."""
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def log_dataset(self, *, name: str, source: str, context: str, digest: str, rows: int) -> None:
+        """Log which data a run used, by fingerprint.
+
+        Parameters
+        ----------
+        name, source : str
+            What the data is called and where it came from.
+        context : str
+            ``train``, ``validation`` or ``test``.
+        digest : str
+            SHA-256 of the rows; MLflow keeps 36 characters.
+        rows : int
+            Number of rows.
+        """
+        import json
+
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=name,
+            digest=digest[:36],
+            source_type="local",
+            source=json.dumps({"uri": source}),
+            schema=json.dumps(
+                {
+                    "mlflow_colspec": [
+                        {"type": "string", "name": "text", "required": True},
+                        {"type": "string", "name": "label", "required": True},
+                    ]
+                }
+            ),
+            profile=json.dumps({"num_rows": rows}),
+        )
+        self.client.log_inputs(
+            self.run_id,
+            datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", context)])],
+        )
+
+    def log_artifacts(self, folder: Path) -> None:
+        """Log every file of a folder."""
+        self.client.log_artifacts(self.run_id, str(folder))
+
+    def log_scorer(self, scorer: Path, labels: Sequence[str], example: str) -> str:
+        """Log the scorer as an MLflow model that needs numpy alone.
+
+        Parameters
+        ----------
+        scorer : Path
+            The scorer directory.
+        labels : sequence of str
+            Of the output's probability columns.
+        example : str
+            A text for the input example.
+
+        Returns
+        -------
+        str
+            The model's URI.
+        """
+        import mlflow.pyfunc
+        import pandas as pd
+        from mlflow.models import Model
+        from mlflow.models.signature import ModelSignature
+        from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+        from sentiment.scorer.pyfunc import log_arguments
+
+        outputs: list[ColSpec | TensorSpec] = [
+            ColSpec(DataType.string, "label"),
+            ColSpec(DataType.double, "confidence"),
+        ]
+        outputs += [ColSpec(DataType.double, f"probability_{label}") for label in labels]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            info = Model.log(
+                artifact_path=None,
+                name="model",
+                flavor=mlflow.pyfunc,
+                run_id=self.run_id,
+                signature=ModelSignature(
+                    inputs=Schema([ColSpec(DataType.string, "text")]), outputs=Schema(outputs)
+                ),
+                input_example=pd.DataFrame({"text": [example]}),
+                **log_arguments(scorer),
+            )
+        return str(info.model_uri)
+
+
+def _metric_name(name: str) -> str:
+    """Replace what MLflow refuses in a metric's name (labels may hold anything)."""
+    return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)[:250]
+
+
+@cache
+def code_hash() -> str:
+    """Return the SHA-256 of the package's sources: what a run's result depends on besides config and data."""
+    package = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for source in sorted(package.rglob("*.py")):
+        digest.update(str(source.relative_to(package)).encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()
+
+
+def git_state() -> dict[str, str]:
+    """Return commit and dirtiness of the repository that the command stands in, or nothing."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        dirty = bool(git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"sentiment.git_commit": commit, "sentiment.git_dirty": str(dirty).lower()}

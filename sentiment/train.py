@@ -1,0 +1,458 @@
+"""The one training entry point: load, split, fit, evaluate, compile, log, save."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from sentiment import config
+from sentiment.errors import SentimentError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sentiment.data import Split, Splits
+    from sentiment.scorer.compile import CompiledScorer
+    from sentiment.tracking import Run
+
+log = logging.getLogger(__name__)
+
+N_SAMPLES = 100  # rows of sample_predictions.csv and of the most confident errors
+N_FEATURES = 50  # strongest features logged per class
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run gives back; ``--json`` prints its fields."""
+
+    run_id: str
+    model: str
+    digest: str
+    metrics: dict[str, float]
+    params: dict[str, Any]
+    timings: dict[str, float]
+    output_dir: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain containers."""
+        return asdict(self)
+
+
+class Stages:
+    """Times the named stages of a run and tells whoever watches.
+
+    Parameters
+    ----------
+    watch : callable, optional
+        Called with a stage's name when it begins, and with name and seconds when it ends.
+    """
+
+    def __init__(self, watch: Callable[[str, float | None], None] | None = None) -> None:
+        self.timings: dict[str, float] = {}
+        self._watch = watch or (lambda _name, _seconds: None)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time the body as stage ``name``."""
+        self._watch(name, None)
+        begin = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - begin
+        self.timings[name] = self.timings.get(name, 0.0) + seconds
+        log.info("%s: %.2f s", name, seconds)
+        self._watch(name, seconds)
+
+
+class _Background:
+    """Run a function in a thread; `result` waits for it and raises what it raised."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
+        self._thread.start()
+
+    def _run(self, function: Callable[[], Any]) -> None:
+        try:
+            self._value = function()
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> Any:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+def train(
+    cfg: DictConfig,
+    *,
+    overrides: Sequence[str] = (),
+    watch: Callable[[str, float | None], None] | None = None,
+    parent_run_id: str | None = None,
+    point_latest: bool = True,
+) -> TrainResult:
+    """Train, evaluate, compile, log and save one model.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+        The composed root config.
+    overrides : sequence of str
+        The words of the command line, logged with the run.
+    watch : callable, optional
+        Told of every stage: see `Stages`.
+    parent_run_id : str, optional
+        The MLflow run of the sweep that this is a job of.
+    point_latest : bool
+        Whether the pointer ``latest`` moves to the new model.
+
+    Raises
+    ------
+    SentimentError
+        If the config, the data or the environment do not allow a training; nothing half
+        written is left behind.
+    """
+    stages = Stages(watch)
+    begin = time.perf_counter()
+    output_dir = _writable(Path(cfg.output_dir))
+    # Importing MLflow and opening its database take seconds that the machine's other core has.
+    connection = _Background(lambda: _connect(cfg, output_dir))
+    try:
+        with stages("load"):
+            splits = _load(cfg)
+            from sentiment.pipeline import build_pipeline
+
+            pipeline = build_pipeline(cfg)
+        with stages("vectorize"):
+            vectorizer, classifier = pipeline.named_steps.values()
+            features = _fit_features(vectorizer, splits)
+        with stages("track"):
+            run: Run = connection.result()(cfg, splits, parent_run_id)
+    except SentimentError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"vectorizer: {_one_line(error)}") from error
+    with run.ending(), TemporaryDirectory(prefix="sentiment-") as scratch:
+        with stages("fit"):
+            try:
+                classifier.fit(features["train"], splits.train.labels)
+            except ValueError as error:
+                raise UsageError(f"model: {_one_line(error)}") from error
+        with stages("evaluate"):
+            metrics, probabilities = _evaluate(cfg, classifier, features, splits)
+        with stages("compile"):
+            compiled = _compile(cfg, vectorizer, classifier, splits, probabilities["test"])
+        with stages("save"):
+            from sentiment import store
+
+            info = _info(cfg, run.run_id, metrics, splits)
+            stored = store.save_model(compiled, info, output_dir)
+        with stages("log"):
+            _log(
+                cfg, run, Path(scratch), overrides, splits, metrics, probabilities,
+                stored.path, stored.digest,
+            )  # fmt: skip
+            if point_latest:
+                store.set_pointer(
+                    output_dir,
+                    "latest",
+                    stored.digest,
+                    run_id=run.run_id,
+                    source=f"runs:/{run.run_id}",
+                )
+        stages.timings["total"] = time.perf_counter() - begin
+        run.log_metrics({f"seconds_{name}": value for name, value in stages.timings.items()})
+    return TrainResult(
+        run_id=run.run_id,
+        model=str(stored.path.parent),
+        digest=stored.digest,
+        metrics=metrics,
+        params=config.flatten(config.to_dict(cfg)),
+        timings=stages.timings,
+        output_dir=str(cfg.output_dir),
+        data={"name": splits.name, "source": splits.source, **splits.report},
+    )
+
+
+def main(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
+    """Run ``task`` under Hydra with these words of the command line.
+
+    Hydra's own shell is what gives multirun, launchers and ``--cfg``; it reads ``sys.argv``
+    and returns nothing, so results leave through ``task``.
+
+    Raises
+    ------
+    UsageError
+        If the config cannot be composed.
+    """
+    import hydra
+
+    config.register()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors out instead of printing and exiting
+    argv, sys.argv = sys.argv, ["sentiment", *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="config")(
+            task
+        )()
+    except SentimentError:
+        raise
+    except Exception as error:
+        raise config.explain_error(error, arguments) from error
+    finally:
+        sys.argv = argv
+
+
+def _writable(output_dir: Path) -> Path:
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=output_dir, prefix=".writable-"):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"output_dir={output_dir} cannot be written: {error.strerror}; give another: output_dir=PATH"
+        ) from error
+    return output_dir
+
+
+def _connect(cfg: DictConfig, output_dir: Path) -> Callable[[DictConfig, Splits, str | None], Run]:
+    """Open MLflow and return what starts a run there."""
+    from sentiment import tracking
+
+    client = tracking.connect(output_dir, cfg.tracking.uri)
+    experiment = tracking.experiment_id(client, cfg.experiment_name, output_dir)
+    hint = tracking.old_file_store(Path.cwd(), output_dir)
+    if hint:
+        log.warning("%s", hint)
+    git = tracking.git_state()
+
+    def start(cfg: DictConfig, splits: Splits, parent_run_id: str | None) -> Run:
+        tags = {
+            "sentiment.config_hash": config.content_hash(cfg),
+            "sentiment.data_fingerprint": splits.fingerprint(),
+            "sentiment.test_fingerprint": splits.test.fingerprint(),
+            "sentiment.code_hash": tracking.code_hash(),
+            **git,
+            **{key: str(value) for key, value in cfg.tracking.tags.items()},
+        }
+        if parent_run_id is not None:
+            tags |= {"mlflow.parentRunId": parent_run_id, "sentiment.sweep": parent_run_id}
+        return tracking.Run.start(client, experiment, name=cfg.run_name, tags=tags)
+
+    return start
+
+
+def _load(cfg: DictConfig) -> Splits:
+    from sentiment.data import load_splits
+
+    arguments = config.to_dict(cfg)["data"]
+    arguments.pop("streaming")
+    splits = load_splits(**arguments, seed=cfg.seed)
+    for name, split in (("train", splits.train), ("test", splits.test)):
+        dropped = splits.report.get(f"empty_texts_{name}", 0)
+        dropped += splits.report.get(f"missing_labels_{name}", 0)
+        if dropped:
+            log.warning(
+                "%s: dropped %d rows without text or label, %d kept", name, dropped, len(split)
+            )
+    shared = splits.report["test_texts_also_in_train"]
+    if shared:
+        log.warning(
+            "%d of %d test texts also stand in train: test figures are that much too good",
+            shared,
+            len(splits.test),
+        )
+    return splits
+
+
+def _fit_features(vectorizer: Any, splits: Splits) -> dict[str, Any]:
+    features = {"train": vectorizer.fit_transform(splits.train.texts)}
+    for name, split in (("val", splits.val), ("test", splits.test)):
+        if len(split):
+            features[name] = vectorizer.transform(split.texts)
+    return features
+
+
+def _evaluate(
+    cfg: DictConfig, classifier: Any, features: Mapping[str, Any], splits: Splits
+) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
+    from sentiment.evaluate import evaluate
+
+    if not hasattr(classifier, "predict_proba"):
+        raise UsageError(
+            f"model: {type(classifier).__name__} gives no probabilities with these parameters; "
+            "use a loss that does (model.loss=log_loss), or model=linear_svc, which is calibrated"
+        )
+    metrics: dict[str, float] = {}
+    probabilities: dict[str, NDArray[np.float64]] = {}
+    for name, split in (("val", splits.val), ("test", splits.test)):
+        if not len(split):
+            continue
+        probabilities[name] = np.asarray(classifier.predict_proba(features[name]), np.float64)
+        figures = evaluate(
+            split.labels,
+            probabilities[name],
+            [str(label) for label in classifier.classes_],
+            positive_label=splits.positive_label,
+            seed=cfg.seed,
+        )
+        metrics |= {f"{name}_{key}": value for key, value in figures.items()}
+    return metrics, probabilities
+
+
+def _compile(
+    cfg: DictConfig,
+    vectorizer: Any,
+    classifier: Any,
+    splits: Splits,
+    expected: NDArray[np.float64],
+) -> CompiledScorer:
+    """Compile the pipeline and hold it against its own answers on the test split."""
+    from sentiment.scorer.compile import compile_scorer
+
+    # What held-out texts look like is the reference that drift is measured against.
+    reference = splits.val if len(splits.val) else splits.test
+    compiled = compile_scorer(
+        vectorizer,
+        classifier,
+        positive_label=splits.positive_label,
+        reference_texts=reference.texts,
+        reference_labels=reference.labels,
+        dtype=cfg.compile.dtype,
+        prune=cfg.compile.prune,
+    )
+    if cfg.compile.dtype == "float32" and not cfg.compile.prune:
+        answers = compiled.scorer().predict(splits.test.texts).probabilities
+        worst = float(np.abs(answers - expected).max())
+        same = bool((answers.argmax(axis=1) == expected.argmax(axis=1)).all())
+        if worst > 1e-6 or not same:
+            raise SentimentError(
+                f"the compiled scorer disagrees with the pipeline by {worst:.2g} on the test split; "
+                "this is a defect: please report it with the config of this run"
+            )
+    return compiled
+
+
+def _info(
+    cfg: DictConfig, run_id: str, metrics: Mapping[str, float], splits: Splits
+) -> dict[str, Any]:
+    """Return what is stored beside a scorer: who made it, from what, and how good it is."""
+    return {
+        "run_id": run_id,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "metrics": dict(metrics),
+        "data": {
+            "name": splits.name,
+            "source": splits.source,
+            "fingerprint": splits.fingerprint(),
+            "test_fingerprint": splits.test.fingerprint(),
+            **splits.report,
+        },
+        "model": str(cfg.model.get("_target_", "")),
+        "vectorizer": str(cfg.vectorizer.get("_target_", "")),
+    }
+
+
+def _log(
+    cfg: DictConfig,
+    run: Run,
+    folder: Path,
+    overrides: Sequence[str],
+    splits: Splits,
+    metrics: Mapping[str, float],
+    probabilities: Mapping[str, NDArray[np.float64]],
+    scorer_path: Path,
+    digest: str,
+) -> None:
+    """Log parameters, metrics, data sets, artifacts and the model."""
+    from sentiment import plots
+    from sentiment.scorer import Scorer
+
+    run.log_params(config.flatten(config.to_dict(cfg)))
+    run.log_metrics({**metrics, **{f"data_{key}": value for key, value in splits.report.items()}})
+    run.set_tags({"sentiment.digest": digest})
+    for context, split in (
+        ("train", splits.train),
+        ("validation", splits.val),
+        ("test", splits.test),
+    ):
+        if len(split):
+            run.log_dataset(
+                name=splits.name,
+                source=splits.source,
+                context=context,
+                digest=split.fingerprint(),
+                rows=len(split),
+            )
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
+    (folder / "overrides.json").write_text(json.dumps(list(overrides)), encoding="utf-8")
+    scorer = Scorer.load(scorer_path)
+    (folder / "important_features.json").write_text(
+        json.dumps(scorer.top_features(N_FEATURES), ensure_ascii=False, indent=1), encoding="utf-8"
+    )
+    _write_predictions(folder, splits.test, scorer.labels, probabilities["test"])
+    plots.save_evaluation(
+        folder / "evaluation.png",
+        splits.test.labels,
+        probabilities["test"],
+        scorer.labels,
+        positive_label=splits.positive_label,
+    )
+    run.log_artifacts(folder)
+    run.log_scorer(scorer_path, scorer.labels, splits.test.texts[0][:200])
+
+
+def _write_predictions(
+    folder: Path, test: Split, labels: Sequence[str], probabilities: NDArray[np.float64]
+) -> None:
+    """Write every test prediction for paired tests, and two small tables for people."""
+    import hashlib
+
+    import polars as pl
+
+    names = np.asarray(labels, dtype=object)
+    frame = pl.DataFrame(
+        {
+            "row": np.arange(len(test)),
+            "text_sha256": [
+                hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+                for text in test.texts
+            ],
+            "label": test.labels,
+            "predicted": names[probabilities.argmax(axis=1)].tolist(),
+            **{f"probability_{label}": probabilities[:, i] for i, label in enumerate(labels)},
+        }
+    )
+    frame.write_parquet(folder / "test_predictions.parquet")
+    shown = frame.select(
+        "row",
+        pl.Series("text", test.texts).str.slice(0, 500),
+        "label",
+        "predicted",
+        pl.Series("confidence", probabilities.max(axis=1)),
+    )
+    shown.head(N_SAMPLES).write_csv(folder / "sample_predictions.csv")
+    errors = shown.filter(pl.col("label") != pl.col("predicted"))
+    errors.sort("confidence", "row", descending=[True, False]).head(N_SAMPLES).write_csv(
+        folder / "confident_errors.csv"
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
