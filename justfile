@@ -1,0 +1,50 @@
+# Daily recipes. `uv run just RECIPE` works without installing just.
+set positional-arguments := true
+
+# list the recipes
+help:
+    @just --list --unsorted
+
+# install everything, tests and optional extras included
+install:
+    uv sync
+
+# a first look: 5,000 reviews, seconds
+train *overrides:
+    uv run sentiment train experiment=quick "$@"
+
+# the default training: all embedded reviews
+train-full *overrides:
+    uv run sentiment train "$@"
+
+# try several configs: just sweep vectorizer.max_features=5000,10000
+sweep *overrides:
+    uv run sentiment sweep -m "$@"
+
+# serve the champion (else the newest model) on port 8000
+api *options:
+    uv run sentiment serve "$@"
+
+# open the tracked runs on port 5000
+mlflow:
+    uv run mlflow ui --port 5000 --backend-store-uri "${MLFLOW_TRACKING_URI:-sqlite:///outputs/mlflow.db}"
+
+# run the tests (just test tests/test_data.py)
+test *options:
+    uv run pytest "$@"
+
+# format, lint, types and import rules
+lint:
+    uv run ruff format --check .
+    uv run ruff check .
+    uv run mypy
+    uv run lint-imports
+
+# all checks as the server runs them
+ci:
+    bash .ci/run
+
+# remove caches and builds; runs and models in outputs/ stay
+clean:
+    rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
+    find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
