@@ -161,8 +161,8 @@ def test_one_class_and_a_class_of_one(tmp_path):
 
 
 def test_unreadable_files_are_named(tmp_path):
+    (tmp_path / "bb.csv").write_text("text,label\n")
     with pytest.raises(DataError, match=r"no such file: .*b.csv; did you mean 'bb.csv'"):
-        (tmp_path / "bb.csv").write_text("text,label\n")
         read_table(tmp_path / "b.csv")
     for name, raw, message in [
         ("empty.csv", b"", "is empty"),
