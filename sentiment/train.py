@@ -211,8 +211,10 @@ def main(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
         hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="config")(
             task
         )()
-    except SentimentError:
-        raise
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename} cannot be written: {error.strerror}; give another folder: output_dir=PATH"
+        ) from error
     except Exception as error:
         raise config.explain_error(error, arguments) from error
     finally:

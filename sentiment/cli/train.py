@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,11 +52,15 @@ def train(
 
 def run(overrides: list[str]) -> list[TrainResult]:
     """Train under Hydra with progress on stderr; empty when Hydra only printed something."""
+    from hydra.core.hydra_config import HydraConfig
+
     from sentiment.cli.console import stderr
+    from sentiment.errors import UsageError
     from sentiment.train import main
     from sentiment.train import train as train_model
 
     results: list[TrainResult] = []
+    failures: list[BaseException] = []
     console = stderr()
     status = console.status("starting") if sys.stderr.isatty() else None
 
@@ -66,7 +71,15 @@ def run(overrides: list[str]) -> list[TrainResult]:
             status.update(stage)
 
     def task(cfg: Any) -> None:
-        results.append(train_model(cfg, overrides=overrides, watch=watch))
+        # Hydra would print several lines of its own about an error that left a job.
+        try:
+            results.append(train_model(cfg, overrides=overrides, watch=watch))
+        except UsageError as error:
+            failures.append(error)
+            # Nothing was run: leave no folder behind that looks as if it had been.
+            shutil.rmtree(HydraConfig.get().runtime.output_dir, ignore_errors=True)
+        except BaseException as error:
+            failures.append(error)
 
     if status is not None:
         status.start()
@@ -75,6 +88,8 @@ def run(overrides: list[str]) -> list[TrainResult]:
     finally:
         if status is not None:
             status.stop()
+    if failures:
+        raise failures[0]
     return results
 
 

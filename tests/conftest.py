@@ -1,0 +1,61 @@
+"""Shared fixtures: the command line in this process, and a small trained model."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+# Before anything imports them: no network, and threads that leave the machine responsive.
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", MLFLOW_DISABLE_TELEMETRY="true")
+
+
+@dataclass
+class Answer:
+    """What a command left: exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self):
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+    @property
+    def documents(self):
+        """JSON Lines on stdout."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    """No test sees the caller's tracking server, models or colours."""
+    for name in list(os.environ):
+        if name.startswith(
+            ("SENTIMENT_", "MLFLOW_TRACKING", "MLFLOW_REGISTRY", "MLFLOW_RUN", "HYDRA_")
+        ):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def cli(monkeypatch, capfd):
+    """Run ``sentiment WORDS`` in this process, exit code and streams included."""
+    from sentiment.cli import main
+
+    def run(*words: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["sentiment", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capfd.readouterr()
+        code = stop.value.code
+        return Answer(code if isinstance(code, int) else 0, out, err)
+
+    return run

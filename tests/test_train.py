@@ -1,0 +1,256 @@
+"""The one entry point, over every option of every group, on small samples of real text."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import polars as pl
+import pytest
+
+from sentiment import config, tracking
+from sentiment.train import train
+
+SMALL = ["data=rotten_tomatoes", "data.sample_size=400"]
+
+
+def options(group):
+    return sorted(path.stem for path in (config.CONFIG_DIR / group).glob("*.yaml"))
+
+
+def files_under(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """One finished run: its result, its folder and what was written elsewhere."""
+    here = tmp_path_factory.mktemp("cwd")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        cfg = config.compose([*SMALL, "run_name=first", "output_dir=out", "tracking.tags.team=a"])
+        result = train(cfg, overrides=SMALL)
+    return result, here
+
+
+@pytest.fixture
+def run(quick, monkeypatch):
+    result, here = quick
+    monkeypatch.chdir(here)
+    return tracking.connect(here / "out").get_run(result.run_id)
+
+
+def test_everything_lies_under_output_dir(quick):
+    _, here = quick
+    assert {path.parts[0] for path in map(Path, files_under(here))} == {"out"}
+
+
+def test_the_run_is_tracked(quick, run):
+    result, _ = quick
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "first"
+    assert run.data.params["data.sample_size"] == "400"
+    assert run.data.params["model.C"] == str(config.compose().model.C)
+    for split in ("val", "test"):
+        for name in (
+            *("accuracy", "accuracy_low", "accuracy_high", "precision", "recall", "f1_score"),
+            *("roc_auc", "average_precision", "log_loss", "brier_score", "ece"),
+            *("true_positives", "false_positives", "true_negatives", "false_negatives"),
+        ):
+            assert run.data.metrics[f"{split}_{name}"] == pytest.approx(
+                result.metrics[f"{split}_{name}"]
+            )
+    assert {"seconds_fit", "seconds_vectorize", "seconds_total"} <= set(run.data.metrics)
+    for tag in ("config_hash", "data_fingerprint", "test_fingerprint", "code_hash", "digest"):
+        assert len(run.data.tags[f"sentiment.{tag}"]) == 64
+    assert run.data.tags["team"] == "a"
+    contexts = [entry.tags[0].value for entry in run.inputs.dataset_inputs]
+    assert sorted(contexts) == ["test", "train", "validation"]
+
+
+def test_artifacts_of_the_run(quick, run, tmp_path):
+    result, here = quick
+    client = tracking.connect(here / "out")
+    names = {item.path for item in client.list_artifacts(result.run_id)}
+    assert {
+        "config.yaml", "overrides.json", "important_features.json", "sample_predictions.csv",
+        "test_predictions.parquet", "confident_errors.csv", "evaluation.png",
+    } <= names  # fmt: skip
+    frame = pl.read_parquet(client.download_artifacts(result.run_id, "test_predictions.parquet"))
+    assert frame.columns == [
+        "row", "text_sha256", "label", "predicted", "probability_negative", "probability_positive",
+    ]  # fmt: skip
+    assert (frame["label"] == frame["predicted"]).mean() == pytest.approx(
+        result.metrics["test_accuracy"]
+    )
+    features = json.loads(
+        Path(client.download_artifacts(result.run_id, "important_features.json")).read_text()
+    )
+    assert set(features) == {"negative", "positive"}
+
+
+def test_the_logged_model_scores_like_the_stored_one(quick, run):
+    from sentiment.scorer import Scorer
+
+    result, _ = quick
+    texts = ["a wonderful, moving film", "a tedious and stupid mess"]
+    model = mlflow.pyfunc.load_model(f"runs:/{result.run_id}/model")
+    frame = model.predict({"text": texts})
+    ours = Scorer.load(Path(result.model) / "scorer").predict(texts)
+    assert frame["label"].tolist() == ours.labels
+    assert np.allclose(frame["probability_positive"], ours.probabilities[:, 1], atol=1e-9, rtol=0)
+    requirements = (
+        Path(mlflow.artifacts.download_artifacts(f"runs:/{result.run_id}/model"))
+        / "requirements.txt"
+    ).read_text()
+    assert "scikit-learn" not in requirements
+
+
+@pytest.mark.parametrize("vectorizer", options("vectorizer"))
+@pytest.mark.parametrize("model", options("model"))
+def test_every_pair_trains_and_compiles(tmp_path, vectorizer, model):
+    cfg = config.compose(
+        [*SMALL, f"vectorizer={vectorizer}", f"model={model}", f"output_dir={tmp_path}"]
+    )
+    result = train(cfg, point_latest=False)
+    assert result.metrics["test_accuracy"] > 0.45
+    assert not (tmp_path / "models" / "latest.json").exists()
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_experiment_trains(tmp_path, experiment):
+    cfg = config.compose([f"experiment={experiment}", *SMALL, f"output_dir={tmp_path}"])
+    assert train(cfg).metrics["test_accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("data", options("data"))
+def test_every_data_option_composes(data):
+    cfg = config.compose([f"data={data}"])
+    assert cfg.data.source in ("embedded", "hub", "files")
+
+
+def test_same_config_same_digest(tmp_path, quick):
+    cfg = config.compose([*SMALL, f"output_dir={tmp_path}"])
+    assert train(cfg).digest == quick[0].digest
+
+
+def test_three_classes_from_other_columns(tmp_path, cli):
+    rows = [
+        {"body": f"{word} {extra} {i}", "kind": kind}
+        for i in range(40)
+        for kind, word, extra in (
+            ("bug", "crash error", "broken"),
+            ("wish", "please add", "feature"),
+            ("thanks", "great work", "love"),
+        )
+    ]
+    pl.DataFrame(rows).write_csv(tmp_path / "tickets.csv")
+    answer = cli(
+        "train", "data=files", f"data.train={tmp_path}/tickets.csv", "data.text_column=body",
+        "data.label_column=kind", f"output_dir={tmp_path}/out", "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert answer.document["metrics"]["test_f1_score_bug"] == 1.0
+    said = cli("predict", "please add a feature", "--json", "--output-dir", tmp_path / "out")
+    assert said.document["label"] == "wish"
+    assert set(said.document["probabilities"]) == {"bug", "wish", "thanks"}
+
+
+def test_cli_prints_one_document_or_a_table(tmp_path, cli):
+    words = ["train", *SMALL, "model=logreg", f"output_dir={tmp_path}"]
+    answer = cli(*words, "--json")
+    assert answer.code == 0, answer.err
+    assert {"run_id", "model", "metrics", "params", "timings", "output_dir"} <= set(answer.document)
+    shown = cli(*words)
+    assert "validation" in shown.out
+    assert "accuracy" in shown.out
+    assert "mlflow ui --backend-store-uri" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["model.c=1"], "unknown key 'model.c'; did you mean 'model.C'"),
+        (["model=logrec"], "did you mean 'logreg'"),
+        (["seed=abc"], "'abc'"),
+        (["data.sample_size=99999"], "more than the 8530 usable rows"),
+        (["model.C=-1", "vectorizer.min_df=-3"], "'min_df' parameter.*'C' parameter"),
+        (["data=files", "data.train=nope.csv"], "no such file: nope.csv"),
+        (["data=files"], "data.train"),
+        (["model._target_=no.such.Class"], "no.such.Class|no'|'no"),
+        (["vectorizer.token_pattern='('"], "token_pattern"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, cli, words, message):
+    import re
+
+    answer = cli("train", "data=rotten_tomatoes", f"output_dir={tmp_path}/out", *words)
+    errors = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert answer.code == 2, answer.err
+    assert len(errors) == 1
+    assert re.search(message, errors[0]), errors[0]
+    assert "Traceback" not in answer.err
+    left = files_under(tmp_path)
+    assert not [name for name in left if "runs/" in name or "models/" in name], left
+
+
+def test_unwritable_output_folder(tmp_path, cli):
+    (tmp_path / "file").write_text("")
+    answer = cli("train", *SMALL, f"output_dir={tmp_path}/file/out")
+    assert answer.code == 2
+    assert "output_dir" in answer.err
+
+
+def test_failed_training_ends_as_failed_with_the_reason(tmp_path, cli, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr("sentiment.train._evaluate", fail)
+    answer = cli("train", *SMALL, f"output_dir={tmp_path}")
+    assert answer.code == 1
+    assert "RuntimeError: the disk is on fire (--debug shows the traceback)" in answer.err
+    (found,) = tracking.connect(tmp_path).search_runs(["1"])
+    assert found.info.status == "FAILED"
+    assert "the disk is on fire" in found.data.tags["sentiment.failure"]
+
+
+def test_interrupted_training_is_killed_and_exits_130(tmp_path, cli, monkeypatch):
+    def interrupt(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sentiment.train._evaluate", interrupt)
+    answer = cli("train", *SMALL, f"output_dir={tmp_path}")
+    assert answer.code == 130
+    (found,) = tracking.connect(tmp_path).search_runs(["1"])
+    assert found.info.status == "KILLED"
+    assert not (tmp_path / "models" / "latest.json").exists()
+
+
+def test_an_old_file_store_is_recognised(tmp_path):
+    (tmp_path / "mlruns" / "0").mkdir(parents=True)
+    (tmp_path / "mlruns" / "0" / "meta.yaml").write_text("name: Default")
+    hint = tracking.old_file_store(tmp_path)
+    assert hint is not None
+    assert "mlflow migrate-filestore" in hint
+    assert tracking.old_file_store(tmp_path / "mlruns") is None
+
+
+def test_mlflow_environment_wins(tmp_path, monkeypatch):
+    uri = f"sqlite:///{tmp_path}/elsewhere.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    train(config.compose([*SMALL, f"output_dir={tmp_path}/out"]))
+    assert (tmp_path / "elsewhere.db").exists()
+    assert not (tmp_path / "out" / "mlflow.db").exists()
+
+
+def test_python_dash_m_is_the_same_command():
+    import subprocess
+
+    answer = subprocess.run(
+        [sys.executable, "-m", "sentiment", "--version"], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.startswith("sentiment ")
