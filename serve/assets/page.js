@@ -1,0 +1,228 @@
+"use strict";
+// Everything is relative, so that the page also works below a proxy's prefix.
+// Texts are put into the document as text nodes only: nothing a visitor types is ever markup.
+
+const $ = (id) => document.getElementById(id);
+const EXAMPLES = [
+  "I went in with low expectations and came out moved. The two leads are wonderful together, the script is sharp and funny, and the last ten minutes had me in tears. One of the best films of the year.",
+  "What a waste of two hours. The plot makes no sense, the acting is wooden and the jokes fall flat. I kept looking at my watch, and the ending is simply awful.",
+  "Not bad, but not great either. The music is excellent and the first half is fun; then it loses its way and becomes rather dull.",
+];
+const RECENT = "sentiment.recent";
+const KEY = "sentiment.key";
+const SHOWN_WORDS = 8;
+
+let running = null;
+
+function store(name, value) {
+  try {
+    if (value === undefined) return sessionStorage.getItem(name);
+    sessionStorage.setItem(name, value);
+  } catch { /* storage may be switched off: the page works without */ }
+  return null;
+}
+
+function percent(value) {
+  return (100 * value).toFixed(value > 0.999 || value < 0.001 ? 2 : 1) + " %";
+}
+
+function element(tag, text, name) {
+  const made = document.createElement(tag);
+  if (text !== undefined) made.textContent = text;
+  if (name) made.className = name;
+  return made;
+}
+
+async function ask(path, options = {}) {
+  const headers = { ...(options.body ? { "Content-Type": "application/json" } : {}) };
+  const key = $("key").value.trim();
+  if (key) headers["X-API-Key"] = key;
+  const answer = await fetch(path, { ...options, headers });
+  const document_ = await answer.json().catch(() => ({}));
+  if (!answer.ok) {
+    const problem = new Error(document_.message || `The service answered ${answer.status}.`);
+    problem.status = answer.status;
+    throw problem;
+  }
+  return document_;
+}
+
+function complain(error) {
+  if (error.name === "AbortError") return;
+  $("problem").textContent =
+    error instanceof TypeError ? "The service cannot be reached. Is it running?" : error.message;
+  $("problem").hidden = false;
+  if (error.status === 401) {
+    $("key-row").hidden = false;
+    $("key").focus();
+  }
+}
+
+async function classify() {
+  const text = $("text").value;
+  if (!text.trim()) {
+    $("text").focus();
+    return;
+  }
+  running?.abort();
+  running = new AbortController();
+  $("go").disabled = true;
+  $("problem").hidden = true;
+  try {
+    const body = JSON.stringify({ text });
+    const found = await ask("explain", { method: "POST", body, signal: running.signal });
+    show(found);
+    remember(found);
+    if ($("key").value) store(KEY, $("key").value.trim());
+  } catch (error) {
+    complain(error);
+  } finally {
+    $("go").disabled = false;
+  }
+}
+
+function show(found) {
+  const label = found.sentiment;
+  $("label").textContent = label;
+  $("confidence").textContent = percent(found.confidence);
+  for (const name of document.querySelectorAll(".for-name")) name.textContent = label;
+
+  const bars = Object.entries(found.probabilities).sort((a, b) => b[1] - a[1]);
+  $("bars").replaceChildren(
+    ...bars.map(([name, value]) => {
+      const bar = element("div", undefined, name === label ? "bar top" : "bar");
+      const gauge = element("progress");
+      gauge.max = 1;
+      gauge.value = value;
+      gauge.setAttribute("aria-label", `probability of ${name}`);
+      bar.append(element("span", name), gauge, element("span", percent(value)));
+      return bar;
+    }),
+  );
+
+  color(found, label);
+  const parts = found.contributions.map((part) => [part.ngram, part.contribution[label], part.count]);
+  list($("for"), parts.filter((part) => part[1] > 0).sort((a, b) => b[1] - a[1]));
+  list($("against"), parts.filter((part) => part[1] < 0).sort((a, b) => a[1] - b[1]));
+
+  $("footer").textContent =
+    `Model ${found.model_version} · ${found.processing_time_ms.toFixed(1)} ms`;
+  $("result").hidden = false;
+  $("result").scrollIntoView({ block: "nearest" });
+}
+
+function list(place, parts) {
+  const items = parts.slice(0, SHOWN_WORDS).map(([ngram, value, count]) => {
+    const item = element("li");
+    item.append(
+      element("span", count > 1 ? `${ngram} × ${count}` : ngram),
+      element("span", (value > 0 ? "+" : "−") + Math.abs(value).toFixed(2)),
+    );
+    return item;
+  });
+  place.replaceChildren(...(items.length ? items : [element("li", "nothing", "quiet")]));
+}
+
+// Give each character what the n-grams over it add, then join characters of equal colour.
+function color(found, label) {
+  const characters = Array.from(found.text); // code points, as the service counts them
+  const weight = new Float64Array(characters.length);
+  for (const part of found.contributions) {
+    const value = part.contribution[label] / Math.max(part.spans.length, 1);
+    for (const [start, end] of part.spans)
+      for (let at = start; at < end; at += 1) weight[at] += value;
+  }
+  const strongest = weight.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
+  const level = (value) => {
+    const share = Math.abs(value) / strongest;
+    return share < 0.06 ? 0 : share < 0.2 ? 1 : share < 0.4 ? 2 : share < 0.7 ? 3 : 4;
+  };
+  const nodes = [];
+  for (let start = 0; start < characters.length; ) {
+    const sign = Math.sign(weight[start]);
+    const strength = level(weight[start]);
+    let end = start + 1;
+    while (
+      end < characters.length &&
+      level(weight[end]) === strength &&
+      (strength === 0 || Math.sign(weight[end]) === sign)
+    ) end += 1;
+    const text = characters.slice(start, end).join("");
+    if (strength === 0) nodes.push(document.createTextNode(text));
+    else {
+      const side = sign > 0 ? "for" : "against";
+      const mark = element("mark", text, `${side} ${side}-${strength}`);
+      mark.title = `${weight[start] > 0 ? "+" : "−"}${Math.abs(weight[start]).toFixed(3)}`;
+      nodes.push(mark);
+    }
+    start = end;
+  }
+  $("colored").replaceChildren(...nodes);
+}
+
+function recent() {
+  try {
+    return JSON.parse(store(RECENT)) || [];
+  } catch {
+    return [];
+  }
+}
+
+function remember(found) {
+  if (EXAMPLES.includes(found.text)) return;
+  const others = recent().filter((entry) => entry.text !== found.text);
+  const entry = { text: found.text, tag: `${found.sentiment} ${percent(found.confidence)}` };
+  store(RECENT, JSON.stringify([entry, ...others].slice(0, 5)));
+  offer();
+}
+
+function offer() {
+  const mine = recent();
+  $("recent-title").textContent = mine.length ? "Your recent texts, and examples" : "Try one of these";
+  const entries = [...mine, ...EXAMPLES.map((text) => ({ text, tag: "example" }))];
+  $("recent").replaceChildren(
+    ...entries.map(({ text, tag }) => {
+      const button = element("button");
+      button.type = "button";
+      button.append(element("span", text.slice(0, 160), "snippet"), element("span", tag, "tag"));
+      button.addEventListener("click", () => {
+        $("text").value = text;
+        classify();
+      });
+      const item = element("li");
+      item.append(button);
+      return item;
+    }),
+  );
+}
+
+async function greet() {
+  try {
+    const info = await ask("model/info");
+    $("model").textContent = `model ${info.version} · ${info.labels.join(", ")}`;
+  } catch (error) {
+    if (error.status === 503) $("model").textContent = "no model is loaded yet";
+    else if (error.status === 401) $("key-row").hidden = false;
+  }
+}
+
+$("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  classify();
+});
+$("text").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    classify();
+  }
+});
+$("clear").addEventListener("click", () => {
+  $("text").value = "";
+  $("result").hidden = true;
+  $("problem").hidden = true;
+  $("text").focus();
+});
+$("key").value = store(KEY) || "";
+$("key").addEventListener("change", greet);
+offer();
+greet();

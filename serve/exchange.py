@@ -1,0 +1,160 @@
+"""One request on its way through the service: who asks, what is asked, and until when."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from serve.problems import ApiError
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope
+
+    from serve.service import Answer, Service
+
+# A client's own id is kept when it is short and harmless in logs and headers.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+_JSON = re.compile(
+    rb'application/(?:json|[a-z0-9.+-]+\+json)\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?;?', re.I
+)
+JSON_HEADER = (b"content-type", b"application/json")
+
+
+class Reply(NamedTuple):
+    """An answer in one piece."""
+
+    body: bytes
+    status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = (JSON_HEADER,)
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its request was whole."""
+
+
+class Exchange:
+    """A request while it is answered.
+
+    Attributes
+    ----------
+    request_id : str
+        From ``X-Request-ID`` when that is harmless, else new.
+    started, deadline : float
+        ``time.perf_counter()`` when it was read, and when it has to be answered.
+    model_version : str
+        Which model answered, for the log.
+    """
+
+    __slots__ = (
+        "answer",
+        "authorization",
+        "content_length",
+        "content_type",
+        "deadline",
+        "model_version",
+        "receive",
+        "request_id",
+        "scope",
+        "service",
+        "started",
+    )
+
+    def __init__(self, service: Service, scope: Scope, receive: Receive) -> None:
+        self.answer: Answer
+        self.service = service
+        self.scope = scope
+        self.receive = receive
+        # The protocol notes when it had read the head; the wait for our turn is part of the time.
+        self.started: float = scope.get("sentiment.read_at") or time.perf_counter()
+        self.deadline = self.started + service.settings.request_timeout
+        self.model_version = ""
+        self.content_type = b""
+        self.content_length = -1
+        self.authorization = b""
+        self.request_id = ""
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                self.content_type = value
+            elif name == b"content-length":
+                self.content_length = int(value)
+            elif name == b"x-request-id":
+                if _REQUEST_ID.fullmatch(value):
+                    self.request_id = value.decode("ascii")
+            elif name == b"x-api-key":
+                self.authorization = value
+            elif name == b"authorization" and not self.authorization:
+                scheme, _, key = value.partition(b" ")
+                if scheme.lower() == b"bearer":
+                    self.authorization = key.strip()
+        if not self.request_id:
+            self.request_id = new_id()
+
+    def milliseconds(self) -> float:
+        """Return the time since the request was read."""
+        return (time.perf_counter() - self.started) * 1000.0
+
+    @property
+    def path_params(self) -> Mapping[str, Any]:
+        """What the router found in the path."""
+        params: Mapping[str, Any] = self.scope.get("path_params", {})
+        return params
+
+    async def json_body(self, *, typeless: bool = False) -> bytes:
+        """Return the whole body of a JSON request.
+
+        Parameters
+        ----------
+        typeless : bool
+            Whether a missing content type is taken for JSON.
+
+        Raises
+        ------
+        ApiError
+            415 for another content type, 413 when too large.
+        ClientGoneError
+            The connection closed before the end.
+        """
+        if self.content_type != b"application/json" and (self.content_type or not typeless):
+            self._check_content_type()
+        limit = self.service.settings.max_body_bytes
+        if self.content_length > limit:
+            raise self._too_large()
+        message = await self.receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body") or message["type"] != "http.request":
+            pieces = [body]
+            size = len(body)
+            while message["type"] == "http.request" and message.get("more_body"):
+                message = await self.receive()
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                if size > limit:
+                    raise self._too_large()
+            if message["type"] != "http.request":
+                raise ClientGoneError
+            body = b"".join(pieces)
+        if len(body) > limit:
+            raise self._too_large()
+        return body
+
+    def _check_content_type(self) -> None:
+        if not _JSON.fullmatch(self.content_type.strip()):
+            given = self.content_type.decode("latin-1")[:80] or "no content type"
+            raise ApiError(
+                "unsupported_media_type",
+                f"the body must be sent as application/json, not {given}",
+                headers=((b"accept-post", b"application/json"),),
+            )
+
+    def _too_large(self) -> ApiError:
+        self.service.metrics.rejected.labels("body_too_large").inc()
+        limit = self.service.settings.max_body_bytes
+        return ApiError("body_too_large", f"the body is larger than {limit} bytes")
+
+
+def new_id() -> str:
+    """Return an id that no other request has."""
+    return os.urandom(12).hex()

@@ -1,0 +1,168 @@
+"""MLflow's scoring protocol, for clients of ``mlflow models serve``.
+
+Source: https://mlflow.org/docs/latest/deployment/deploy-model-locally (request format)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from pydantic import ConfigDict, Field
+from pydantic_core import to_json
+
+from sentiment import __version__
+from serve.endpoints import add_endpoint
+from serve.exchange import Exchange, Reply
+from serve.predict import count, parse, rows, take_model
+from serve.problems import ApiError, not_ready
+from serve.schemas import DULL, REVIEW, Model
+from serve.v2 import check_texts
+
+if TYPE_CHECKING:
+    from serve.service import Service
+
+Texts = list[str]
+
+
+class Split(Model):
+    """A table as columns and rows."""
+
+    columns: list[str] | None = None
+    data: list[list[Any]]
+
+
+class InvocationsRequest(Model):
+    """Exactly one of the four forms. The texts stand in a column ``text``, or in the only one."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"inputs": [REVIEW, DULL]},
+                {"dataframe_split": {"columns": ["text"], "data": [[REVIEW], [DULL]]}},
+                {"dataframe_records": [{"text": REVIEW}, {"text": DULL}]},
+            ]
+        }
+    )
+    inputs: Annotated[
+        str | list[str] | list[dict[str, Any]] | dict[str, str | list[str]] | None,
+        Field(description="Texts, records, or columns of texts."),
+    ] = None
+    instances: Annotated[
+        list[str] | list[dict[str, Any]] | None, Field(description="Texts or records.")
+    ] = None
+    dataframe_split: Split | None = None
+    dataframe_records: list[dict[str, Any]] | None = None
+    params: Annotated[dict[str, Any] | None, Field(description="Ignored.")] = None
+
+
+class Row(Model):
+    """One prediction; each probability stands also in a column ``probability_<label>``."""
+
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+
+
+class InvocationsResponse(Model):
+    """The predictions, in the order of the texts."""
+
+    predictions: list[Row]
+
+
+def add_routes(app: Service) -> None:
+    """Add MLflow's routes."""
+
+    async def invocations(exchange: Exchange) -> Reply:
+        """Classify texts as `mlflow models serve` does."""
+        body = await exchange.json_body()
+        request = cast(InvocationsRequest, parse(InvocationsRequest, body))
+        texts = _texts(request)
+        check_texts(app, texts, "inputs")
+        model = take_model(app, exchange)
+        pieces = await app.scoring.predict(model, texts, exchange.deadline) if texts else []
+        columns = [f"probability_{label}" for label in model.labels]
+        predictions = [
+            {
+                "label": label,
+                "confidence": confidence,
+                "probabilities": dict(zip(model.labels, probabilities, strict=True)),
+                # the columns that the model gives when MLflow itself serves it
+                **dict(zip(columns, probabilities, strict=True)),
+            }
+            for label, confidence, probabilities in rows(pieces)
+        ]
+        count(app, pieces, exchange)
+        return Reply(to_json({"predictions": predictions}))
+
+    async def ping(exchange: Exchange) -> Reply:
+        """Answer 200 when it can serve."""
+        if not app.ready:
+            raise not_ready()
+        return Reply(b"\n")
+
+    async def version(exchange: Exchange) -> Reply:
+        """Name the version of this software."""
+        return Reply(__version__.encode(), headers=((b"content-type", b"text/plain"),))
+
+    add_endpoint(
+        app, "POST", "/invocations", invocations, request=InvocationsRequest,
+        response=InvocationsResponse, errors=["model_not_ready", "timeout"], limited=True,
+        tags=["MLflow"], summary="Classify texts",
+    )  # fmt: skip
+    for path in ("/ping", "/version"):
+        add_endpoint(
+            app, "GET", path, ping if path == "/ping" else version, tags=["MLflow"],
+            errors=["model_not_ready"] if path == "/ping" else (),
+            summary="Can it serve?" if path == "/ping" else "Version of the service",
+        )  # fmt: skip
+    if app.settings.open_health:
+        app.open_path("/ping", "/version")
+
+
+def _texts(request: InvocationsRequest) -> Texts:
+    """Return the texts, whichever form they came in."""
+    forms = {
+        name: value
+        for name in ("inputs", "instances", "dataframe_split", "dataframe_records")
+        if (value := getattr(request, name)) is not None
+    }
+    if len(forms) != 1:
+        raise _invalid(
+            "body", "give one of inputs, instances, dataframe_split and dataframe_records"
+        )
+    ((name, value),) = forms.items()
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Split):
+        columns = value.columns or ["text"]
+        column = _column(columns, name)
+        place = columns.index(column)
+        if any(len(row) != len(columns) for row in value.data):
+            raise _invalid(name, "a row has not as many values as there are columns")
+        return _strings([row[place] for row in value.data], name)
+    if isinstance(value, dict):
+        found = value[_column(list(value), name)]
+        return [found] if isinstance(found, str) else found
+    if value and isinstance(value[0], dict):
+        column = _column(list(value[0]), name)
+        return _strings([record.get(column) for record in value], name)
+    return cast(Texts, value)
+
+
+def _column(columns: list[str], form: str) -> str:
+    if "text" in columns:
+        return "text"
+    if len(columns) == 1:
+        return columns[0]
+    raise _invalid(form, "there is no column 'text'")
+
+
+def _strings(values: list[Any], form: str) -> Texts:
+    for position, value in enumerate(values):
+        if not isinstance(value, str):
+            raise _invalid(f"{form}.{position}", "is not a string")
+    return values
+
+
+def _invalid(field: str, message: str) -> ApiError:
+    return ApiError("invalid_input", f"{field}: {message}", [{"field": field, "message": message}])

@@ -1,0 +1,186 @@
+"""The model that is served: which one, how it is loaded, and how another takes its place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sentiment.store import is_remote, models_dir, read_pointer, resolve
+
+from sentiment.errors import ModelNotFoundError, SentimentError
+from sentiment.scorer import Scorer
+
+logger = logging.getLogger("sentiment.serve")
+
+POINTERS = ("champion", "latest")
+WARM_TEXT = "Not a bad film at all, but I would not see it twice. 10/10 for the music!"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready to score, with what answers say about it.
+
+    A request takes one of these at its start and uses it to its end, so that no answer is
+    given partly by one model and partly by another.
+    """
+
+    scorer: Scorer
+    name: str
+    version: str
+    digest: str
+    labels: tuple[str, ...]
+    run_id: str | None
+    info: Mapping[str, Any]
+    loaded: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+OnSwap = Callable[[LoadedModel, LoadedModel | None, float], None]
+OnRefused = Callable[[], None]
+
+
+class ModelHolder:
+    """Holds the model that is served and watches for its successor.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Where models and pointers lie.
+    reference : str, optional
+        ``champion``, ``latest``, a digest or a scorer directory. Without one, the champion;
+        until there is a champion, the latest model, with a warning. A remote reference
+        (``models:/...``) is brought by ``sentiment models pull``, which moves the champion.
+    reload_seconds : float
+        How soon a successor has to serve; 0 never looks.
+    """
+
+    def __init__(
+        self, output_dir: Path, reference: str | None = None, reload_seconds: float = 5.0
+    ) -> None:
+        self.output_dir = output_dir
+        self.reference = reference
+        self.reload_seconds = reload_seconds
+        self.current: LoadedModel | None = None
+        self.on_swap: OnSwap = lambda _new, _old, _seconds: None
+        self.on_refused: OnRefused = lambda: None
+        self._seen: object = None
+
+    def load(self) -> None:
+        """Load the model now; what a worker does before it serves.
+
+        Raises
+        ------
+        ModelNotFoundError
+            There is none.
+        ModelError
+            It is damaged or of another format.
+        """
+        self._seen = self._signature()
+        self._take(self._read())
+
+    def look(self) -> bool:
+        """Load the successor if there is one; whether it took over.
+
+        A successor that cannot be loaded is refused and not tried again until its files or
+        the pointer change.
+        """
+        signature = self._signature()
+        if signature == self._seen:
+            return False
+        self._seen = signature
+        try:
+            loaded = self._read()
+        except ModelNotFoundError:
+            return False
+        except SentimentError as error:
+            logger.error("model refused: %s", error)  # noqa: TRY400 - expected, no traceback
+            self.on_refused()
+            return False
+        except Exception:
+            logger.exception("model refused")
+            self.on_refused()
+            return False
+        return self._take(loaded)
+
+    async def watch(self) -> None:
+        """Look for successors until cancelled; loading happens in a thread."""
+        if self.reload_seconds <= 0:
+            return
+        # Looking is a few stat calls; loading and warming must fit in what is left.
+        pause = min(max(self.reload_seconds / 4, 0.05), 2.0)
+        while True:
+            await asyncio.sleep(pause)
+            if self._signature() != self._seen:
+                await asyncio.to_thread(self.look)
+
+    def _read(self) -> tuple[LoadedModel, float]:
+        started = time.perf_counter()
+        stored = resolve(self._target(), self.output_dir)
+        scorer = Scorer.load(stored.path, digest=stored.digest)
+        scorer.predict_one(WARM_TEXT)
+        scorer.predict([WARM_TEXT, WARM_TEXT])
+        loaded = LoadedModel(
+            scorer=scorer,
+            name=stored.name or "sentiment",
+            version=str(stored.version or stored.digest[:12]),
+            digest=stored.digest,
+            labels=tuple(scorer.labels),
+            run_id=stored.run_id,
+            info=stored.info,
+        )
+        return loaded, time.perf_counter() - started
+
+    def _take(self, read: tuple[LoadedModel, float]) -> bool:
+        loaded, seconds = read
+        before = self.current
+        if before is not None and (before.digest, before.version, before.name) == (
+            loaded.digest,
+            loaded.version,
+            loaded.name,
+        ):
+            return False
+        self.on_swap(loaded, before, seconds)
+        self.current = loaded  # one assignment: requests see the old model or the new one
+        logger.info(
+            "serving model %s version %s (%s), loaded in %.3f s",
+            *(loaded.name, loaded.version, loaded.digest[:12], seconds),
+        )
+        return True
+
+    def _target(self) -> str:
+        if self.reference is not None and not is_remote(self.reference):
+            return self.reference
+        if self.reference is None and read_pointer(self.output_dir, "champion") is None:
+            if self.current is None:
+                logger.warning("no champion is set: serving the latest model until one is")
+            return "latest"
+        return "champion"
+
+    def _signature(self) -> object:
+        """Return what changes when another model is to be served."""
+        reference = self.reference
+        if reference is None:
+            paths = [models_dir(self.output_dir) / f"{which}.json" for which in POINTERS]
+        elif reference in POINTERS:
+            paths = [models_dir(self.output_dir) / f"{reference}.json"]
+        elif is_remote(reference):
+            paths = [models_dir(self.output_dir) / "champion.json"]
+        else:
+            paths = []
+            directory = Path(reference)
+            if directory.is_dir():
+                paths = [directory / "scorer.json", directory / "weights.safetensors"]
+        return tuple(_stamp(path) for path in paths)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

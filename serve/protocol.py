@@ -1,0 +1,122 @@
+"""uvicorn's HTTP protocol, with time-outs for clients that send or read too slowly.
+
+uvicorn itself waits for ever for the rest of a request's head, for its body, and for a client
+to read its answer. Here each connection notes since when it has been waiting and for what, and
+the server looks at all of them a few times a second: no timer per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from serve.problems import ApiError
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One client connection.
+
+    Attributes
+    ----------
+    head_since, body_since : float or None
+        ``time.monotonic()`` when waiting for the rest of a head or a body began.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.service = app_state["service"]
+        self.head_since: float | None = None
+        self.body_since: float | None = None
+        self._unread = 0
+        self._unread_since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, unless there are too many."""
+        super().connection_made(transport)
+        self.head_since = time.monotonic()
+        service = self.service
+        if len(self.connections) > service.settings.max_connections:
+            service.metrics.rejected.labels("connections").inc()
+            self._refuse(ApiError("overloaded", "too many connections"))
+
+    def data_received(self, data: bytes) -> None:
+        """Read what has come; a request begins with its first byte."""
+        if self.transport.is_closing():
+            return
+        if self.head_since is None and self.body_since is None:
+            self.head_since = time.monotonic()
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        super().on_message_begin()
+        if self.head_since is None:  # a request that came in one piece with the one before
+            self.head_since = time.monotonic()
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the application."""
+        self.head_since = None
+        self.body_since = time.monotonic()
+        self.scope["sentiment.read_at"] = time.perf_counter()  # type: ignore[typeddict-unknown-key]
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that the request is whole."""
+        self.body_since = None
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, in the shape of every other error."""
+        if not self.transport.is_closing():
+            self.service.metrics.failed("bad_request")
+            self._refuse(ApiError("bad_request", "this is not an HTTP request"))
+
+    def check(self, now: float) -> None:
+        """Drop this connection when its client has kept us waiting too long.
+
+        Parameters
+        ----------
+        now : float
+            ``time.monotonic()``.
+        """
+        settings = self.service.settings
+        unread = self.transport.get_write_buffer_size()
+        if unread == 0 or unread != self._unread:
+            self._unread, self._unread_since = unread, now
+        waits = (
+            (self.head_since, settings.header_timeout),
+            (self.body_since, settings.body_timeout),
+            (self._unread_since if unread else None, settings.body_timeout),
+        )
+        if any(since is not None and now - since > limit for since, limit in waits):
+            self._drop()
+
+    def finish(self, now: float, quiet: float) -> None:
+        """Close this connection if it has been idle for `quiet` seconds: the server is going."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        elif self.head_since is None or now - self.head_since > quiet:
+            self.transport.close()
+
+    def _drop(self) -> None:
+        self.service.metrics.rejected.labels("slow_client").inc()
+        self.transport.abort()
+
+    def _refuse(self, problem: ApiError) -> None:
+        body = problem.body("")
+        self.transport.write(
+            b"HTTP/1.1 %d Refused\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            b"content-length: %d\r\n\r\n%b" % (problem.status, len(body), body)
+        )
+        self.transport.close()

@@ -1,0 +1,122 @@
+"""Every setting of the service: one ``SENTIMENT_*`` environment variable each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from sentiment.errors import UsageError
+
+Names = Annotated[tuple[str, ...], NoDecode]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseSettings):
+    """What the service can be told, from ``SENTIMENT_*`` variables or keyword arguments.
+
+    Lists are comma-separated. Sizes are bytes, characters or counts; times are seconds.
+    Limits and queues are per worker.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="SENTIMENT_",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        populate_by_name=True,
+    )
+
+    # where and how
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = Field(
+        8000, validation_alias=AliasChoices("SENTIMENT_PORT", "PORT", "port")
+    )
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    root_path: str = ""  # the prefix under which a proxy publishes the service, e.g. /sentiment
+    forwarded_allow_ips: Names = ()  # proxies whose X-Forwarded-For/-Proto are believed; * for all
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    access_log: bool = True
+
+    # the model
+    output_dir: Path = Path("outputs")
+    model: str | None = (
+        None  # champion, latest, a digest, a scorer directory, models:/..., runs:/...
+    )
+    reload_model: Annotated[float, Field(ge=0, le=86_400)] = 5.0  # 0: never look again
+    wait_for_model: bool = False  # start not ready instead of failing when there is no model
+
+    # limits
+    max_text_length: Annotated[int, Field(ge=1)] = 100_000
+    max_batch_size: Annotated[int, Field(ge=1)] = 1_000
+    max_body_bytes: Annotated[int, Field(ge=1_024)] = 16 * 1024 * 1024
+    max_concurrency: Annotated[int, Field(ge=1)] = 128  # requests that are worked on
+    queue_size: Annotated[int, Field(ge=0)] = 128  # requests that wait; one more is refused
+    max_connections: Annotated[int, Field(ge=1)] = 2_000
+    threads: Annotated[int, Field(ge=1, le=64)] = 1  # for large texts and batches
+
+    # times
+    request_timeout: Seconds = 30.0  # then 504
+    header_timeout: Seconds = 10.0  # for the whole head of a request, from connecting
+    body_timeout: Seconds = 30.0  # for its whole body
+    keep_alive: Seconds = 75.0  # longer than a proxy keeps its idle connections (60 is usual)
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] = 0.0  # not ready, still serving
+    shutdown_timeout: Seconds = 30.0  # for requests in flight once draining is over
+
+    # security
+    api_keys: Names = ()
+    open_docs: bool = True  # /, /docs, /redoc and /openapi.json without a key
+    open_health: bool = True
+    open_metrics: bool = True
+    cors_origins: Names = ()
+
+    # set by the supervisor of several workers; the parent owns and wipes the directory
+    metrics_dir: Path | None = Field(None, validation_alias="PROMETHEUS_MULTIPROC_DIR")
+
+    @field_validator("api_keys", "cors_origins", "forwarded_allow_ips", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        value = value.rstrip("/")
+        if value and not value.startswith("/"):
+            raise ValueError("must start with a slash")
+        return value
+
+    @model_validator(mode="after")
+    def _keys_are_worth_something(self) -> Self:
+        if any(len(key) < 16 for key in self.api_keys):
+            raise ValueError("api_keys: a key has fewer than 16 characters")
+        return self
+
+    @property
+    def max_pending(self) -> int:
+        """Requests that one worker holds at once, worked on or waiting."""
+        return self.max_concurrency + self.queue_size
+
+
+def load_settings(**values: Any) -> Settings:
+    """Read the settings; values that are not None win over the environment.
+
+    Raises
+    ------
+    UsageError
+        One line that names the variable and what is wrong with it.
+    """
+    try:
+        return Settings(**{key: value for key, value in values.items() if value is not None})
+    except ValidationError as error:
+        # Keys are secrets: say what is wrong, never the value that was given.
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = str(first["loc"][0]) if first["loc"] else ""
+        name = where if where.isupper() else f"SENTIMENT_{where.upper()}" if where else ""
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        raise UsageError(f"{name}: {reason}" if name else reason) from None
