@@ -1,0 +1,9 @@
+"""The compiled model: a small directory of arrays and JSON that needs only numpy to predict.
+
+`sentiment.scorer.compile` makes one from a fitted vectorizer and classifier (with scikit-learn);
+`Scorer` loads, scores and explains, and imports nothing heavier than numpy.
+"""
+
+from sentiment.scorer.model import Prediction, Predictions, Scorer
+
+__all__ = ["Prediction", "Predictions", "Scorer"]

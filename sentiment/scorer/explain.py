@@ -1,0 +1,230 @@
+"""Why a text scores as it does: what each n-gram adds, and where it stands in the text."""
+
+from __future__ import annotations
+
+import bisect
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sentiment.scorer.view import HashView, NgramView, View, contributions
+from sentiment.text import TextSpec, clean, compile_pattern, hash_columns, hash_ngrams, spaced
+
+if TYPE_CHECKING:
+    from sentiment.scorer.model import Scorer
+
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one n-gram adds to each score.
+
+    Attributes
+    ----------
+    ngram : str
+    count : int
+        How often the text holds it.
+    scores : tuple of float
+        One per score: one for two classes (towards the second label), else one per label.
+    spans : tuple of (int, int)
+        Start and end of each occurrence, in characters of the text as given.
+    """
+
+    ngram: str
+    count: int
+    scores: tuple[float, ...]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An exact account of one prediction: ``intercept + sum of contributions = scores``.
+
+    Attributes
+    ----------
+    label : str
+    probabilities : dict of str to float
+    contributions : list of Contribution
+        The strongest first.
+    rest : tuple of float
+        Sum of the contributions that `top` left out.
+    intercept, scores : tuple of float
+        One per score.
+    score_labels : tuple of str
+        The label that each score speaks for.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    contributions: list[Contribution]
+    rest: tuple[float, ...]
+    intercept: tuple[float, ...]
+    scores: tuple[float, ...]
+    score_labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFeature:
+    """An n-gram and its weight towards one label (times its inverse document frequency)."""
+
+    ngram: str
+    weight: float
+
+
+def score_labels(scorer: Scorer) -> tuple[str, ...]:
+    """Return the label that each score speaks for."""
+    return scorer.labels[1:] if len(scorer.intercept) == 1 else scorer.labels
+
+
+def explain(scorer: Scorer, text: str, top: int | None = None) -> Explanation:
+    """Explain one prediction; see `Scorer.explain`."""
+    prediction = scorer.predict([text])
+    items: list[Contribution] = []
+    for view in scorer.views:
+        found, _, _ = view.count([text])
+        added = contributions(view, found, 1)
+        places = occurrences(view, text)
+        for row, count, scores in zip(
+            found.rows.tolist(), found.counts.tolist(), added.tolist(), strict=True
+        ):
+            spans = places.get(row, [])
+            ngram = view.ngram(row)
+            if isinstance(view, HashView) and spans:
+                ngram = " | ".join(dict.fromkeys(text[start:end] for start, end in spans))
+            items.append(Contribution(ngram, round(abs(count)), tuple(scores), tuple(spans)))
+    items = [item for item in items if any(item.scores)]
+    items.sort(key=lambda item: (-max(map(abs, item.scores)), item.ngram))
+    kept = items if top is None else items[:top]
+    left_out = np.array([item.scores for item in items[len(kept) :]])
+    rest = left_out.sum(axis=0) if len(left_out) else np.zeros(len(scorer.intercept))
+    return Explanation(
+        prediction.labels[0],
+        dict(zip(scorer.labels, prediction.probabilities[0].tolist(), strict=True)),
+        kept,
+        tuple(rest.tolist()),
+        tuple(scorer.intercept.tolist()),
+        tuple(prediction.scores[0].tolist()),
+        score_labels(scorer),
+    )
+
+
+def occurrences(view: View, text: str) -> dict[int, list[Span]]:
+    """Return where each row's n-grams stand in the text as given."""
+    tokens = token_spans(text, view.spec)
+    places: dict[int, list[Span]] = {}
+    if isinstance(view, NgramView):
+        ids = view.token_ids(text)
+        if len(ids) != len(tokens):  # a cleaning step that cannot be followed back
+            return places
+        positions, rows = view.find(ids)
+        orders = [view.order(row) for row in rows.tolist()]
+    else:
+        words = view.tokens(text)
+        if len(words) != len(tokens):
+            return places
+        positions, hashes = hash_ngrams(
+            view.token_hashes(words), np.zeros(len(words), dtype=np.int32), view.spec
+        )
+        rows = hash_columns(hashes, len(view.values))[0].astype(np.int64)
+        # N-grams come order by order, each order from left to right.
+        orders = (view.spec.ngram_range[0] + np.cumsum(np.diff(positions, prepend=-1) < 0)).tolist()
+    for position, order, row in zip(positions.tolist(), orders, rows.tolist(), strict=True):
+        span = (tokens[position][0], tokens[min(position + order, len(tokens)) - 1][1])
+        places.setdefault(row, []).append(span)
+    return places
+
+
+def token_spans(text: str, spec: TextSpec) -> list[Span]:
+    """Return start and end of every token in the text as given.
+
+    Cleaning is followed character by character: each character of the cleaned text remembers
+    the place it came from.
+    """
+    cleaned = clean(text, spec)
+    origins = _origins(text, spec)
+    if len(origins) != len(cleaned):
+        return []
+    ends = [end for _, end in origins]
+    starts = [start for start, _ in origins]
+    if spec.analyzer == "word":
+        stop_words = frozenset(spec.stop_words or ())
+        pattern = compile_pattern(spec.token_pattern)
+        group = min(pattern.groups, 1)
+        return [
+            (starts[match.start(group)], ends[match.end(group) - 1])
+            if match.end(group) > match.start(group)
+            else (0, 0)
+            for match in pattern.finditer(cleaned)
+            if match.group(group) not in stop_words
+        ]
+    if spec.analyzer == "char":
+        kept = _single_spaces(cleaned)
+        return [(starts[place], ends[place]) for place in kept]
+    spans: list[Span] = []
+    for match in re.finditer(r"\S+", cleaned):
+        first, last = match.start(), match.end()
+        spans.append((starts[first], starts[first]))
+        spans.extend((starts[place], ends[place]) for place in range(first, last))
+        spans.append((ends[last - 1], ends[last - 1]))
+    return spans if len(spans) == len(spaced(cleaned, spec)) else []
+
+
+def _single_spaces(cleaned: str) -> list[int]:
+    """Places of the characters that stay when runs of white space become one space."""
+    dropped: set[int] = set()
+    for match in re.finditer(r"\s\s+", cleaned):
+        dropped.update(range(match.start() + 1, match.end()))
+    return [place for place in range(len(cleaned)) if place not in dropped]
+
+
+def _origins(text: str, spec: TextSpec) -> list[Span]:
+    """Return, for each character of the cleaned text, the part of the text that it came from."""
+    tags = [match.span() for match in _TAG.finditer(text)] if spec.strip_html else []
+    tag_starts = [start for start, _ in tags]
+    origins: list[Span] = []
+    place = 0
+    while place < len(text):
+        number = bisect.bisect_right(tag_starts, place) - 1
+        if number >= 0 and place < tags[number][1]:
+            origins.append(tags[number])
+            place = tags[number][1]
+            continue
+        character = text[place]
+        if spec.lowercase:
+            character = character.lower()
+        if spec.strip_accents is not None:
+            character = unicodedata.normalize("NFKD", character)
+            if spec.strip_accents == "ascii":
+                character = character.encode("ascii", "ignore").decode("ascii")
+            else:
+                character = "".join(c for c in character if not unicodedata.combining(c))
+        origins.extend([(place, place + 1)] * len(character))
+        place += 1
+    return origins
+
+
+def top_features(scorer: Scorer, n: int = 20) -> dict[str, list[ClassFeature]]:
+    """Return the strongest n-grams per label; see `Scorer.top_features`."""
+    best: dict[str, list[ClassFeature]] = {label: [] for label in scorer.labels}
+    for view in scorer.views:
+        weights = view.weights()
+        for number, label in enumerate(scorer.labels):
+            column = -weights[:, 0] if len(scorer.intercept) == 1 else weights[:, number]
+            if len(scorer.intercept) == 1 and number == 1:
+                column = -column
+            rows = np.flatnonzero(column > 0)
+            if len(rows) > n:
+                rows = rows[np.argpartition(-column[rows], n - 1)[:n]]
+            best[label] += [
+                ClassFeature(view.ngram(row), float(column[row])) for row in rows.tolist()
+            ]
+    return {
+        label: sorted(features, key=lambda feature: (-feature.weight, feature.ngram))[:n]
+        for label, features in best.items()
+    }

@@ -1,0 +1,133 @@
+"""A static hash table over 64-bit keys: one probe per key, in a handful of numpy operations.
+
+Hash and displace (Belazzougui, Botelho and Dietzfelbinger 2009): the top bits of a mixed key name
+a bucket, the next 32 bits are its hash; every bucket stores one displacement, chosen when the
+table is built, so that ``hash + displacement`` leads to a slot that no other key has. A lookup is two gathers, the
+first from a small array that stays in the cache, and needs no loop over probes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LOAD = 0.9
+_BUCKET_SIZE = 3.0
+_TRIES = 5_000
+
+U64 = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A built table; ``keys`` and ``displacements`` may be memory maps.
+
+    Attributes
+    ----------
+    keys : uint64[slots]
+        The key in each slot, 0 where the slot is empty. Real keys are never 0.
+    displacements : uint32[buckets]
+        What to add to the hash of a key; as many as a power of two.
+    multiplier : int
+        Odd 64-bit mixer of the keys.
+    """
+
+    keys: U64
+    displacements: NDArray[np.uint32]
+    multiplier: int
+
+    def find(self, keys: U64) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the slot of each key, and whether the key is really there."""
+        bucket_bits = len(self.displacements).bit_length() - 1
+        mixed = keys * np.uint64(self.multiplier)
+        buckets = (mixed >> np.uint64(64 - bucket_bits)).view(np.int64)
+        mixed >>= np.uint64(32 - bucket_bits)
+        # The 32 bits below the bucket's, moved round by the bucket's displacement ...
+        hashed = mixed.astype(np.uint32)
+        hashed += self.displacements.take(buckets)
+        # ... and stretched over the table: no division, any number of slots.
+        np.multiply(hashed, np.uint64(len(self.keys)), out=mixed)
+        mixed >>= np.uint64(32)
+        slots = mixed.view(np.int64)
+        return slots, self.keys.take(slots) == keys
+
+
+def build_table(keys: U64, seed: int = 0) -> tuple[Table, NDArray[np.int64]]:
+    """Place distinct non-zero keys so that each is found in one probe.
+
+    Parameters
+    ----------
+    keys : uint64[n]
+        Distinct, none of them 0.
+    seed : int
+        The same keys and seed give the same table.
+
+    Returns
+    -------
+    table : Table
+    slots : int64[n]
+        Where each key stands, in ``[0, len(table.keys))``.
+
+    Raises
+    ------
+    ValueError
+        Keys repeat, or 0 is among them.
+    """
+    keys = np.ascontiguousarray(keys, dtype=np.uint64)
+    n = len(keys)
+    if n and (not keys.all() or len(np.unique(keys)) != n):
+        raise ValueError("keys must be distinct and not 0")
+    # Two buckets at least: a shift by all 64 bits is undefined.
+    bucket_bits = max(1, int(np.ceil(np.log2(max(n, 1) / _BUCKET_SIZE))))
+    n_slots = int(n / _LOAD) + 2
+    generator = np.random.Generator(np.random.PCG64(seed))
+    placed = None
+    while placed is None:
+        multiplier = int(generator.integers(0, 2**63)) * 2 + 1
+        placed = _place(keys * np.uint64(multiplier), bucket_bits, n_slots, generator)
+    displacements, slots = placed
+    stored = np.zeros(n_slots, dtype=np.uint64)
+    stored[slots] = keys
+    return Table(stored, displacements, multiplier), slots
+
+
+def _place(
+    mixed: U64, bucket_bits: int, n_slots: int, generator: np.random.Generator
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]] | None:
+    """Find every bucket's displacement, largest buckets first; None when this mixer fails."""
+    buckets = (mixed >> np.uint64(64 - bucket_bits)).astype(np.int64)
+    hashed = (mixed >> np.uint64(32 - bucket_bits)).astype(np.uint32)
+    by_bucket = hashed[np.argsort(buckets, kind="stable")]
+    sizes = np.bincount(buckets, minlength=1 << bucket_bits)
+    starts = np.cumsum(sizes) - sizes
+    displacements = np.zeros(1 << bucket_bits, dtype=np.uint32)
+    taken = np.zeros(n_slots, dtype=np.bool_)
+    owner = np.zeros(n_slots, dtype=np.int64)
+
+    def slots_of(hashes: NDArray[np.uint32]) -> NDArray[np.int64]:
+        return ((hashes * np.uint64(n_slots)) >> np.uint64(32)).view(np.int64)
+
+    for size in range(int(sizes.max(initial=0)), 0, -1):
+        waiting = np.flatnonzero(sizes == size)
+        for _ in range(_TRIES):
+            if not len(waiting):
+                break
+            shift = generator.integers(0, 2**32, size=len(waiting), dtype=np.uint32)
+            places = starts[waiting][:, None] + np.arange(size)
+            wanted = slots_of(by_bucket[places] + shift[:, None])
+            free = np.flatnonzero(~taken[wanted].any(axis=1))
+            wanted = wanted[free]
+            # Every member of every candidate signs its slot; the last one stays. A candidate
+            # all of whose signatures stand has its slots to itself; the others try again.
+            signature = places[free]
+            owner[wanted] = signature
+            won = (owner[wanted] == signature).all(axis=1)
+            taken[wanted[won]] = True
+            winners = free[won]
+            displacements[waiting[winners]] = shift[winners]
+            waiting = np.delete(waiting, winners)
+        if len(waiting):
+            return None
+    return displacements, slots_of(hashed + displacements[buckets])

@@ -1,0 +1,293 @@
+"""One view of a text: its n-grams as rows of the stored values, and what each row is worth.
+
+A vectorizer becomes a view. Token ids are ``1 … n_tokens``; an n-gram's key is the number whose
+digits, in base ``n_tokens + 2``, are the ids of its tokens; ``n_tokens + 1`` stands for every
+unknown token and for the gap between two texts, so no n-gram across either is ever found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentiment.scorer.container import Tensors
+from sentiment.scorer.table import Table
+from sentiment.text import (
+    TextSpec,
+    Tokenizer,
+    clean,
+    hash_columns,
+    hash_ngrams,
+    hash_tokens,
+    spaced,
+)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Ids = NDArray[np.uint64]
+
+_HASH_CACHE = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Features of some texts, sorted by text and row, each once.
+
+    Attributes
+    ----------
+    texts : int64[n]
+        Number of the text.
+    rows : int64[n]
+        Row of the stored values.
+    counts : float64[n]
+        How often it occurs (hashed features: the sum of its signs).
+    """
+
+    texts: Ints
+    rows: Ints
+    counts: Floats
+
+
+class _TokenIds(dict[str, int]):
+    """Token to id; every other token is the unknown one."""
+
+    __slots__ = ("unknown",)
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        super().__init__(zip(tokens, _naturals(), strict=False))
+        self.unknown = len(self) + 1
+
+    def __missing__(self, token: str) -> int:
+        return self.unknown
+
+
+def _naturals() -> Iterable[int]:
+    from itertools import count
+
+    return count(1)
+
+
+class NgramView:
+    """A fitted vocabulary of n-grams.
+
+    Attributes
+    ----------
+    spec : TextSpec
+    n_tokens : int
+        Known single tokens.
+    values : float32 or float16 [rows, columns]
+        Rows: one unused, the tokens, the unknown token, the slots of the table. Columns: the
+        factor inside the norm (only with a norm), then a weight per score.
+    """
+
+    kind: Literal["ngrams"] = "ngrams"
+
+    def __init__(self, document: Mapping[str, Any], tensors: Tensors, prefix: str) -> None:
+        self.spec = TextSpec.from_dict(document["text"])
+        self.tf = str(document["tf"])
+        self.norm = document["norm"]
+        self.base = int(document["base"])
+        self.orders: tuple[int, ...] = tuple(document["orders"])
+        self.values = tensors[f"{prefix}.values"]
+        self.document_frequency = tensors[f"{prefix}.document_frequency"]
+        self.table = Table(
+            tensors[f"{prefix}.keys"],
+            tensors[f"{prefix}.displacements"],
+            int(document["multiplier"]),
+        )
+        self._tokenizer = Tokenizer(self.spec)
+        lengths = tensors[f"{prefix}.token_lengths"]
+        self.n_tokens = len(lengths)
+        self.unknown = self.n_tokens + 1
+        self.tokens = _split(tensors[f"{prefix}.tokens"].tobytes().decode(), lengths)
+        self._of_character: Ids | None = None
+        if self.spec.analyzer == "word":
+            self._ids = _TokenIds(self.tokens)
+        else:
+            codes = [ord(token) for token in self.tokens]
+            self._of_character = np.full(max(codes, default=0) + 2, self.unknown, dtype=np.uint64)
+            self._of_character[codes] = np.arange(1, self.n_tokens + 1)
+        if self.values.shape[0] != self.first_slot + len(self.table.keys):
+            raise ValueError("values and keys do not match")
+
+    @property
+    def first_slot(self) -> int:
+        """Row of the table's first slot."""
+        return self.n_tokens + 2
+
+    def token_ids(self, text: str) -> Ids:
+        """Return the ids of a text's tokens, in order."""
+        if self._of_character is None:
+            tokens = self._tokenizer(text)
+            return np.fromiter(map(self._ids.__getitem__, tokens), np.uint64, len(tokens))
+        codes = np.frombuffer(spaced(clean(text, self.spec), self.spec).encode("utf-32-le"), "<u4")
+        return self._of_character.take(codes, mode="clip")
+
+    def find(self, ids: Ids) -> tuple[Ints, Ints]:
+        """Return position and row of every known n-gram of a sequence of token ids."""
+        positions: list[Ints] = []
+        rows: list[Ints] = []
+        keys = ids
+        for order in range(1, self.spec.ngram_range[1] + 1):
+            if order > 1:
+                keys = keys[:-1] * np.uint64(self.base) + ids[order - 1 :]
+            if order not in self.orders or not len(keys):
+                continue
+            if order == 1:
+                known = np.flatnonzero(ids != self.unknown)
+                positions.append(known)
+                rows.append(ids[known].view(np.int64))
+            else:
+                slots, found = self.table.find(keys)
+                known = np.flatnonzero(found)
+                positions.append(known)
+                rows.append(slots[known] + self.first_slot)
+        if not rows:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        return np.concatenate(positions), np.concatenate(rows)
+
+    def count(self, texts: Sequence[str]) -> tuple[Rows, Ints, Ints]:
+        """Return the features of many texts, the tokens of each text and how many are unknown."""
+        gap = np.full(1, self.unknown, dtype=np.uint64)
+        parts = [self.token_ids(text) for text in texts]
+        lengths = np.fromiter(map(len, parts), np.int64, len(parts))
+        ids = np.concatenate(list(chain.from_iterable((part, gap) for part in parts)) or [gap])
+        text_of = np.repeat(np.arange(len(parts)), lengths + 1)
+        positions, rows = self.find(ids)
+        unknown = np.bincount(text_of, ids[: len(text_of)] == self.unknown, len(parts))
+        return _count(text_of[positions], rows), lengths, unknown.astype(np.int64) - 1
+
+    def digits(self, row: int) -> list[int]:
+        """Return the token ids of a row's n-gram; none for a row that has no n-gram."""
+        if row < self.first_slot:
+            return [row] if 0 < row <= self.n_tokens else []
+        key = int(self.table.keys[row - self.first_slot])
+        digits: list[int] = []
+        while key:
+            key, digit = divmod(key, self.base)
+            digits.append(digit)
+        return digits[::-1]
+
+    def order(self, row: int) -> int:
+        """Return how many tokens a row's n-gram has."""
+        return len(self.digits(row))
+
+    def ngram(self, row: int) -> str:
+        """Return the n-gram of a row, or an empty string for a row that has none."""
+        separator = " " if self.spec.analyzer == "word" else ""
+        return separator.join(self.tokens[digit - 1] for digit in self.digits(row))
+
+    def weights(self) -> Floats:
+        """Return the weight of every row towards every score, float64 [rows, scores]."""
+        return self.values[:, int(self.norm is not None) :].astype(np.float64)
+
+
+def _split(text: str, lengths: NDArray[Any]) -> list[str]:
+    ends = np.cumsum(lengths, dtype=np.int64)
+    if len(text) != (int(ends[-1]) if len(ends) else 0):
+        raise ValueError("tokens and their lengths do not match")
+    starts = (ends - lengths).tolist()
+    return [text[start:end] for start, end in zip(starts, ends.tolist(), strict=True)]
+
+
+class HashView:
+    """N-grams hashed to a fixed number of columns; there is no vocabulary, so no unknown token."""
+
+    kind: Literal["hashing"] = "hashing"
+
+    def __init__(self, document: Mapping[str, Any], tensors: Tensors, prefix: str) -> None:
+        self.spec = TextSpec.from_dict(document["text"])
+        self.tf = str(document["tf"])
+        self.norm = document["norm"]
+        self.alternate_sign = bool(document["alternate_sign"])
+        self.values = tensors[f"{prefix}.values"]
+        self._tokenizer = Tokenizer(self.spec)
+        self._hashes: dict[str, int] = {}
+
+    def token_hashes(self, tokens: list[str]) -> Ids:
+        """Return the hash of each token, remembered for tokens seen before."""
+        known = self._hashes
+        new = [token for token in dict.fromkeys(tokens) if token not in known]
+        if new:
+            # A new dictionary, not a larger one: other threads may be reading the old.
+            remembered = {} if len(known) + len(new) > _HASH_CACHE else known
+            known = remembered | dict(zip(new, hash_tokens(new).tolist(), strict=True))
+            self._hashes = known
+        return np.fromiter(map(known.__getitem__, tokens), np.uint64, len(tokens))
+
+    def tokens(self, text: str) -> list[str]:
+        """Return a text's tokens, in order."""
+        return self._tokenizer(text)
+
+    def weights(self) -> Floats:
+        """Return the weight of every column towards every score, float64 [columns, scores]."""
+        return self.values[:, int(self.norm is not None) :].astype(np.float64)
+
+    def count(self, texts: Sequence[str]) -> tuple[Rows, Ints, Ints]:
+        """Return the features of many texts and the tokens of each text; none is unknown."""
+        parts = [self._tokenizer(text) for text in texts]
+        lengths = np.fromiter(map(len, parts), np.int64, len(parts))
+        hashes = self.token_hashes(list(chain.from_iterable(parts)))
+        text_of = np.repeat(np.arange(len(parts)), lengths)
+        starts, ngrams = hash_ngrams(hashes, text_of.astype(np.int32), self.spec)
+        rows, signs = hash_columns(ngrams, len(self.values))
+        if not self.alternate_sign:
+            signs = np.abs(signs)
+        counted = _count(text_of[starts], rows.astype(np.int64), signs.astype(np.float64))
+        return counted, lengths, np.zeros(len(parts), dtype=np.int64)
+
+    def ngram(self, row: int) -> str:
+        """Return a name for a column: what it stands for cannot be told."""
+        return f"column {row}"
+
+
+View = NgramView | HashView
+
+
+def _count(texts: Ints, rows: Ints, signs: Floats | None = None) -> Rows:
+    """Sort features by text and row and count equal ones."""
+    keys = texts << 32 | rows
+    if signs is None:
+        keys.sort()
+    else:
+        order = np.argsort(keys, kind="stable")
+        keys, signs = keys[order], signs[order]
+    first = np.ones(len(keys), dtype=np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    starts = np.flatnonzero(first)
+    if signs is None:
+        counts = np.diff(starts, append=len(keys)).astype(np.float64)
+    else:
+        counts = np.add.reduceat(signs, starts) if len(starts) else np.empty(0)
+    kept = keys[starts]
+    return Rows(kept >> 32, kept & 0xFFFFFFFF, counts)
+
+
+def term_frequency(counts: Floats, tf: str) -> Floats:
+    """Turn counts into term frequencies: as they are, ``1 + log`` of them, or 1."""
+    if tf == "binary":
+        return np.ones_like(counts)
+    if tf == "sublinear":
+        return np.log(counts) + 1.0
+    return counts
+
+
+def contributions(view: View, found: Rows, n_texts: int) -> Floats:
+    """Return what each feature adds to each score, float64 [features, scores]."""
+    values = view.values[found.rows].astype(np.float64)
+    frequencies = term_frequency(found.counts, view.tf)
+    if view.norm is None:
+        return values * frequencies[:, None]
+    inside = values[:, 0] * frequencies
+    if view.norm == "l2":
+        norms = np.sqrt(np.bincount(found.texts, inside * inside, n_texts))
+    else:
+        norms = np.bincount(found.texts, np.abs(inside), n_texts)
+    norms[norms == 0] = 1.0
+    scaled: Floats = values[:, 1:] * (frequencies / norms[found.texts])[:, None]
+    return scaled

@@ -1,0 +1,350 @@
+"""Models on this machine: ``<output_dir>/models/<digest>/{scorer/,info.json}`` and two pointers.
+
+A stored model is never modified. ``latest.json`` and ``champion.json`` name models and are
+replaced by rename, so a reader sees the old pointer or the new one. Needs no MLflow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sentiment.errors import ModelError, ModelNotFoundError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from sentiment.scorer.compile import CompiledScorer
+
+Pointer = Literal["latest", "champion"]
+POINTERS: tuple[Pointer, ...] = ("latest", "champion")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST_PREFIX = re.compile(r"[0-9a-f]{6,64}")
+_REMOTE = re.compile(r"(runs|models|mlflow-artifacts):/")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model on this machine.
+
+    Attributes
+    ----------
+    digest : str
+        SHA-256 of its ``scorer.json``.
+    path : Path
+        The scorer directory.
+    reference : str
+        How it was asked for.
+    info : dict
+        Run id, time, metrics and data, as far as known.
+    name, version, run_id : str or None
+        Registered name and version, and the run that made it.
+    """
+
+    digest: str
+    path: Path
+    reference: str
+    info: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    version: str | None = None
+    run_id: str | None = None
+
+    def __str__(self) -> str:
+        named = f"{self.name} version {self.version}, " if self.name and self.version else ""
+        return f"{self.reference} ({named}{self.digest[:12]})"
+
+
+def is_remote(reference: str) -> bool:
+    """Tell whether a reference leads to MLflow (``runs:/…``, ``models:/…``)."""
+    return _REMOTE.match(reference) is not None
+
+
+def models_dir(output_dir: Path | str) -> Path:
+    """Return the directory that holds the stored models."""
+    return Path(output_dir) / "models"
+
+
+def save_model(
+    compiled: CompiledScorer, info: Mapping[str, Any], output_dir: Path | str
+) -> StoredModel:
+    """Store a compiled model with what is known about it.
+
+    A model that is stored already stays as it is, ``info.json`` included.
+
+    Parameters
+    ----------
+    compiled : CompiledScorer
+    info : mapping
+        JSON values: run id, metrics, data. ``created`` is added.
+    output_dir : Path
+    """
+    target = models_dir(output_dir) / compiled.digest
+    if not (target / "scorer").is_dir():
+        with _beside(target) as beside:
+            compiled.save(beside / "scorer")
+            _write_json(beside / "info.json", {"created": _now(), **info})
+    return _stored(target, compiled.digest)
+
+
+def import_model(
+    scorer_dir: Path | str, info: Mapping[str, Any], output_dir: Path | str, digest: str
+) -> StoredModel:
+    """Copy a scorer directory from elsewhere into the store, verified.
+
+    Parameters
+    ----------
+    scorer_dir : Path
+        Fetched from MLflow or another machine.
+    info : mapping
+        JSON values.
+    output_dir : Path
+    digest : str
+        What the model's digest must be.
+
+    Raises
+    ------
+    ModelError
+        It is not that model, or it is not whole.
+    """
+    from sentiment.scorer.model import DOCUMENT_NAME, WEIGHTS_NAME, Scorer
+
+    target = models_dir(output_dir) / digest
+    if not (target / "scorer").is_dir():
+        with _beside(target) as beside:
+            (beside / "scorer").mkdir()
+            for name in (DOCUMENT_NAME, WEIGHTS_NAME):
+                try:
+                    shutil.copyfile(Path(scorer_dir) / name, beside / "scorer" / name)
+                except OSError as error:
+                    raise ModelError(
+                        f"{scorer_dir}: not a scorer directory: "
+                        f"{name} cannot be read ({error.strerror})"
+                    ) from None
+            # Verify the copy: what was read is what will be served.
+            Scorer.load(beside / "scorer", digest=digest)
+            _write_json(beside / "info.json", {"created": _now(), **info})
+    return _stored(target, digest)
+
+
+def set_pointer(
+    output_dir: Path | str,
+    which: Pointer,
+    digest: str,
+    *,
+    name: str | None = None,
+    version: str | int | None = None,
+    run_id: str | None = None,
+    source: str,
+) -> dict[str, Any]:
+    """Let a pointer name a stored model.
+
+    Parameters
+    ----------
+    output_dir : Path
+    which : {"latest", "champion"}
+    digest : str
+        The stored model.
+    name, version, run_id : optional
+        Registered name and version, and the run that made it.
+    source : str
+        Who moved the pointer: ``train``, ``promote``, ``pull`` …
+
+    Returns
+    -------
+    dict
+        The pointer as written.
+
+    Raises
+    ------
+    ModelNotFoundError
+        No such model is stored.
+    """
+    if not (models_dir(output_dir) / digest / "scorer").is_dir():
+        raise ModelNotFoundError(f"no model {digest[:12]} is stored in {models_dir(output_dir)}")
+    pointer = {
+        "digest": digest,
+        "name": name,
+        "version": None if version is None else str(version),
+        "run_id": run_id,
+        "set_at": _now(),
+        "source": source,
+    }
+    _write_json(models_dir(output_dir) / f"{which}.json", pointer)
+    return pointer
+
+
+def read_pointer(output_dir: Path | str, which: Pointer) -> dict[str, Any] | None:
+    """Return a pointer's content, or None when it is not set.
+
+    Raises
+    ------
+    ModelError
+        The pointer is not readable JSON with a digest.
+    """
+    path = models_dir(output_dir) / f"{which}.json"
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        pointer = json.loads(raw)
+    except (ValueError, RecursionError):
+        pointer = None
+    if not isinstance(pointer, dict) or not _DIGEST.fullmatch(str(pointer.get("digest"))):
+        raise ModelError(f"{path}: not a pointer to a model; set it again or remove it")
+    return {key: pointer.get(key) for key in _POINTER_KEYS}
+
+
+_POINTER_KEYS = ("digest", "name", "version", "run_id", "set_at", "source")
+
+
+def resolve(reference: str | None, output_dir: Path | str) -> StoredModel:
+    """Find the stored model that a reference names.
+
+    Parameters
+    ----------
+    reference : str or None
+        ``latest`` (also for None), ``champion``, a digest or its first six characters and more,
+        or a directory: a scorer directory or the one that holds ``scorer``.
+    output_dir : Path
+
+    Raises
+    ------
+    ModelNotFoundError
+        Nothing answers to it; the message says what would.
+    """
+    reference = reference or "latest"
+    if is_remote(reference):
+        raise UsageError(f"{reference}: fetch it first: sentiment models pull {reference}")
+    if reference in POINTERS:
+        return _follow(reference, output_dir)  # type: ignore[arg-type]
+    directory = Path(reference)
+    for candidate in (directory, directory / "scorer"):
+        if (candidate / "scorer.json").is_file():
+            return _from_directory(candidate, reference)
+    if _DIGEST_PREFIX.fullmatch(reference):
+        return _by_digest(reference, output_dir)
+    if directory.exists():
+        raise ModelNotFoundError(f"{reference}: not a scorer directory: it holds no scorer.json")
+    raise ModelNotFoundError(
+        f"no model {reference!r}: give a scorer directory, latest, champion, a digest, "
+        f"runs:/<run_id> or models:/<name>@<alias>{nearest(reference, POINTERS)}"
+    )
+
+
+def list_models(output_dir: Path | str) -> list[StoredModel]:
+    """Return every stored model, by digest."""
+    found = sorted(
+        path
+        for path in models_dir(output_dir).glob("*/scorer")
+        if _DIGEST.fullmatch(path.parent.name)
+    )
+    return [_stored(path.parent, path.parent.name) for path in found]
+
+
+def _follow(which: Pointer, output_dir: Path | str) -> StoredModel:
+    pointer = read_pointer(output_dir, which)
+    if pointer is None:
+        fix = (
+            "train one: sentiment train"
+            if which == "latest"
+            else "promote one: sentiment models promote"
+        )
+        raise ModelNotFoundError(f"no {which} model in {models_dir(output_dir)}: {fix}")
+    digest = pointer["digest"]
+    target = models_dir(output_dir) / digest
+    if not (target / "scorer").is_dir():
+        raise ModelNotFoundError(
+            f"{which} names the model {digest[:12]}, which is not in {models_dir(output_dir)}"
+        )
+    stored = _stored(target, digest, which)
+    return StoredModel(
+        digest,
+        stored.path,
+        which,
+        stored.info,
+        pointer["name"] or stored.name,
+        pointer["version"] or stored.version,
+        pointer["run_id"] or stored.run_id,
+    )
+
+
+def _by_digest(prefix: str, output_dir: Path | str) -> StoredModel:
+    matches = [model for model in list_models(output_dir) if model.digest.startswith(prefix)]
+    if len(matches) == 1:
+        return _stored(matches[0].path.parent, matches[0].digest, prefix)
+    if matches:
+        raise ModelNotFoundError(f"{len(matches)} models begin with {prefix!r}: give more of it")
+    raise ModelNotFoundError(f"no model {prefix!r} in {models_dir(output_dir)}")
+
+
+def _from_directory(path: Path, reference: str) -> StoredModel:
+    """A directory may lie anywhere; inside a store its name says what its digest must be."""
+    from sentiment.scorer.model import read_document
+
+    parent = path.resolve().parent
+    if path.name == "scorer" and _DIGEST.fullmatch(parent.name):
+        return _stored(parent, parent.name, reference)
+    digest, _ = read_document(path)
+    return StoredModel(digest, path, reference)
+
+
+def _stored(target: Path, digest: str, reference: str | None = None) -> StoredModel:
+    try:
+        info = json.loads((target / "info.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        info = {}  # what is known about a model is not needed to use it
+    info = info if isinstance(info, dict) else {}
+    texts = [info.get(key) for key in ("name", "version", "run_id")]
+    name, version, run_id = (None if text is None else str(text) for text in texts)
+    return StoredModel(digest, target / "scorer", reference or digest, info, name, version, run_id)
+
+
+class _beside:  # noqa: N801 - used as a statement
+    """A directory beside the target that takes its name when the block ends well."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __enter__(self) -> Path:
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self.directory = Path(tempfile.mkdtemp(prefix=".model-", dir=self.target.parent))
+        self.directory.chmod(0o755)
+        return self.directory
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.directory.rename(self.target)
+        except OSError:
+            # Another process has stored the same model in the meantime.
+            if not (self.target / "scorer").is_dir():
+                raise
+        finally:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(document, file, ensure_ascii=False, indent=2, sort_keys=True)
+            file.write("\n")
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
