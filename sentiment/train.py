@@ -336,11 +336,12 @@ def _compile(
         positive_label=splits.positive_label,
         reference_texts=reference.texts,
         reference_labels=reference.labels,
+        reference_name="validation" if len(splits.val) else "test",
         dtype=cfg.compile.dtype,
         prune=cfg.compile.prune,
     )
     if cfg.compile.dtype == "float32" and not cfg.compile.prune:
-        answers = compiled.scorer().predict(splits.test.texts).probabilities
+        answers = compiled.scorer.predict(splits.test.texts).probabilities
         worst = float(np.abs(answers - expected).max())
         same = bool((answers.argmax(axis=1) == expected.argmax(axis=1)).all())
         if worst > 1e-6 or not same:

@@ -1,0 +1,126 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_help_names_the_five_commands(cli):
+    answer = cli("--help")
+    assert answer.code == 0
+    for command in ("train", "sweep", "register", "predict", "serve"):
+        assert f"\n  {command} " in answer.out
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; from sentiment.cli import build_app; build_app(); print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    heavy = {
+        "numpy",
+        "polars",
+        "pandas",
+        "sklearn",
+        "scipy",
+        "mlflow",
+        "hydra",
+        "datasets",
+        "fastapi",
+    }
+    assert not heavy & set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["predict", "--no-such-option"], ["train", "--json=3"]]
+)
+def test_wrong_usage_exits_2(cli, words):
+    answer = cli(*words)
+    assert answer.code == 2
+    assert not answer.out
+    assert "Traceback" not in answer.err
+
+
+def test_debug_shows_the_traceback(monkeypatch, tmp_path):
+    words = ["train", "data=files", "data.train=nope.csv", f"output_dir={tmp_path}"]
+    run = [sys.executable, "-m", "sentiment", *words]
+    plain = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert (plain.returncode, "Traceback" in plain.stderr) == (2, False)
+    debug = subprocess.run([*run, "--debug"], capture_output=True, text=True, check=False)
+    assert "Traceback" in debug.stderr
+    assert "DataError" in debug.stderr
+
+
+def test_config_prints_yaml_keys_and_options(cli):
+    whole = cli("config", "model=logreg", "model.C=0.5")
+    assert yaml.safe_load(whole.out)["model"]["C"] == 0.5
+    assert "model.C=0.5\n" in cli("config", "model=logreg", "model.C=0.5", "--keys").out
+    assert "model=linear_svc | logreg" in cli("config", "--options").out
+    assert cli("config", "--json").document["data"]["name"] == "reviews"
+    assert cli("config", "modle=x").code == 2
+
+
+def test_data_describes_what_would_be_read(cli):
+    answer = cli("data", "data=rotten_tomatoes", "data.sample_size=100", "--json")
+    assert answer.document["train"]["rows"] == 70
+    assert answer.document["train"]["labels"] == {"negative": 35, "positive": 35}
+    shown = cli("data", "data=rotten_tomatoes", "data.sample_size=100")
+    assert "negative:" in shown.out
+
+
+def test_doctor_reports_the_machine(cli, tmp_path):
+    answer = cli("doctor", "--output-dir", tmp_path, "--json")
+    assert answer.code == 0
+    assert answer.document["pointers"] == {"latest": False, "champion": False}
+    assert (
+        "latest             not set: sentiment train" in cli("doctor", "--output-dir", tmp_path).out
+    )
+
+
+def test_completion_offers_groups_and_options():
+    from sentiment.cli.overrides import complete
+
+    assert "model=" in complete("mo")
+    assert "model=logreg" in complete("model=lo")
+
+
+def test_ctrl_c_exits_130_and_leaves_no_model(tmp_path):
+    words = ["train", f"output_dir={tmp_path}", "model=linear_svc"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sentiment", *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:  # the first stage is over: well inside the work
+        if "load" in line:
+            break
+    time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_arrows_of_import_point_down():
+    from importlinter.cli import lint_imports
+
+    before = Path.cwd()
+    os.chdir(ROOT)
+    try:
+        assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
+    finally:
+        os.chdir(before)

@@ -1,0 +1,93 @@
+"""The documentation says only what holds: commands, overrides, recipes and files exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sentiment import config
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docker").glob("*.md"))]
+BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def command_lines(page):
+    """Return every `sentiment …` call in the page's shell blocks, continuation lines joined."""
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in re.split(r"&&|\|\||\||;|·", line.split("  #")[0].removeprefix("$ ")):
+                words = shlex.split(part, comments=True)
+                while words and (
+                    words[0] in ("uv", "run", "uvx") or re.fullmatch(r"\w+=\S*", words[0])
+                ):
+                    words = words[1:]
+                if words and words[0] in ("sentiment", "just"):
+                    yield words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_recipes_exist(page):
+    from typer.main import get_command
+
+    from sentiment.cli import build_app
+
+    known = get_command(build_app()).commands
+    recipes = set(
+        re.findall(r"^([a-z][\w-]*)[^:=\n]*:(?!=)", (ROOT / "justfile").read_text(), re.MULTILINE)
+    )
+    for words in command_lines(page):
+        if words[0] == "just":
+            assert words[1] in recipes, words
+            continue
+        command = known.get(words[1])
+        assert command or words[1].startswith("-"), words
+        if command is None:
+            continue
+        if getattr(command, "commands", None):
+            command = command.commands.get(words[2])
+            assert command is not None, words
+        options = {name for parameter in command.params for name in parameter.opts}
+        for word in words[2:]:
+            if word.startswith("--") and words[1] not in ("train", "sweep"):
+                assert word.split("=")[0] in options, words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_overrides_compose(page):
+    for words in command_lines(page):
+        if words[0] == "sentiment" and words[1] in ("train", "config", "data"):
+            overrides = [word for word in words[2:] if re.match(r"[\w.+~]+=", word)]
+            if not any(word.startswith("-m") for word in words):
+                config.compose(overrides)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_yaml_line_that_can_be_changed_says_how():
+    for group in ("data", "vectorizer", "model"):
+        for file in sorted((config.CONFIG_DIR / group).glob("*.yaml")):
+            text = file.read_text(encoding="utf-8")
+            shown = re.findall(rf"{group}[.=]", text)
+            assert shown, f"{file.name} shows no override"
+
+
+def test_no_path_of_a_machine_and_no_large_file():
+    import subprocess
+
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file():
+            assert path.stat().st_size < 1 << 20, f"{name} is larger than 1 MiB"
