@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from fastapi import Request, Response
 from prometheus_client import CollectorRegistry
-from sentiment.store import is_remote
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from sentiment import __version__
 from sentiment.errors import ModelNotFoundError
+from sentiment.store import is_remote
 from serve import health, invocations, pages, predict, v2
 from serve.metrics import Metrics
 from serve.model import ModelHolder
@@ -89,7 +89,7 @@ def from_env() -> Service:
     try:
         model.load()
     except ModelNotFoundError:
-        if not settings.wait_for_model and not is_remote(settings.model):
+        if not settings.wait_for_model and not is_remote(settings.model or ""):
             raise
         logger.warning("no model yet: not ready until there is one")
     return app

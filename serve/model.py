@@ -11,14 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sentiment.store import is_remote, models_dir, read_pointer, resolve
-
-from sentiment.errors import ModelNotFoundError, SentimentError
+from sentiment.errors import SentimentError
 from sentiment.scorer import Scorer
+from sentiment.store import POINTERS, is_remote, models_dir, read_pointer, resolve
 
 logger = logging.getLogger("sentiment.serve")
 
-POINTERS = ("champion", "latest")
+FILES = ("scorer.json", "weights.safetensors")
 WARM_TEXT = "Not a bad film at all, but I would not see it twice. 10/10 for the music!"
 
 
@@ -93,10 +92,10 @@ class ModelHolder:
         if signature == self._seen:
             return False
         self._seen = signature
+        if not any(signature):
+            return False  # no pointer at all, which is no error while waiting for one
         try:
             loaded = self._read()
-        except ModelNotFoundError:
-            return False
         except SentimentError as error:
             logger.error("model refused: %s", error)  # noqa: TRY400 - expected, no traceback
             self.on_refused()
@@ -161,21 +160,23 @@ class ModelHolder:
             return "latest"
         return "champion"
 
-    def _signature(self) -> object:
-        """Return what changes when another model is to be served."""
+    def _signature(self) -> tuple[object, ...]:
+        """Return what changes when another model is to be served: a few stat calls."""
         reference = self.reference
-        if reference is None:
-            paths = [models_dir(self.output_dir) / f"{which}.json" for which in POINTERS]
-        elif reference in POINTERS:
-            paths = [models_dir(self.output_dir) / f"{reference}.json"]
-        elif is_remote(reference):
-            paths = [models_dir(self.output_dir) / "champion.json"]
+        if reference is None or reference in POINTERS or is_remote(reference):
+            pointers = POINTERS if reference is None else [_followed(reference)]
+            files = [models_dir(self.output_dir) / f"{which}.json" for which in pointers]
         else:
-            paths = []
             directory = Path(reference)
-            if directory.is_dir():
-                paths = [directory / "scorer.json", directory / "weights.safetensors"]
-        return tuple(_stamp(path) for path in paths)
+            files = [
+                *(directory / name for name in FILES),
+                *(directory / "scorer" / n for n in FILES),
+            ]
+        return tuple(_stamp(file) for file in files)
+
+
+def _followed(reference: str) -> str:
+    return "champion" if is_remote(reference) else reference
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

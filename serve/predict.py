@@ -199,23 +199,30 @@ def count(app: Service, pieces: Sequence[Predictions], exchange: Exchange) -> No
 
 def explanation(text: str, model: LoadedModel, top: int | None) -> dict[str, Any]:
     """Return the explanation of one text as the API gives it."""
-    found = model.scorer.explain(text, top=top)
+    found = model.scorer.explain(text, top)
     labels = model.labels
+
+    def by_label(scores: Sequence[float]) -> dict[str, float]:
+        # Two classes share one score: what speaks for the second speaks against the first.
+        both = (-scores[0], scores[0]) if len(scores) == 1 else scores
+        return dict(zip(labels, both, strict=True))
+
     return {
         "text": text,
         "sentiment": found.label,
-        "confidence": max(found.probabilities),
-        "probabilities": dict(zip(labels, found.probabilities, strict=True)),
-        "scores": dict(zip(labels, found.scores, strict=True)),
-        "intercept": dict(zip(labels, found.intercept, strict=True)),
+        "confidence": found.probabilities[found.label],
+        "probabilities": found.probabilities,
+        "scores": by_label(found.scores),
+        "intercept": by_label(found.intercept),
         "contributions": [
             {
                 "ngram": part.ngram,
                 "count": part.count,
-                "contribution": dict(zip(labels, part.contribution, strict=True)),
+                "contribution": by_label(part.scores),
                 "spans": part.spans,
             }
             for part in found.contributions
         ],
+        "rest": by_label(found.rest),
         "model_version": model.version,
     }

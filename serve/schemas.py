@@ -107,6 +107,7 @@ class ExplainResponse(Model):
     scores: Annotated[dict[str, float], Field(description="Label to score: the sum of all parts.")]
     intercept: Annotated[dict[str, float], Field(description="Label to score of an empty text.")]
     contributions: Annotated[list[Contribution], Field(description="Strongest first.")]
+    rest: Annotated[dict[str, float], Field(description="Label to the sum of what `top` left out.")]
     model_version: str
     processing_time_ms: float
 
