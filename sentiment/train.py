@@ -406,8 +406,12 @@ def _log(
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
     (folder / "overrides.json").write_text(json.dumps(list(overrides)), encoding="utf-8")
     scorer = Scorer.load(scorer_path)
+    strongest = {
+        label: [asdict(feature) for feature in features]
+        for label, features in scorer.top_features(N_FEATURES).items()
+    }
     (folder / "important_features.json").write_text(
-        json.dumps(scorer.top_features(N_FEATURES), ensure_ascii=False, indent=1), encoding="utf-8"
+        json.dumps(strongest, ensure_ascii=False, indent=1), encoding="utf-8"
     )
     _write_predictions(folder, splits.test, scorer.labels, probabilities["test"])
     plots.save_evaluation(
