@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import secrets
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +23,20 @@ CONFIG_DIR = (
     _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
 )
 
+_PLUGINS = str(_PACKAGE / "_plugins")
+
 # Keys that say how or where a run is made, not what it computes.
 _NOT_CONTENT = frozenset(
-    {"output_dir", "hydra", "sweep", "search", "experiment_name", "run_name", "tracking"}
+    {
+        "output_dir",
+        "hydra",
+        "sweep",
+        "search",
+        "cache",
+        "experiment_name",
+        "run_name",
+        "tracking",
+    }  # fmt: skip
 )
 
 
@@ -59,7 +71,26 @@ class CompileConfig:
 
 @dataclass
 class SweepConfig:
-    """How a multirun is driven."""
+    """How a multirun is driven; `sentiment.sweep` checks the values before the first job."""
+
+    method: str = "grid"
+    objective: str = "val_f1_score"
+    direction: str | None = None
+    jobs: int = 1
+    trials: int | None = None
+    time_budget: str | None = None
+    on_error: str = "continue"
+    retries: int = 0
+    resume: bool = False
+    dry_run: bool = False
+    keep_models: str = "best"
+
+
+@dataclass
+class CacheConfig:
+    """How much disk the features of earlier runs may take."""
+
+    max_gb: float = 4.0
 
 
 @dataclass
@@ -71,6 +102,27 @@ class TrackingConfig:
 
 
 @dataclass
+class GateConfig:
+    """What a model must show to become champion; the options of ``configs/gate``."""
+
+    min: dict[str, float] = field(default_factory=dict)
+    max: dict[str, float] = field(default_factory=dict)
+    beat_majority: bool = True
+    significance: float | None = 0.05
+    max_drop: float | None = None
+    max_latency_ms: float | None = None
+    max_size_mb: float | None = None
+
+
+@dataclass
+class GateRoot:
+    """What ``sentiment register`` composes: the gate alone."""
+
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"gate": "default"}])
+    gate: GateConfig = field(default_factory=GateConfig)
+
+
+@dataclass
 class Config:
     """The root: every key that a run knows."""
 
@@ -79,6 +131,7 @@ class Config:
     model: dict[str, Any] = field(default_factory=dict)
     compile: CompileConfig = field(default_factory=CompileConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     experiment_name: str = "sentiment"
     run_name: str | None = None
@@ -86,9 +139,24 @@ class Config:
     output_dir: str = "outputs"
 
 
+@dataclass
+class SweeperNode:
+    """The node ``hydra.sweeper``: ``params`` is where Hydra's users write a search space in a file."""
+
+    _target_: str = "hydra_plugins.sentiment_sweeper.SentimentSweeper"
+    params: dict[str, Any] | None = None
+
+
 def register() -> None:
-    """Make the schema and the resolvers known to Hydra; may be called again."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    """Make the schema, the sweeper and the resolvers known to Hydra; may be called again."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    store.store(group="hydra/sweeper", name="sentiment", node=SweeperNode, provider="sentiment")
+    # Hydra takes plugins from the namespace package hydra_plugins alone and looks for it along
+    # sys.path when it starts, so this must come first.
+    if _PLUGINS not in sys.path:
+        sys.path.append(_PLUGINS)
+    ConfigStore.instance().store(name="register", node=GateRoot)
     OmegaConf.register_new_resolver(
         "random_hex", lambda n: secrets.token_hex(int(n) // 2), use_cache=True, replace=True
     )
@@ -118,8 +186,10 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def compose(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> DictConfig:
-    """Compose the config that ``sentiment train OVERRIDES`` would use.
+def compose(
+    overrides: Sequence[str] = (), *, with_hydra: bool = False, name: str = "config"
+) -> DictConfig:
+    """Compose the config that ``sentiment train OVERRIDES`` would use, or the root ``name``.
 
     Raises
     ------
@@ -133,12 +203,12 @@ def compose(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> DictC
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            return hydra.compose("config", list(overrides), return_hydra_config=with_hydra)
+            return hydra.compose(name, list(overrides), return_hydra_config=with_hydra)
     except Exception as error:
-        raise explain_error(error, overrides) from error
+        raise explain_error(error, overrides, name) from error
 
 
-def explain_error(error: Exception, overrides: Sequence[str]) -> Exception:
+def explain_error(error: Exception, overrides: Sequence[str], name: str = "config") -> Exception:
     """Turn what Hydra or OmegaConf raised into one line that names the value and the fix.
 
     Parameters
@@ -147,6 +217,8 @@ def explain_error(error: Exception, overrides: Sequence[str]) -> Exception:
         What was raised.
     overrides : sequence of str
         The words of the command line.
+    name : str
+        The root config that was composed.
 
     Returns
     -------
@@ -179,12 +251,12 @@ def explain_error(error: Exception, overrides: Sequence[str]) -> Exception:
         cause = cause.__cause__
     text = f"{error}\n{cause}"
     if match := re.search(r"Could not override '([^']+)'", text):
-        return _unknown_key(match[1].split("@")[0], overrides)
+        return _unknown_key(match[1].split("@")[0], overrides, name)
     if match := re.search(r"Could not find '([^']+)'", text):
-        return _unknown_key(match[1], overrides)
+        return _unknown_key(match[1], overrides, name)
     if match := re.search(r"Key '([^']+)' not in '(\w+)'|Key '([^']+)' is not in struct", text):
         full = re.search(r"full_key: (\S+)", text)
-        return _unknown_key(full[1] if full else (match[1] or match[3]), overrides)
+        return _unknown_key(full[1] if full else (match[1] or match[3]), overrides, name)
     reason = str(cause).splitlines()[0]
     full = re.search(r"full_key: (\S+)", text)
     if isinstance(cause, OmegaConfBaseException) and "Missing mandatory value" in reason:
@@ -193,7 +265,7 @@ def explain_error(error: Exception, overrides: Sequence[str]) -> Exception:
     return UsageError(f"{place}{reason}")
 
 
-def _unknown_key(key: str, overrides: Sequence[str]) -> UsageError:
+def _unknown_key(key: str, overrides: Sequence[str], name: str) -> UsageError:
     """Name the nearest key of the config that the other overrides give."""
     choices = [
         word for word in overrides if "/" not in word and re.fullmatch(r"[\w]+=[\w-]+", word)
@@ -201,7 +273,8 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> UsageError:
     known: list[str] = []
     for attempt in (choices, []):
         try:
-            known = _all_keys(compose([word for word in attempt if word.split("=")[0] != key]))
+            words = [word for word in attempt if word.split("=")[0] != key]
+            known = _all_keys(compose(words, name=name))
             break
         except UsageError:
             continue
@@ -212,9 +285,11 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> UsageError:
         by_leaf = {name.rsplit(".", 1)[-1]: name for name in known}
         found = nearest(leaf, by_leaf)
         hint = f"; did you mean '{by_leaf[found.split(chr(39))[1]]}'?" if found else ""
-    return UsageError(f"unknown key '{key}'{hint} (`sentiment config` lists all keys)")
+    where = "`sentiment config` lists all keys" if name == "config" else f"keys: {', '.join(known)}"
+    return UsageError(f"unknown key '{key}'{hint} ({where})")
 
 
 def _all_keys(cfg: DictConfig) -> list[str]:
     keys = set(flatten(OmegaConf.to_container(cfg, resolve=False)))
-    return sorted(keys | {key.rsplit(".", 1)[0] for key in keys} | {"experiment", "search"})
+    groups = {"experiment", "search"} if "data" in cfg else set()
+    return sorted(keys | {key.rsplit(".", 1)[0] for key in keys} | groups)
