@@ -9,11 +9,11 @@ import logging
 import os
 import subprocess
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sentiment import __version__
 from sentiment.errors import SentimentError, UsageError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
 
 # MLflow cuts longer values or refuses the batch.
 _MAX_PARAM, _BATCH = 6000, 100
@@ -48,6 +50,7 @@ def connect(output_dir: Path, uri: str | None = None) -> MlflowClient:
     # is reported within seconds, and a URL printed to stdout would break --json.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -55,7 +58,10 @@ def connect(output_dir: Path, uri: str | None = None) -> MlflowClient:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow
+        import mlflow.store.db.utils
 
+    # 15 attempts, each twice as long after the last, are most of an hour.
+    mlflow.store.db.utils.MAX_RETRY_COUNT = 3
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     where = tracking_uri(output_dir, uri)
@@ -76,6 +82,9 @@ def reaching(where: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            # A file of ours, not the server: a full disk, a missing permission.
+            raise SentimentError(f"{error.filename}: {error.strerror}") from error
         reason = " ".join(str(error).split())
         if len(reason) > 300:
             reason = reason[:300] + "…"
@@ -108,6 +117,49 @@ def experiment_id(client: MlflowClient, name: str, output_dir: Path) -> str:
         if found is None:
             raise
         return str(found.experiment_id)
+
+
+def find(ask: Callable[..., Found], *arguments: Any) -> Found | None:
+    """Call MLflow; None when it answers that there is no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask(*arguments)
+    except MlflowException as error:
+        # A missing alias and a name that cannot exist are "invalid" to MLflow.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"):
+            return None
+        raise
+
+
+def ensure_registered_model(client: MlflowClient, name: str) -> None:
+    """Create a registered model unless it is there."""
+    from mlflow.exceptions import MlflowException
+
+    if find(client.get_registered_model, name) is not None:
+        return
+    try:
+        client.create_registered_model(name, tags={"sentiment.version": __version__})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+            raise
+
+
+def download(folder_uri: str, names: Sequence[str], destination: Path) -> None:
+    """Download the named files of an artifact folder into an existing directory."""
+    import mlflow.artifacts
+
+    for name in names:
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=f"{folder_uri.rstrip('/')}/{name}", dst_path=str(destination)
+        )
+
+
+def download_run_file(client: MlflowClient, run_id: str, name: str, folder: Path) -> Path | None:
+    """Download one top-level artifact of a run; None when it has no such artifact."""
+    if name not in (file.path for file in client.list_artifacts(run_id)):
+        return None
+    return Path(client.download_artifacts(run_id, name, str(folder)))
 
 
 def old_file_store(*folders: Path) -> str | None:
