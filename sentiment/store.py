@@ -225,7 +225,7 @@ def resolve(reference: str | None, output_dir: Path | str) -> StoredModel:
     if is_remote(reference):
         raise UsageError(f"{reference}: fetch it first: sentiment models pull {reference}")
     if reference in POINTERS:
-        return _follow(reference, output_dir)  # type: ignore[arg-type]
+        return _follow(reference, output_dir)
     directory = Path(reference)
     for candidate in (directory, directory / "scorer"):
         if (candidate / "scorer.json").is_file():
@@ -287,7 +287,7 @@ def _by_digest(prefix: str, output_dir: Path | str) -> StoredModel:
 
 
 def _from_directory(path: Path, reference: str) -> StoredModel:
-    """A directory may lie anywhere; inside a store its name says what its digest must be."""
+    """Take a directory as it is; inside a store its name says what its digest must be."""
     from sentiment.scorer.model import read_document
 
     parent = path.resolve().parent

@@ -19,7 +19,7 @@ import numpy as np
 
 from sentiment.errors import ModelError
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "U64": np.dtype("<u8"),
     "I64": np.dtype("<i8"),
     "F64": np.dtype("<f8"),

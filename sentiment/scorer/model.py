@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +30,11 @@ FORMAT_VERSION = 1
 DOCUMENT_NAME = "scorer.json"
 WEIGHTS_NAME = "weights.safetensors"
 GOLDEN_TOLERANCE = 1e-9
-_VIEWS = {"ngrams": NgramView, "hashing": HashView}
+_VIEWS: dict[str, type[View]] = {"ngrams": NgramView, "hashing": HashView}
 _CHUNK = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What the model says of one text.
 
     Attributes
@@ -98,6 +97,7 @@ class Scorer:
         self.n_features = int(document["n_features"])
         self.link = str(document["link"])
         self.intercept: Floats = np.array(document["intercept"], dtype=np.float64)
+        self._bias = float(self.intercept[0])
         self.views: list[View] = [
             _VIEWS[view["kind"]](view, tensors, f"view{number}")
             for number, view in enumerate(document["views"])
@@ -137,13 +137,7 @@ class Scorer:
             )
         tensors, data = map_tensors(path / WEIGHTS_NAME)
         try:
-            if len(data) != document["weights"]["size"] or (
-                verify and hashlib.sha256(data).hexdigest() != document["weights"]["sha256"]
-            ):
-                raise ModelError(
-                    f"{path}: {WEIGHTS_NAME} is not the one that {DOCUMENT_NAME} describes: "
-                    "it is cut off or altered; fetch or train it again"
-                )
+            _check_weights(path, document, data, verify=verify)
             scorer = cls(
                 document,
                 tensors,
@@ -162,8 +156,6 @@ class Scorer:
         ) as error:
             text = " ".join(str(error).split())[:200]
             raise ModelError(f"{path}: not a usable scorer ({text}); train it again") from None
-        except ModelError as error:
-            raise ModelError(str(error)) from None
         return scorer
 
     def check_golden(self) -> None:
@@ -232,14 +224,39 @@ class Scorer:
 
     def predict_one(self, text: str) -> Prediction:
         """Score one text: the numbers of `predict`, with as little overhead as possible."""
-        found = self.predict([text])
+        if len(self.intercept) > 1:
+            return self._predict_one_of_many(text)
+        score, n_tokens, n_unknown = self._bias, -1, 0
+        for view in self.views:
+            added, tokens, unknown = view.score_one(text)
+            score += added.item()
+            if n_tokens < 0:
+                n_tokens, n_unknown = tokens, unknown
+        # exp of minus the absolute value cannot overflow.
+        small = math.exp(-abs(score))
+        likely, unlikely = 1.0 / (1.0 + small), small / (1.0 + small)
+        if score > 0:
+            return Prediction(
+                self.labels[1], likely, (unlikely, likely), (score,), n_tokens, n_unknown
+            )
+        return Prediction(self.labels[0], likely, (likely, unlikely), (score,), n_tokens, n_unknown)
+
+    def _predict_one_of_many(self, text: str) -> Prediction:
+        scores, n_tokens, n_unknown = self.intercept, -1, 0
+        for view in self.views:
+            added, tokens, unknown = view.score_one(text)
+            scores = scores + added
+            if n_tokens < 0:
+                n_tokens, n_unknown = tokens, unknown
+        probabilities = _LINKS[self.link](scores[None])[0].tolist()
+        best = int(scores.argmax())
         return Prediction(
-            found.labels[0],
-            float(found.confidence[0]),
-            tuple(found.probabilities[0].tolist()),
-            tuple(found.scores[0].tolist()),
-            int(found.n_tokens[0]),
-            int(found.n_unknown[0]),
+            self.labels[best],
+            probabilities[best],
+            tuple(probabilities),
+            tuple(scores.tolist()),
+            n_tokens,
+            n_unknown,
         )
 
     def explain(self, text: str, top: int | None = None) -> Explanation:
@@ -260,6 +277,18 @@ class Scorer:
         from sentiment.scorer.explain import top_features
 
         return top_features(self, n)
+
+
+def _check_weights(path: Path, document: dict[str, Any], data: memoryview, *, verify: bool) -> None:
+    described = document["weights"]
+    same = len(data) == described["size"]
+    if same and verify:
+        same = hashlib.sha256(data).hexdigest() == described["sha256"]
+    if not same:
+        raise ModelError(
+            f"{path}: {WEIGHTS_NAME} is not the one that {DOCUMENT_NAME} describes: "
+            "it is cut off or altered; fetch or train it again"
+        )
 
 
 def read_document(path: Path) -> tuple[str, dict[str, Any]]:
@@ -308,7 +337,8 @@ def best_class(scores: Floats) -> Ints:
     """Return the number of the winning class per row, scikit-learn's choice in a tie."""
     if scores.shape[1] == 1:
         return (scores[:, 0] > 0).astype(np.int64)
-    return scores.argmax(axis=1)
+    best: Ints = scores.argmax(axis=1).astype(np.int64, copy=False)
+    return best
 
 
 def _sigmoid(scores: Floats) -> Floats:

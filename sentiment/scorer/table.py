@@ -2,13 +2,11 @@
 
 Hash and displace (Belazzougui, Botelho and Dietzfelbinger 2009): the top bits of a mixed key name
 a bucket, the next 32 bits are its hash; every bucket stores one displacement, chosen when the
-table is built, so that ``hash + displacement`` leads to a slot that no other key has. A lookup is two gathers, the
-first from a small array that stays in the cache, and needs no loop over probes.
+table is built, so that ``hash + displacement`` leads to a slot that no other key has. A lookup is
+two gathers, the first from a small array that stays in the cache, and needs no loop over probes.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +16,9 @@ _BUCKET_SIZE = 3.0
 _TRIES = 5_000
 
 U64 = NDArray[np.uint64]
+_HALF = np.uint64(32)
 
 
-@dataclass(frozen=True, slots=True)
 class Table:
     """A built table; ``keys`` and ``displacements`` may be memory maps.
 
@@ -34,22 +32,40 @@ class Table:
         Odd 64-bit mixer of the keys.
     """
 
-    keys: U64
-    displacements: NDArray[np.uint32]
-    multiplier: int
+    __slots__ = (
+        "_bucket_shift",
+        "_hash_shift",
+        "_multiplier",
+        "_n_slots",
+        "displacements",
+        "keys",
+        "multiplier",
+    )
+
+    def __init__(self, keys: U64, displacements: NDArray[np.uint32], multiplier: int) -> None:
+        self.keys = keys
+        self.displacements = displacements
+        self.multiplier = multiplier
+        bucket_bits = len(displacements).bit_length() - 1
+        if not (len(keys) and len(displacements) == 1 << bucket_bits and 1 <= bucket_bits <= 32):
+            raise ValueError("a table needs slots and a power of two of buckets")
+        # Numpy integers once, not a conversion in every call.
+        self._multiplier = np.uint64(multiplier)
+        self._bucket_shift = np.uint64(64 - bucket_bits)
+        self._hash_shift = np.uint64(32 - bucket_bits)
+        self._n_slots = np.uint64(len(keys))
 
     def find(self, keys: U64) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the slot of each key, and whether the key is really there."""
-        bucket_bits = len(self.displacements).bit_length() - 1
-        mixed = keys * np.uint64(self.multiplier)
-        buckets = (mixed >> np.uint64(64 - bucket_bits)).view(np.int64)
-        mixed >>= np.uint64(32 - bucket_bits)
+        mixed = keys * self._multiplier
+        buckets = (mixed >> self._bucket_shift).view(np.int64)
+        mixed >>= self._hash_shift
         # The 32 bits below the bucket's, moved round by the bucket's displacement ...
         hashed = mixed.astype(np.uint32)
         hashed += self.displacements.take(buckets)
         # ... and stretched over the table: no division, any number of slots.
-        np.multiply(hashed, np.uint64(len(self.keys)), out=mixed)
-        mixed >>= np.uint64(32)
+        np.multiply(hashed, self._n_slots, out=mixed)
+        mixed >>= _HALF
         slots = mixed.view(np.int64)
         return slots, self.keys.take(slots) == keys
 

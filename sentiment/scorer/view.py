@@ -7,6 +7,7 @@ unknown token and for the gap between two texts, so no n-gram across either is e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -92,6 +93,7 @@ class NgramView:
         self.tf = str(document["tf"])
         self.norm = document["norm"]
         self.base = int(document["base"])
+        self._base = np.uint64(self.base)
         self.orders: tuple[int, ...] = tuple(document["orders"])
         self.values = tensors[f"{prefix}.values"]
         self.document_frequency = tensors[f"{prefix}.document_frequency"]
@@ -150,6 +152,45 @@ class NgramView:
         if not rows:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         return np.concatenate(positions), np.concatenate(rows)
+
+    def find_rows(self, ids: Ids) -> Ints:
+        """Return the rows of `find`, less its positions; unknown tokens may stand among them.
+
+        This is the hot path of one text: every call into numpy costs about a microsecond.
+        """
+        parts = []
+        keys = ids
+        for order in range(2, self.spec.ngram_range[1] + 1):
+            keys = keys[:-1] * self._base
+            keys += ids[order - 1 :]
+            if order in self.orders:
+                parts.append(keys)
+        singles = ids.view(np.int64) if 1 in self.orders else ids[:0].view(np.int64)
+        if not parts:
+            return singles
+        slots, found = self.table.find(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        hits = slots[found]
+        hits += self.first_slot
+        return np.concatenate((singles, hits))
+
+    def score_one(self, text: str) -> tuple[Floats, int, int]:
+        """Return what one text adds to each score, its tokens, and how many are unknown."""
+        ids = self.token_ids(text)
+        rows = self.find_rows(ids)
+        unknown = int(np.count_nonzero(ids == self.unknown))
+        if self.tf == "count" and self.norm is None:
+            # Nothing here asks whether two n-grams are the same one.
+            return self.values.take(rows, axis=0).sum(axis=0, dtype=np.float64), len(ids), unknown
+        rows = np.sort(rows)
+        first = np.empty(len(rows), dtype=np.bool_)
+        first[:1] = True
+        np.not_equal(rows[1:], rows[:-1], out=first[1:])
+        starts = first.nonzero()[0]
+        values = self.values.take(rows.take(starts), axis=0).astype(np.float64)
+        counts = np.empty(len(starts), dtype=np.int64)
+        np.subtract(starts[1:], starts[:-1], out=counts[:-1])
+        counts[-1:] = len(rows) - starts[-1:]
+        return _add_up(values, counts, self.tf, self.norm), len(ids), unknown
 
     def count(self, texts: Sequence[str]) -> tuple[Rows, Ints, Ints]:
         """Return the features of many texts, the tokens of each text and how many are unknown."""
@@ -241,6 +282,11 @@ class HashView:
         counted = _count(text_of[starts], rows.astype(np.int64), signs.astype(np.float64))
         return counted, lengths, np.zeros(len(parts), dtype=np.int64)
 
+    def score_one(self, text: str) -> tuple[Floats, int, int]:
+        """Return what one text adds to each score, and its tokens; none is unknown."""
+        found, lengths, _ = self.count([text])
+        return contributions(self, found, 1).sum(axis=0), int(lengths[0]), 0
+
     def ngram(self, row: int) -> str:
         """Return a name for a column: what it stands for cannot be told."""
         return f"column {row}"
@@ -266,6 +312,26 @@ def _count(texts: Ints, rows: Ints, signs: Floats | None = None) -> Rows:
         counts = np.add.reduceat(signs, starts) if len(starts) else np.empty(0)
     kept = keys[starts]
     return Rows(kept >> 32, kept & 0xFFFFFFFF, counts)
+
+
+_LOGARITHMS = 1.0 + np.log(np.maximum(np.arange(1024), 1))
+
+
+def _add_up(values: Floats, counts: Ints, tf: str, norm: str | None) -> Floats:
+    """Add up the contributions of one text's features, as `contributions` has them."""
+    if tf == "binary":
+        frequencies = np.ones(len(counts))
+    elif tf == "sublinear":
+        frequencies = _LOGARITHMS.take(np.minimum(counts, 1023))
+        if len(counts) and counts.max() > 1023:
+            frequencies = 1.0 + np.log(counts)
+    else:
+        frequencies = counts.astype(np.float64)
+    if norm is None:
+        return frequencies @ values
+    inside = values[:, 0] * frequencies
+    length = math.sqrt(inside.dot(inside)) if norm == "l2" else float(np.abs(inside).sum())
+    return frequencies @ values[:, 1:] / (length or 1.0)
 
 
 def term_frequency(counts: Floats, tf: str) -> Floats:
