@@ -1,0 +1,302 @@
+"""Every move of an alias, kept in the registry itself as tags of the registered model.
+
+A move is written twice under its own key: ``<key>.intent`` before the alias moves and
+``<key>.completed`` after it. Neither is ever changed, so the history travels with the
+registry and shows what was begun and never ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentiment.errors import SentimentError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_MOVE, _TURN = "sentiment.history.", "sentiment.turn."
+_STAMP = "%Y%m%dT%H%M%S.%fZ"
+_STATES = ("completed", "abandoned", "refused")
+_MAX_TAG = 5000  # characters that a registry in PostgreSQL keeps
+_MAX_WHY = 500
+# A turn takes a few requests; who stands still for this long has died.
+_TURN_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move of an alias from one version to another.
+
+    Attributes
+    ----------
+    key : str
+        Sorts by time.
+    at : str
+        When it was begun, ISO 8601.
+    action : str
+        ``promote``, ``rollback`` or ``alias``.
+    alias, from_version, to_version, to_digest
+        What moved; ``from_version`` is None when the alias was not set.
+    by, why : str
+        Who did it, and the reason that was given.
+    forced : bool
+        Whether the gate was overruled.
+    gate : dict, optional
+        The gate's figures.
+    state : str
+        ``completed``; ``unfinished`` while the alias moves; ``abandoned`` when the process
+        died before it moved; ``refused`` when another promotion came first and the gate then said no.
+    """
+
+    key: str
+    at: str
+    action: str
+    alias: str
+    from_version: str | None
+    to_version: str
+    to_digest: str | None = None
+    by: str = ""
+    why: str | None = None
+    forced: bool = False
+    gate: dict[str, Any] | None = None
+    state: str = "unfinished"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the move as plain containers."""
+        return asdict(self)
+
+
+def read_moves(tags: Mapping[str, str]) -> list[Move]:
+    """Return the moves that a registered model's tags tell of, oldest first."""
+    moves: dict[str, Move] = {}
+    for name, value in tags.items():
+        if name.startswith(_MOVE) and name.endswith(".intent"):
+            key = name.removeprefix(_MOVE).removesuffix(".intent")
+            try:
+                move = Move(key=key, **json.loads(value))
+            except (ValueError, TypeError):
+                continue  # written by hand or by a newer version
+            state = next((s for s in _STATES if f"{_MOVE}{key}.{s}" in tags), "unfinished")
+            moves[key] = replace(move, state=state)
+    return [moves[key] for key in sorted(moves)]
+
+
+def previous_champion(moves: Sequence[Move], alias: str, current: str) -> str | None:
+    """Return the version that a rollback leads to.
+
+    Promotions pile up and a rollback takes the topmost one off, so that two rollbacks lead
+    two champions back, not forth again.
+
+    Parameters
+    ----------
+    moves : sequence of Move
+        Oldest first; only completed ones of ``alias`` count.
+    alias : str
+        ``champion``.
+    current : str
+        Where the alias stands now, which may have been moved by hand.
+    """
+    pile: list[str] = []
+    for move in moves:
+        if move.alias != alias or move.state != "completed":
+            continue
+        if move.action == "rollback" and move.to_version in pile:
+            while pile[-1] != move.to_version:
+                pile.pop()
+            continue
+        for version in (move.from_version, move.to_version):
+            if version is not None and (not pile or pile[-1] != version):
+                pile.append(version)
+    while pile and pile[-1] == current:
+        pile.pop()
+    return pile[-1] if pile else None
+
+
+def begin_move(
+    client: MlflowClient,
+    name: str,
+    tags: Mapping[str, str],
+    *,
+    action: str,
+    alias: str,
+    from_version: str | None,
+    to_version: str,
+    to_digest: str | None,
+    why: str | None,
+    forced: bool = False,
+    gate: dict[str, Any] | None = None,
+) -> Move:
+    """Write the intent to move an alias.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    name : str
+        The registered model.
+    tags : mapping
+        Its tags as just read: the new key sorts after all of them, whatever this clock says.
+    action, alias, from_version, to_version, to_digest, why, forced, gate
+        See `Move`.
+    """
+    now = datetime.now(UTC)
+    last = max((move.key for move in read_moves(tags)), default="")
+    if now.strftime(_STAMP) <= last.split("-")[0]:
+        now = datetime.strptime(last.split("-")[0], _STAMP).replace(tzinfo=UTC)
+        now += timedelta(microseconds=1)
+    content: dict[str, Any] = {
+        "at": now.isoformat(timespec="seconds"),
+        "action": action,
+        "alias": alias,
+        "from_version": from_version,
+        "to_version": to_version,
+        "to_digest": to_digest,
+        "by": _who(),
+        "why": why[:_MAX_WHY] if why else None,
+        "forced": forced,
+        "gate": gate,
+    }
+    text = _compact(content)
+    if len(text) > _MAX_TAG and gate is not None:
+        failed = [check["name"] for check in gate["checks"] if not check["passed"]]
+        content["gate"] = {"gate": gate["gate"], "passed": gate["passed"], "failed": failed[:50]}
+        text = _compact(content)
+    key = f"{now.strftime(_STAMP)}-{secrets.token_hex(3)}"
+    client.set_registered_model_tag(name, f"{_MOVE}{key}.intent", text)
+    return Move(key=key, **content)
+
+
+def end_move(client: MlflowClient, name: str, move: Move, state: str, note: str = "") -> Move:
+    """Write how a move ended: ``completed``, ``abandoned`` or ``refused``."""
+    content = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "note": note[:_MAX_WHY]}
+    client.set_registered_model_tag(name, f"{_MOVE}{move.key}.{state}", _compact(content))
+    return replace(move, state=state)
+
+
+def settle(
+    client: MlflowClient, name: str, tags: Mapping[str, str], aliases: Mapping[str, str]
+) -> None:
+    """Say how the moves of processes that died ended; call it in one's turn."""
+    for move in read_moves(tags):
+        if move.state == "unfinished":
+            moved = str(aliases.get(move.alias)) == move.to_version
+            end_move(
+                client,
+                name,
+                move,
+                "completed" if moved else "abandoned",
+                "its process ended before it could say so",
+            )
+
+
+@contextmanager
+def turn(client: MlflowClient, name: str) -> Iterator[str | None]:
+    """Wait for one's turn to change a registered model; others wait until the body ends.
+
+    MLflow's registry has no compare-and-set, but setting a tag is atomic, which is enough for
+    the bakery algorithm: everybody takes a number one higher than all that are out and waits
+    for the lower ones. In a local SQLite database a lock on a file beside it does the same and
+    is let go by the system when a process dies.
+
+    Yields
+    ------
+    str or None
+        The tag that stands as long as the turn is ours; None where the system sees to that.
+
+    References
+    ----------
+    Lamport, "A New Solution of Dijkstra's Concurrent Programming Problem", CACM 17, 1974.
+    """
+    where = client.tracking_uri
+    if where.startswith("sqlite:///"):
+        with _file_lock(Path(where.removeprefix("sqlite:///")).with_suffix(".lock")):
+            yield None
+        return
+    mine = f"{_TURN}{time.time_ns():x}-{secrets.token_hex(4)}"
+    client.set_registered_model_tag(name, mine, "choosing")
+    try:
+        taken = _numbers(client.get_registered_model(name).tags).values()
+        number = 1 + max((other for other in taken if other is not None), default=0)
+        client.set_registered_model_tag(name, mine, str(number))
+        _wait(client, name, mine, number)
+        yield mine
+    finally:
+        # A tag that cannot be removed now is removed by whoever waits for it.
+        with contextlib.suppress(Exception):
+            client.delete_registered_model_tag(name, mine)
+
+
+def check_turn(mine: str | None, tags: Mapping[str, str]) -> None:
+    """Make sure that a turn has not passed to another while this process stood still.
+
+    Raises
+    ------
+    SentimentError
+        If it has.
+    """
+    if mine is not None and mine not in tags:
+        raise SentimentError(
+            f"the registry took more than {_TURN_SECONDS:.0f} s and others went on: "
+            "nothing was changed, try again"
+        )
+
+
+def _wait(client: MlflowClient, name: str, mine: str, number: int) -> None:
+    first_seen: dict[tuple[str, int | None], float] = {}
+    while True:
+        tags = client.get_registered_model(name).tags
+        check_turn(mine, tags)
+        numbers = _numbers(tags)
+        ahead = [
+            (key, other)
+            for key, other in numbers.items()
+            if key != mine and (other is None or (other, key) < (number, mine))
+        ]
+        if not ahead:
+            return
+        now = time.monotonic()
+        for key, other in ahead:
+            if now - first_seen.setdefault((key, other), now) > _TURN_SECONDS:
+                client.delete_registered_model_tag(name, key)
+        time.sleep(0.1 + secrets.randbelow(100) / 1000)
+
+
+def _numbers(tags: Mapping[str, str]) -> dict[str, int | None]:
+    """Return everybody's number; None of those who are about to take one."""
+    return {
+        key: int(value) if value.isdigit() else None
+        for key, value in tags.items()
+        if key.startswith(_TURN)
+    }
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid {os.getuid()}"  # a container without a user database
+    return f"{user}@{socket.gethostname()}"
+
+
+def _compact(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
