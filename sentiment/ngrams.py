@@ -1,14 +1,30 @@
-"""N-grams as columns of integers: an n-gram is the pair (id of its prefix, id of its last token)."""
+"""N-grams as columns of integers: an n-gram is the pair (id of its prefix, id of its last token).
+
+A corpus is the ids of its tokens, all texts one after the other, with -1 after every text. No n-gram
+holds a -1, so none crosses the end of a text. An order is built from the one below: the keys
+(prefix, last token) of all positions are sorted together with the positions, runs of equal keys are
+the n-grams, and those in too few texts are dropped at once, because nothing that extends them can be
+in more. Ids are lexicographic ranks, so sorted keys are sorted strings and no string is ever made.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sentiment.corpus import Corpus, parallel
+from sentiment.tokens import KeyTable
+
 IntArray = npt.NDArray[np.int32]
+LongArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+_CHUNK_POSITIONS = 1 << 20
+_BLOCK_POSITIONS = 1 << 21
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +70,13 @@ class NgramIndex:
         self.tokens = tokens
         self.levels = levels
         self.separator = separator
+        self._tables: list[KeyTable] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"tokens": self.tokens, "levels": self.levels, "separator": self.separator}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
     @property
     def n_features(self) -> int:
@@ -85,43 +108,42 @@ class NgramIndex:
             df[level.column[kept]] = level.df[kept]
         return df
 
-    def find(self, ids: IntArray, docs: IntArray) -> list[tuple[IntArray, IntArray]]:
-        """Return the (text, column) pairs of all n-grams of a corpus, order by order.
+    def prepare(self) -> None:
+        """Make the hash tables that `find` needs; they are not pickled."""
+        if self._tables is None:
+            self._tables = [
+                KeyTable(_keys(level.prefix, level.last)[None]) for level in self.levels[1:]
+            ]
+
+    def find(self, ids: IntArray) -> list[IntArray]:
+        """Return the entry of the n-gram that starts at each position, or -1, order by order.
 
         Parameters
         ----------
         ids : ndarray of int32, shape (n_positions,)
-            Token ids of all texts one after the other; -1 for a token that the index lacks.
-        docs : ndarray of int32, shape (n_positions,)
-            Number of the text at each position, ascending.
+            Token ids of a corpus; -1 for unknown tokens and after every text.
         """
-        pairs = []
-        at = np.flatnonzero(ids >= 0)
-        entries = ids[at]
-        for k, level in enumerate(self.levels):
-            if k > 0:
-                inside = at + k < len(ids)
-                at, entries = at[inside], entries[inside]
-                same = docs[at] == docs[at + k]
-                at, entries = at[same], entries[same]
-                keys = entries.astype(np.int64) << 32 | ids[at + k].astype(np.int64)
-                table = level.prefix.astype(np.int64) << 32 | level.last
-                if not len(table):
-                    break
-                found = np.searchsorted(table, keys)
-                found[found == len(table)] = 0
-                hit = (table[found] == keys) & (ids[at + k] >= 0)
-                at, entries = at[hit], found[hit].astype(np.int32)
-            columns = level.column[entries]
-            kept = columns >= 0
-            pairs.append((docs[at[kept]], columns[kept]))
-        return pairs
+        self.prepare()
+        entries = [ids]
+        for k, table in enumerate(self._tables or [], start=1):
+            below = entries[-1]
+            at = np.flatnonzero((below[:-k] >= 0) & (ids[k:] >= 0))
+            found = np.full(len(ids), -1, np.int32)
+            found[at] = table.find(_keys(below[at], ids[at + k])[None])
+            entries.append(found)
+        return entries
+
+
+def _keys(prefix: IntArray, last: IntArray) -> npt.NDArray[np.uint64]:
+    """Pack non-negative pairs into one word each."""
+    return prefix.astype(np.uint64) << np.uint64(32) | last.view(np.uint32)
 
 
 def build_index(
+    corpus: Corpus,
     tokens: list[str],
-    ids: IntArray,
-    docs: IntArray,
+    df: LongArray,
+    tf: LongArray,
     *,
     ngram_range: tuple[int, int],
     whole_words: bool,
@@ -131,17 +153,22 @@ def build_index(
     max_features: int | None,
     count_dtype: npt.DTypeLike,
     binary: bool,
-) -> NgramIndex:
+) -> tuple[NgramIndex, list[IntArray]]:
     """Build the vocabulary of a corpus.
 
     Parameters
     ----------
+    corpus : Corpus
     tokens : list of str
-        Every token of the corpus, sorted.
-    ids, docs : ndarray of int32, shape (n_positions,)
-        Token id and text number of every position.
+        The tokens that are in at least `min_count` texts, sorted; ids are their positions.
+    df, tf : ndarray of int64, shape (n_tokens,)
+        Number of texts that hold a token, and of its occurrences.
+    ngram_range : (int, int)
+        Shortest and longest n-gram that is a feature.
     whole_words : bool
         ``char_wb``: a padded word shorter than the shortest n-gram is a feature itself.
+    separator : str
+        What stands between the tokens of an n-gram.
     min_count, max_count : float
         Bounds (included) of the number of texts that hold an n-gram.
     max_features : int or None
@@ -150,77 +177,155 @@ def build_index(
         Type in which scikit-learn adds an n-gram's counts up: it decides ties of `max_features`.
     binary : bool
         An n-gram counts once per text for `max_features`.
+
+    Returns
+    -------
+    index : NgramIndex
+        May be without any feature.
+    columns : list of ndarray of int32, shape (n_positions,)
+        For every order the column of the n-gram that starts at a position, or -1.
     """
     low, high = ngram_range
-    levels: list[Level] = []
-    totals: list[npt.NDArray[np.int64]] = []
-    kept: list[BoolArray] = []
-    at = np.arange(len(ids))
-    entry = np.full(len(ids), -1, np.int32)  # entry of the k-gram that starts at a position
-    space = tokens.index(" ") if whole_words and " " in tokens else -2
-    for k in range(1, high + 1):
-        if k > 1:
-            at = at[(entry[at] >= 0) & (at + k <= len(ids))]
-            at = at[entry[at + 1] >= 0]
-            if k == 2:
-                at = at[docs[at] == docs[at + 1]]
-                if whole_words:
-                    at = at[(ids[at] != space) | (ids[at + 1] != space)]
-        prefix = entry[at]
-        last = ids[at + k - 1]
-        keys = prefix.astype(np.int64) << 32 | last
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        first = np.ones(len(keys), np.bool_)
-        first[1:] = keys[1:] != keys[:-1]
-        new = first.copy()
-        new[1:] |= docs[at[order[1:]]] != docs[at[order[:-1]]]
-        group = np.cumsum(first) - 1
-        n = int(group[-1]) + 1 if len(group) else 0
-        df = np.bincount(group[new], minlength=n)
-        tf = np.bincount(group, minlength=n)
-        enough = df >= min_count
-        number = np.where(enough, np.cumsum(enough) - 1, -1).astype(np.int32)
-        entry = np.full(len(ids), -1, np.int32)
-        entry[at[order]] = number[group]
-        begins = np.flatnonzero(first)[enough]
-        sample = order[begins]
-        level_prefix, level_last = prefix[sample], last[sample]
-        df, tf = df[enough], tf[enough]
-        keep = df <= max_count
-        if k < low:
-            keep &= whole_words and k > 1
-            if whole_words and k > 1:
-                start = at[sample]
-                keep &= (ids[start] == space) & (ids[start + k - 1] == space)
-        levels.append(
-            Level(level_prefix, level_last, np.full(len(df), -1, np.int32), df.astype(np.int32))
-        )
-        totals.append(df if binary else tf)
-        kept.append(keep)
-    if whole_words:
-        pass
-    # Level 1 lost the tokens below min_count: its ids are renumbered.
-    tokens = [tokens[i] for i in levels[0].last.tolist()]
-    renumber = np.full(int(ids.max(initial=-1)) + 1, -1, np.int32)
-    renumber[levels[0].last] = np.arange(len(tokens), dtype=np.int32)
-    for level in levels:
-        level.last[:] = renumber[level.last]
+    n = len(tokens)
+    none = np.full(n, -1, np.int32)
+    levels = [Level(none, np.arange(n, dtype=np.int32), none, df.astype(np.int32))]
+    totals = [tf]
+    entries = [corpus.ids]
+    texts = corpus.texts() if high > 1 else none
+    for k in range(2, high + 1):
+        level, total, entry = _extend(corpus.ids, texts, entries[-1], totals[-1], k, n, min_count)
+        levels.append(level)
+        totals.append(total)
+        entries.append(entry)
 
-    if max_features is not None and sum(int(k.sum()) for k in kept) > max_features:
-        columns = _lexicographic(levels, kept)
-        n = sum(int(k.sum()) for k in kept)
-        counts = np.zeros(n, count_dtype)
-        for column, total in zip(columns, totals, strict=True):
-            counts[column[column >= 0]] = total[column >= 0]
-        chosen = np.zeros(n, np.bool_)
-        chosen[(-counts).argsort()[:max_features]] = True
-        kept = [(c >= 0) & chosen[c] for c in columns]
-    levels, kept, tokens = _compact(levels, kept, tokens)
+    kept = [level.df <= max_count for level in levels]
+    for k in range(1, low):
+        if whole_words and k > 1:
+            kept[k - 1] &= _begins_and_ends(levels, k, tokens.index(" ") if " " in tokens else -1)
+        else:
+            kept[k - 1][:] = False
+    if binary:
+        totals = [level.df.astype(np.int64) for level in levels]
     columns = _lexicographic(levels, kept)
-    for level, column in zip(levels, columns, strict=True):
-        level.column[:] = column
-    return NgramIndex(tokens, levels, separator)
+    n_kept = sum(int(keep.sum()) for keep in kept)
+    if max_features is not None and n_kept > max_features:
+        counts = np.zeros(n_kept, count_dtype)
+        for column, keep, total in zip(columns, kept, totals, strict=True):
+            counts[column[keep]] = total[keep]
+        chosen = np.zeros(n_kept, np.bool_)
+        chosen[(-counts).argsort()[:max_features]] = True  # scikit-learn's line, for its ties
+        kept = [keep & chosen[column] for column, keep in zip(columns, kept, strict=True)]
+        columns = _lexicographic(levels, kept)
+    at_positions = [
+        np.append(column, np.int32(-1))[entry]
+        for column, entry in zip(columns, entries, strict=True)
+    ]
+    return _compact(levels, columns, tokens, separator), at_positions
+
+
+def _begins_and_ends(levels: list[Level], k: int, token: int) -> BoolArray:
+    """Return which n-grams of order k begin and end with a token."""
+    entries = np.arange(len(levels[k - 1]), dtype=np.int32)
+    for level in levels[k - 1 : 0 : -1]:
+        entries = level.prefix[entries]
+    both: BoolArray = (entries == token) & (levels[k - 1].last == token)
+    return both
+
+
+def _extend(
+    ids: IntArray,
+    texts: IntArray,
+    entries: IntArray,
+    totals: LongArray,
+    k: int,
+    n_tokens: int,
+    min_count: float,
+) -> tuple[Level, LongArray, IntArray]:
+    """Build the order k from the entries of the order below.
+
+    Prefixes are dealt out to blocks of about `_BLOCK_POSITIONS` positions, in order, so that memory
+    is bounded, keys fit 64 bits, and blocks can be sorted at the same time.
+    """
+    target = min(_BLOCK_POSITIONS, 1 << (62 - n_tokens.bit_length()) // 2)
+    heavy = totals > target  # has a block of its own
+    begins = np.cumsum(totals) - totals
+    new = np.zeros(len(totals), np.bool_)
+    new[1:] = (np.diff(begins // target) != 0) | heavy[1:] | heavy[:-1]
+    block_of = np.cumsum(new).astype(np.uint16)
+    n_blocks = int(block_of[-1]) + 1 if len(block_of) else 0
+    block_of = np.append(block_of, np.uint16(n_blocks))  # for entry -1
+    first_prefix = np.searchsorted(block_of, np.arange(n_blocks))
+
+    def deal(begin: int) -> tuple[LongArray, LongArray]:
+        part = entries[begin : begin + _CHUNK_POSITIONS]
+        blocks = block_of[part]
+        following = entries[begin + 1 : begin + 1 + len(part)]
+        blocks[: len(following)][following < 0] = n_blocks
+        blocks[len(following) :] = n_blocks
+        order = np.argsort(blocks, kind="stable")
+        return order + begin, np.searchsorted(blocks[order], np.arange(n_blocks + 1))
+
+    dealt = list(parallel(deal, range(0, len(ids), _CHUNK_POSITIONS)))
+    extended = np.full(len(ids), -1, np.int32)
+
+    def build(block: int) -> tuple[LongArray, IntArray, tuple[LongArray, ...]]:
+        at = np.concatenate([order[cuts[block] : cuts[block + 1]] for order, cuts in dealt])
+        base = int(first_prefix[block])
+        pairs = (entries[at].astype(np.int64) - base) * n_tokens + ids[at + (k - 1)]
+        numbers, pair, df, tf = _count_pairs(pairs, texts[at], min_count)
+        return at, numbers, (pair // n_tokens + base, pair % n_tokens, df, tf)
+
+    rows: list[tuple[LongArray, ...]] = []
+    n = 0
+    for at, numbers, row in parallel(build, range(n_blocks)):
+        extended[at] = np.where(numbers >= 0, numbers + np.int32(n), np.int32(-1))
+        rows.append(row)
+        n += len(row[0])
+    empty = np.empty(0, np.int64)
+    prefix, last, df, tf = (
+        np.concatenate(column) for column in zip(*rows, (empty,) * 4, strict=True)
+    )
+    level = Level(
+        prefix.astype(np.int32),
+        last.astype(np.int32),
+        np.full(n, -1, np.int32),
+        df.astype(np.int32),
+    )
+    return level, tf, extended
+
+
+def _count_pairs(
+    pairs: LongArray, texts: IntArray, min_count: float
+) -> tuple[IntArray, LongArray, LongArray, LongArray]:
+    """Give numbers to the distinct pairs that are in enough texts, in ascending order.
+
+    Returns
+    -------
+    numbers : ndarray of int32
+        The number of each given pair, or -1.
+    pair, df, tf : ndarray of int64
+        The numbered pairs, the texts that hold them and their occurrences.
+    """
+    m = len(pairs)
+    bits = np.uint64(max(1, m - 1).bit_length())
+    keys = pairs.view(np.uint64) << bits | np.arange(m, dtype=np.uint64)
+    keys.sort()
+    places = (keys & ((np.uint64(1) << bits) - np.uint64(1))).view(np.int64)
+    keys >>= bits
+    first = np.ones(m, np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    begins = np.flatnonzero(first)
+    where = texts[places]
+    new = first.copy()
+    new[1:] |= where[1:] != where[:-1]
+    seen = np.cumsum(new)
+    df = np.diff(seen[begins] - 1, append=seen[-1] if m else 0)
+    tf = np.diff(begins, append=m)
+    enough = df >= min_count
+    number = np.where(enough, np.cumsum(enough) - 1, -1).astype(np.int32)
+    numbers = np.empty(m, np.int32)
+    numbers[places] = np.repeat(number, tf)
+    return numbers, keys[begins[enough]].view(np.int64), df[enough], tf[enough]
 
 
 def _lexicographic(levels: list[Level], kept: list[BoolArray]) -> list[IntArray]:
@@ -244,48 +349,51 @@ def _lexicographic(levels: list[Level], kept: list[BoolArray]) -> list[IntArray]
 
 
 def _compact(
-    levels: list[Level], kept: list[BoolArray], tokens: list[str]
-) -> tuple[list[Level], list[BoolArray], list[str]]:
-    """Drop every entry that is neither a feature nor the prefix or a token of one."""
-    needed = [keep.copy() for keep in kept]
+    levels: list[Level], columns: list[IntArray], tokens: list[str], separator: str
+) -> NgramIndex:
+    """Keep the entries that are a feature, or the prefix or a token of one."""
+    needed = [column >= 0 for column in columns]
     for k in range(len(levels) - 1, 0, -1):
         needed[k - 1][levels[k].prefix[needed[k]]] = True
-    for k in range(1, len(levels)):
         needed[0][levels[k].last[needed[k]]] = True
     numbers = [(np.cumsum(need) - 1).astype(np.int32) for need in needed]
     compacted = []
-    for k, (level, need) in enumerate(zip(levels, needed, strict=True)):
+    for k, (level, column, need) in enumerate(zip(levels, columns, needed, strict=True)):
         prefix = level.prefix[need]
         compacted.append(
             Level(
-                prefix if k == 0 else numbers[k - 1][prefix],
+                numbers[k - 1][prefix] if k > 0 else prefix,
                 numbers[0][level.last[need]],
-                level.column[need],
+                column[need],
                 level.df[need],
             )
         )
-    tokens = [tokens[i] for i in np.flatnonzero(needed[0]).tolist()]
-    return compacted, [keep[need] for keep, need in zip(kept, needed, strict=True)], tokens
+    return NgramIndex([tokens[i] for i in np.flatnonzero(needed[0]).tolist()], compacted, separator)
 
 
-def count(
-    pairs: list[tuple[IntArray, IntArray]], n_docs: int
-) -> tuple[npt.NDArray[np.int64], IntArray, npt.NDArray[np.int64]]:
-    """Count (text, column) pairs.
+def count_columns(
+    columns: Sequence[IntArray], per_text: LongArray
+) -> tuple[LongArray, LongArray, LongArray]:
+    """Count the columns in each text.
+
+    Parameters
+    ----------
+    columns : sequence of ndarray of int32, shape (n_positions,)
+        Column of the n-gram of each order that starts at a position, or -1.
+    per_text : ndarray of int64, shape (n_texts,)
+        Positions of each text.
 
     Returns
     -------
-    indptr : ndarray of int64, shape (n_docs + 1,)
-    indices : ndarray of int32, shape (nnz,)
-        Columns, ascending within each text.
-    counts : ndarray of int64, shape (nnz,)
+    rows, indices, counts : ndarray of int64, shape (nnz,)
+        Text, column and count; ascending by text, then column.
     """
-    keys = np.concatenate([d.astype(np.int64) << 32 | c for d, c in pairs] or [np.empty(0, int)])
+    texts = np.repeat(np.arange(len(per_text), dtype=np.int64) << 32, per_text)
+    keys = np.concatenate([(texts | column)[column >= 0] for column in columns])
     keys.sort()
     first = np.ones(len(keys), np.bool_)
-    first[1:] = keys[1:] != keys[:-1]
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
     begins = np.flatnonzero(first)
     counts = np.diff(begins, append=len(keys))
     keys = keys[begins]
-    indptr = np.searchsorted(keys, np.arange(n_docs + 1) << 32)
-    return indptr, (keys & 0xFFFFFFFF).astype(np.int32), counts
+    return keys >> 32, keys & 0xFFFFFFFF, counts

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from numbers import Integral
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sentiment import ngrams
+from sentiment.corpus import Encoder, cut_blocks, learn, parallel
 from sentiment.errors import DataError
 from sentiment.text import (
     TextSpec,
@@ -26,6 +28,10 @@ from sentiment.text import (
     hash_ngrams,
     hash_tokens,
 )
+
+Int64 = npt.NDArray[np.int64]
+
+_CHUNK_POSITIONS = 1 << 16
 
 
 class TextError(DataError, ValueError):
@@ -100,6 +106,17 @@ def _check_texts(raw_documents: Iterable[str]) -> Sequence[str]:
     return texts
 
 
+class _Rows(NamedTuple):
+    """Some rows of a sparse matrix."""
+
+    lengths: Int64
+    indices: npt.NDArray[np.int32]
+    data: npt.NDArray[Any]
+
+
+_NO_ROWS = _Rows(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0))
+
+
 class CountVectorizer(_TextVectorizer):
     """Count n-grams; scikit-learn's ``CountVectorizer`` on the columnar engine."""
 
@@ -171,17 +188,14 @@ class CountVectorizer(_TextVectorizer):
             raise TextError(
                 f"max_df={self.max_df} corresponds to < documents than min_df={self.min_df}"
             )
-        tokenizer = Tokenizer(spec)
-        lists = [tokenizer(text) for text in texts]
-        tokens = sorted({token for row in lists for token in row})
-        if not tokens:
+        corpus, tokens, df, tf = learn(texts, spec, min_count)
+        if not len(corpus.ids) or (corpus.ids.max() < 0 and min_count <= 1):
             raise TextError("empty vocabulary; perhaps the documents only contain stop words")
-        known = {token: i for i, token in enumerate(tokens)}
-        ids, docs = _positions(lists, known)
-        index = ngrams.build_index(
+        index, columns = ngrams.build_index(
+            corpus,
             tokens,
-            ids,
-            docs,
+            df,
+            tf,
             ngram_range=spec.ngram_range,
             whole_words=spec.analyzer == "char_wb",
             separator=" " if spec.analyzer == "word" else "",
@@ -197,25 +211,77 @@ class CountVectorizer(_TextVectorizer):
             )
         self.spec_, self.index_, self.n_documents_ = spec, index, n_docs
         self.__dict__.pop("vocabulary_", None)
+        self.__dict__.pop("_encoder", None)
         self._fit_weights()
-        return self._transform(lists)
+        # Chunks of texts whose arrays fit the processor's cache.
+        ends = np.cumsum(corpus.per_text)
+        marks = np.arange(_CHUNK_POSITIONS, ends[-1], _CHUNK_POSITIONS)
+        cuts = np.unique(np.concatenate([[0], np.searchsorted(ends, marks) + 1, [n_docs]]))
+
+        def assemble(cut: tuple[int, int]) -> _Rows:
+            begin, end = cut
+            positions = slice(ends[begin] - corpus.per_text[begin], ends[end - 1])
+            return self._weigh([c[positions] for c in columns], corpus.per_text[begin:end])
+
+        return self._stack(parallel(assemble, list(pairwise(cuts.tolist()))), n_docs)
 
     def _fit_weights(self) -> None:
         self.idf_ = None
 
     def transform(self, raw_documents: Iterable[str]) -> sp.csr_matrix:
         check_is_fitted(self, "index_")
-        tokenizer = Tokenizer(self.spec_)
-        return self._transform([tokenizer(text) for text in _check_texts(raw_documents)])
+        texts = _check_texts(raw_documents)
+        self.index_.prepare()
+        encode = self._encoder
 
-    def _transform(self, lists: list[list[str]]) -> sp.csr_matrix:
-        known = {token: i for i, token in enumerate(self.index_.tokens)}
-        ids, docs = _positions(lists, known)
-        indptr, indices, counts = ngrams.count(self.index_.find(ids, docs), len(lists))
-        data = np.ones(len(counts), self.dtype) if self.binary else counts.astype(self.dtype)
-        return sp.csr_matrix(
-            (data, indices, indptr.astype(np.int32)), shape=(len(lists), self.index_.n_features)
+        def transform(cut: slice) -> _Rows:
+            corpus = encode(texts[cut])
+            entries = self.index_.find(corpus.ids)
+            columns = [
+                np.append(level.column, np.int32(-1))[entry]
+                for level, entry in zip(self.index_.levels, entries, strict=True)
+            ]
+            return self._weigh(columns, corpus.per_text)
+
+        return self._stack(parallel(transform, cut_blocks(texts)), len(texts))
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return Encoder(self.index_.tokens, self.spec_)
+
+    def _weigh(self, columns: Sequence[npt.NDArray[np.int32]], per_text: Int64) -> _Rows:
+        """Return the matrix rows of texts, given the columns of their n-grams by position."""
+        rows, indices, counts = ngrams.count_columns(columns, per_text)
+        data = np.ones(len(counts)) if self.binary else counts.astype(np.float64)
+        return _Rows(
+            np.bincount(rows, minlength=len(per_text)),
+            indices.astype(np.int32),
+            self._weights(rows, indices, data, len(per_text)).astype(self.dtype),
         )
+
+    def _weights(
+        self, rows: Int64, indices: Int64, data: npt.NDArray[np.float64], n_rows: int
+    ) -> npt.NDArray[np.float64]:
+        return data
+
+    def _stack(self, parts: Iterable[_Rows], n_docs: int) -> sp.csr_matrix:
+        parts = list(parts)
+        shape = n_docs, self.index_.n_features
+        if not parts:
+            return sp.csr_matrix(shape, dtype=self.dtype)
+        indptr = np.zeros(n_docs + 1, np.int64)
+        np.cumsum(np.concatenate([part.lengths for part in parts]), out=indptr[1:])
+        index = np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64
+        indices, data = np.empty(indptr[-1], index), np.empty(indptr[-1], self.dtype)
+        at = 0
+        for i, part in enumerate(parts):
+            indices[at : at + len(part.data)] = part.indices
+            data[at : at + len(part.data)] = part.data
+            at += len(part.data)
+            parts[i] = _NO_ROWS  # half of the memory of all parts and the whole at the same time
+        X = sp.csr_matrix((data, indices, indptr.astype(index)), shape=shape)
+        X.has_sorted_indices = X.has_canonical_format = True
+        return X
 
     @cached_property
     def vocabulary_(self) -> Mapping[str, int]:
@@ -229,7 +295,8 @@ class CountVectorizer(_TextVectorizer):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("vocabulary_", None)
+        for made_when_needed in ("vocabulary_", "_encoder"):
+            state.pop(made_when_needed, None)
         return state
 
     def inverse_transform(self, X: Any) -> list[npt.NDArray[np.object_]]:
@@ -302,14 +369,27 @@ class TfidfVectorizer(CountVectorizer):
             df = self.index_.document_frequency().astype(np.float64)
             self.idf_ = np.log((self.n_documents_ + smooth) / (df + smooth)) + 1.0
 
-    def _transform(self, lists: list[list[str]]) -> sp.csr_matrix:
-        X = super()._transform(lists)
+    def _weights(
+        self, rows: Int64, indices: Int64, data: npt.NDArray[np.float64], n_rows: int
+    ) -> npt.NDArray[np.float64]:
         if self.tf_ == "sublinear":
-            np.log(X.data, X.data)
-            X.data += 1.0
+            data = np.log(data) + 1.0
         if self.idf_ is not None:
-            X.data *= self.idf_[X.indices]
-        return normalize(X, norm=self.norm, copy=False) if self.norm is not None else X
+            data *= self.idf_[indices]
+        return _normalize(rows, data, self.norm, n_rows)
+
+
+def _normalize(
+    rows: Int64, data: npt.NDArray[np.float64], norm: Literal["l1", "l2"] | None, n_rows: int
+) -> npt.NDArray[np.float64]:
+    if norm is None:
+        return data
+    if norm == "l1":
+        length = np.bincount(rows, np.abs(data), n_rows)
+    else:
+        length = np.sqrt(np.bincount(rows, data * data, n_rows))
+    length[length == 0] = 1.0
+    return data / length[rows]
 
 
 class HashingVectorizer(_TextVectorizer):
