@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,10 @@ class Split:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of all texts and labels in order."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for rows in (self.texts, self.labels):
             encoded = [row.encode("utf-8", "surrogatepass") for row in rows]

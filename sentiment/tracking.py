@@ -7,6 +7,7 @@ import getpass
 import hashlib
 import logging
 import os
+import socket
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,7 +89,14 @@ def reaching(where: str) -> Iterator[None]:
         reason = " ".join(str(error).split())
         if len(reason) > 300:
             reason = reason[:300] + "…"
-        raise SentimentError(f"MLflow at {where} does not answer or refuses: {reason}") from error
+        raise SentimentError(
+            f"MLflow at {shown(where)} does not answer or refuses: {reason}"
+        ) from error
+
+
+def shown(uri: str) -> str:
+    """Return an address as it may be printed: without user and password."""
+    return re.sub(r"//[^/@]*@", "//***@", uri)
 
 
 def experiment_id(client: MlflowClient, name: str, output_dir: Path) -> str:
@@ -346,6 +354,34 @@ def code_hash() -> str:
     for source in sorted(package.rglob("*.py")):
         digest.update(str(source.relative_to(package)).encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
+
+
+def process_identity() -> str:
+    """Return host, number and start of this process: what tells a run's process from a later one."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_process_start(os.getpid())}"
+
+
+def is_gone(identity: str) -> bool:
+    """Tell whether the process of `process_identity` has ended; one of another host counts as alive."""
+    host, pid, start = identity.rsplit(":", 2)
+    return host == socket.gethostname() and _process_start(int(pid)) != start
+
+
+def _process_start(pid: int) -> str:
+    """Return when a process started in the kernel's ticks, ``gone``, or ``unknown`` where it runs."""
+    try:
+        # The name in parentheses may hold anything; state and start are fields after it.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "gone" if fields[0] == "Z" else fields[19]
+    except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return "gone"
+    except PermissionError:
+        pass
+    return "unknown"
 
 
 def git_state() -> dict[str, str]:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,7 +105,8 @@ def train(
     *,
     overrides: Sequence[str] = (),
     watch: Callable[[str, float | None], None] | None = None,
-    parent_run_id: str | None = None,
+    run: Run | None = None,
+    splits: Splits | None = None,
     point_latest: bool = True,
 ) -> TrainResult:
     """Train, evaluate, compile, log and save one model.
@@ -118,8 +119,10 @@ def train(
         The words of the command line, logged with the run.
     watch : callable, optional
         Told of every stage: see `Stages`.
-    parent_run_id : str, optional
-        The MLflow run of the sweep that this is a job of.
+    run : Run, optional
+        A run that the caller has started with `run_tags` and ends; without it one is started.
+    splits : Splits, optional
+        What `load` gave for the same ``cfg.data`` and ``cfg.seed``; without it the data is loaded.
     point_latest : bool
         Whether the pointer ``latest`` moves to the new model.
 
@@ -133,23 +136,28 @@ def train(
     begin = time.perf_counter()
     output_dir = _writable(Path(cfg.output_dir))
     # Importing MLflow and opening its database take seconds that the machine's other core has.
-    connection = _Background(lambda: _connect(cfg, output_dir))
+    connection = None if run is not None else _Background(lambda: _connect(cfg, output_dir))
     try:
         with stages("load"):
-            splits = _load(cfg)
+            splits = splits or load(cfg)
             from sentiment.pipeline import build_pipeline
 
             pipeline = build_pipeline(cfg)
         with stages("vectorize"):
             vectorizer, classifier = pipeline.named_steps.values()
-            features = _fit_features(vectorizer, splits)
+            features = _features(cfg, vectorizer, splits)
         with stages("track"):
-            run: Run = connection.result()(cfg, splits, parent_run_id)
+            ending: AbstractContextManager[None] = nullcontext()
+            if run is None:
+                assert connection is not None
+                run = connection.result()(cfg)
+                ending = run.ending()
     except SentimentError:
         raise
     except ValueError as error:
         raise UsageError(f"vectorizer: {_one_line(error)}") from error
-    with run.ending(), TemporaryDirectory(prefix="sentiment-") as scratch:
+    with ending, TemporaryDirectory(prefix="sentiment-") as scratch:
+        run.set_tags(data_tags(splits))
         with stages("fit"):
             try:
                 classifier.fit(features["train"], splits.train.labels)
@@ -233,7 +241,7 @@ def _writable(output_dir: Path) -> Path:
     return output_dir
 
 
-def _connect(cfg: DictConfig, output_dir: Path) -> Callable[[DictConfig, Splits, str | None], Run]:
+def _connect(cfg: DictConfig, output_dir: Path) -> Callable[[DictConfig], Run]:
     """Open MLflow and return what starts a run there."""
     from sentiment import tracking
 
@@ -242,25 +250,32 @@ def _connect(cfg: DictConfig, output_dir: Path) -> Callable[[DictConfig, Splits,
     hint = tracking.old_file_store(Path.cwd(), output_dir)
     if hint:
         log.warning("%s", hint)
-    git = tracking.git_state()
-
-    def start(cfg: DictConfig, splits: Splits, parent_run_id: str | None) -> Run:
-        tags = {
-            "sentiment.config_hash": config.content_hash(cfg),
-            "sentiment.data_fingerprint": splits.fingerprint(),
-            "sentiment.test_fingerprint": splits.test.fingerprint(),
-            "sentiment.code_hash": tracking.code_hash(),
-            **git,
-            **{key: str(value) for key, value in cfg.tracking.tags.items()},
-        }
-        if parent_run_id is not None:
-            tags |= {"mlflow.parentRunId": parent_run_id, "sentiment.sweep": parent_run_id}
-        return tracking.Run.start(client, experiment, name=cfg.run_name, tags=tags)
-
-    return start
+    tags = run_tags(cfg) | tracking.git_state()
+    return lambda cfg: tracking.Run.start(client, experiment, name=cfg.run_name, tags=tags)
 
 
-def _load(cfg: DictConfig) -> Splits:
+def run_tags(cfg: DictConfig) -> dict[str, str]:
+    """Return the tags that a run has from its first moment."""
+    from sentiment import tracking
+
+    return {
+        "sentiment.config_hash": config.content_hash(cfg),
+        "sentiment.code_hash": tracking.code_hash(),
+        "sentiment.process": tracking.process_identity(),
+        **{key: str(value) for key, value in cfg.tracking.tags.items()},
+    }
+
+
+def data_tags(splits: Splits) -> dict[str, str]:
+    """Return the tags that say which rows a run saw."""
+    return {
+        "sentiment.data_fingerprint": splits.fingerprint(),
+        "sentiment.test_fingerprint": splits.test.fingerprint(),
+    }
+
+
+def load(cfg: DictConfig) -> Splits:
+    """Load the data that the config names, and warn of rows that do not count or count twice."""
     from sentiment.data import load_splits
 
     arguments = config.to_dict(cfg)["data"]
@@ -283,12 +298,11 @@ def _load(cfg: DictConfig) -> Splits:
     return splits
 
 
-def _fit_features(vectorizer: Any, splits: Splits) -> dict[str, Any]:
-    features = {"train": vectorizer.fit_transform(splits.train.texts)}
-    for name, split in (("val", splits.val), ("test", splits.test)):
-        if len(split):
-            features[name] = vectorizer.transform(split.texts)
-    return features
+def _features(cfg: DictConfig, vectorizer: Any, splits: Splits) -> dict[str, Any]:
+    from sentiment.features import FeatureCache
+
+    folder = Path(cfg.output_dir) / "cache" / "features"
+    return FeatureCache(folder, int(cfg.cache.max_gb * 1e9)).fit(vectorizer, splits)
 
 
 def _evaluate(
