@@ -7,6 +7,7 @@ import getpass
 import hashlib
 import logging
 import os
+import re
 import socket
 import subprocess
 import warnings
