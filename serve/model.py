@@ -123,6 +123,7 @@ class ModelHolder:
         scorer = Scorer.load(stored.path, digest=stored.digest)
         scorer.predict_one(WARM_TEXT)
         scorer.predict([WARM_TEXT, WARM_TEXT])
+        scorer.explain(WARM_TEXT)
         loaded = LoadedModel(
             scorer=scorer,
             name=stored.name or "sentiment",

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from sentiment import __version__
-from sentiment.cli import config, data, doctor, train
+from sentiment.cli import config, data, doctor, serve, train
 from sentiment.cli.overrides import HYDRA_SETTINGS
 from sentiment.errors import SentimentError
 
@@ -50,6 +50,7 @@ def build_app() -> typer.Typer:
     app.command("config", help=config.HELP, context_settings=HYDRA_SETTINGS)(config.config)
     app.command("data", help=data.HELP, context_settings=HYDRA_SETTINGS)(data.data)
     app.command("doctor")(doctor.doctor)
+    app.command("serve")(serve.serve)
     return app
 
 

@@ -13,6 +13,7 @@ const KEY = "sentiment.key";
 const SHOWN_WORDS = 8;
 
 let running = null;
+let positive = null; // the label that is good news, if the model has one
 
 function store(name, value) {
   try {
@@ -24,6 +25,10 @@ function store(name, value) {
 
 function percent(value) {
   return (100 * value).toFixed(value > 0.999 || value < 0.001 ? 2 : 1) + " %";
+}
+
+function signed(value) {
+  return (value > 0 ? "+" : "−") + Math.abs(value).toFixed(2);
 }
 
 function element(tag, text, name) {
@@ -85,7 +90,6 @@ function show(found) {
   const label = found.sentiment;
   $("label").textContent = label;
   $("confidence").textContent = percent(found.confidence);
-  for (const name of document.querySelectorAll(".for-name")) name.textContent = label;
 
   const bars = Object.entries(found.probabilities).sort((a, b) => b[1] - a[1]);
   $("bars").replaceChildren(
@@ -100,8 +104,17 @@ function show(found) {
     }),
   );
 
-  color(found, label);
-  const parts = found.contributions.map((part) => [part.ngram, part.contribution[label], part.count]);
+  // Two labels: green is for the positive one, red for the other. More: for and against the verdict.
+  const labels = Object.keys(found.probabilities);
+  const two = labels.length === 2;
+  const good = two ? (labels.includes(positive) ? positive : labels[1]) : label;
+  const bad = two ? labels.find((name) => name !== good) : null;
+  for (const name of document.querySelectorAll(".for-name")) name.textContent = good;
+  for (const name of document.querySelectorAll(".against-name"))
+    name.textContent = two ? `for ${bad}` : "against it";
+
+  color(found, good);
+  const parts = found.contributions.map((part) => [part.ngram, part.contribution[good], part.count]);
   list($("for"), parts.filter((part) => part[1] > 0).sort((a, b) => b[1] - a[1]));
   list($("against"), parts.filter((part) => part[1] < 0).sort((a, b) => a[1] - b[1]));
 
@@ -116,48 +129,51 @@ function list(place, parts) {
     const item = element("li");
     item.append(
       element("span", count > 1 ? `${ngram} × ${count}` : ngram),
-      element("span", (value > 0 ? "+" : "−") + Math.abs(value).toFixed(2)),
+      element("span", signed(value)),
     );
     return item;
   });
   place.replaceChildren(...(items.length ? items : [element("li", "nothing", "quiet")]));
 }
 
-// Give each character what the n-grams over it add, then join characters of equal colour.
+// Share out what each n-gram adds among its words, and colour each word by its sum.
 function color(found, label) {
   const characters = Array.from(found.text); // code points, as the service counts them
-  const weight = new Float64Array(characters.length);
+  const words = []; // [start, end, weight] of each run without white space
+  const wordAt = new Int32Array(characters.length).fill(-1);
+  characters.forEach((character, at) => {
+    if (/\s/u.test(character)) return;
+    if (at > 0 && wordAt[at - 1] >= 0) words[wordAt[at - 1]][1] = at + 1;
+    else words.push([at, at + 1, 0]);
+    wordAt[at] = words.length - 1;
+  });
   for (const part of found.contributions) {
     const value = part.contribution[label] / Math.max(part.spans.length, 1);
-    for (const [start, end] of part.spans)
-      for (let at = start; at < end; at += 1) weight[at] += value;
-  }
-  const strongest = weight.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
-  const level = (value) => {
-    const share = Math.abs(value) / strongest;
-    return share < 0.06 ? 0 : share < 0.2 ? 1 : share < 0.4 ? 2 : share < 0.7 ? 3 : 4;
-  };
-  const nodes = [];
-  for (let start = 0; start < characters.length; ) {
-    const sign = Math.sign(weight[start]);
-    const strength = level(weight[start]);
-    let end = start + 1;
-    while (
-      end < characters.length &&
-      level(weight[end]) === strength &&
-      (strength === 0 || Math.sign(weight[end]) === sign)
-    ) end += 1;
-    const text = characters.slice(start, end).join("");
-    if (strength === 0) nodes.push(document.createTextNode(text));
-    else {
-      const side = sign > 0 ? "for" : "against";
-      const mark = element("mark", text, `${side} ${side}-${strength}`);
-      mark.title = `${weight[start] > 0 ? "+" : "−"}${Math.abs(weight[start]).toFixed(3)}`;
-      nodes.push(mark);
+    for (const [start, end] of part.spans) {
+      const covered = new Set(wordAt.subarray(start, end));
+      covered.delete(-1);
+      for (const word of covered) words[word][2] += value / covered.size;
     }
-    start = end;
   }
-  $("colored").replaceChildren(...nodes);
+  const strongest = words.reduce((most, word) => Math.max(most, Math.abs(word[2])), 0) || 1;
+  const nodes = [];
+  let done = 0;
+  for (const [start, end, weight] of words) {
+    const share = Math.abs(weight) / strongest;
+    const level = [0.08, 0.22, 0.42, 0.7].filter((step) => share >= step).length;
+    nodes.push(document.createTextNode(characters.slice(done, start).join("")));
+    const text = characters.slice(start, end).join("");
+    done = end;
+    if (level === 0) {
+      nodes.push(document.createTextNode(text));
+      continue;
+    }
+    const side = weight > 0 ? "for" : "against";
+    const mark = element("mark", text, `${side} ${side}-${level}`);
+    mark.title = signed(weight);
+    nodes.push(mark);
+  }
+  $("colored").replaceChildren(...nodes, document.createTextNode(characters.slice(done).join("")));
 }
 
 function recent() {
@@ -199,6 +215,7 @@ function offer() {
 async function greet() {
   try {
     const info = await ask("model/info");
+    positive = info.positive_label;
     $("model").textContent = `model ${info.version} · ${info.labels.join(", ")}`;
   } catch (error) {
     if (error.status === 503) $("model").textContent = "no model is loaded yet";
