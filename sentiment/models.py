@@ -16,7 +16,6 @@ same product.
 from __future__ import annotations
 
 import itertools
-import os
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +36,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from sentiment.corpus import thread_count
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -311,8 +312,7 @@ class _Kernel:
         rows = scipy.sparse.csr_array(X, dtype=np.float32)
         self.shape: tuple[int, int] = rows.shape
         self.constant = 1.0 if fit_intercept else 0.0
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        threads = n_jobs if n_jobs is not None and n_jobs > 0 else cores or 1
+        threads = n_jobs if n_jobs is not None and n_jobs > 0 else thread_count()
         self.pool = ThreadPoolExecutor(threads)
         self.rows = list(_split(rows, threads))
         self.columns = list(_split(rows.T.tocsr(), threads))

@@ -296,6 +296,10 @@ class Run:
         """Log every file of a folder."""
         self.client.log_artifacts(self.run_id, str(folder))
 
+    def log_text(self, text: str, name: str) -> None:
+        """Log a text as an artifact of this name."""
+        self.client.log_text(self.run_id, text, name)
+
     def log_scorer(self, scorer: Path, labels: Sequence[str], example: str) -> str:
         """Log the scorer as an MLflow model that needs numpy alone.
 
