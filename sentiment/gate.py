@@ -93,8 +93,8 @@ class Contender:
     ----------
     name : str
         For messages: ``version 3`` or ``run 5e1f…``.
-    scorer : Scorer
-        Loaded and verified.
+    load : callable
+        Returns its scorer, verified; a champion's is only asked for when it must score rows.
     metrics : mapping
         What its run logged.
     test_fingerprint : str, optional
@@ -104,7 +104,7 @@ class Contender:
     """
 
     name: str
-    scorer: Scorer
+    load: Callable[[], Scorer]
     metrics: Mapping[str, float]
     test_fingerprint: str | None
     run_file: Callable[[str], Path | None]
@@ -168,7 +168,7 @@ def judge(
     UsageError
         If a rule names a metric that the candidate's run did not log.
     """
-    scorer = candidate.scorer
+    scorer = candidate.load()
     n_golden = len(scorer.document["golden"])
     # Loading refuses a scorer with another digest or other answers, so these two hold here.
     checks = [
@@ -367,7 +367,10 @@ def _test_rows(contender: Contender) -> Split:
 
 
 def _score(contender: Contender, split: Split) -> _Answers:
-    predicted = contender.scorer.predict(split.texts).labels
+    try:
+        predicted = contender.load().predict(split.texts).labels
+    except SentimentError as error:
+        raise _NoRowsError(f"{contender.name} cannot score them ({error})") from error
     return _Answers(
         split.texts,
         split.labels,

@@ -186,18 +186,14 @@ def end_move(client: MlflowClient, name: str, move: Move, state: str, note: str 
 
 def settle(
     client: MlflowClient, name: str, tags: Mapping[str, str], aliases: Mapping[str, str]
-) -> None:
-    """Say how the moves of processes that died ended; call it in one's turn."""
-    for move in read_moves(tags):
-        if move.state == "unfinished":
-            moved = str(aliases.get(move.alias)) == move.to_version
-            end_move(
-                client,
-                name,
-                move,
-                "completed" if moved else "abandoned",
-                "its process ended before it could say so",
-            )
+) -> bool:
+    """Say how the moves of processes that died ended, in one's turn; whether there were any."""
+    unfinished = [move for move in read_moves(tags) if move.state == "unfinished"]
+    for move in unfinished:
+        moved = aliases.get(move.alias) == move.to_version
+        note = "its process ended before it could say so"
+        end_move(client, name, move, "completed" if moved else "abandoned", note)
+    return bool(unfinished)
 
 
 @contextmanager
