@@ -8,9 +8,9 @@ unknown token and for the gap between two texts, so no n-gram across either is e
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sentiment.scorer.container import Tensors
 from sentiment.scorer.table import Table
 from sentiment.text import (
+    SKLEARN_PATTERN,
     TextSpec,
     Tokenizer,
     clean,
@@ -52,25 +53,6 @@ class Rows:
     texts: Ints
     rows: Ints
     counts: Floats
-
-
-class _TokenIds(dict[str, int]):
-    """Token to id; every other token is the unknown one."""
-
-    __slots__ = ("unknown",)
-
-    def __init__(self, tokens: Iterable[str]) -> None:
-        super().__init__(zip(tokens, _naturals(), strict=False))
-        self.unknown = len(self) + 1
-
-    def __missing__(self, token: str) -> int:
-        return self.unknown
-
-
-def _naturals() -> Iterable[int]:
-    from itertools import count
-
-    return count(1)
 
 
 class NgramView:
@@ -108,8 +90,10 @@ class NgramView:
         self.unknown = self.n_tokens + 1
         self.tokens = _split(tensors[f"{prefix}.tokens"].tobytes().decode(), lengths)
         self._of_character: Ids | None = None
+        self._spaced: str | None = None
         if self.spec.analyzer == "word":
-            self._ids = _TokenIds(self.tokens)
+            self._ids = dict(zip(self.tokens, range(1, self.unknown), strict=True))
+            self._prepare_ascii()
         else:
             codes = [ord(token) for token in self.tokens]
             self._of_character = np.full(max(codes, default=0) + 2, self.unknown, dtype=np.uint64)
@@ -122,13 +106,38 @@ class NgramView:
         """Row of the table's first slot."""
         return self.n_tokens + 2
 
+    def _prepare_ascii(self) -> None:
+        """Learn to split ASCII text at what no token holds: three times as fast as matching.
+
+        Split words that are no tokens (too short, or stop words) get the id 0 and are dropped.
+        """
+        pattern = self.spec.token_pattern
+        pattern = "word" if pattern == SKLEARN_PATTERN else pattern
+        if pattern not in ("word", "letter"):
+            return
+        characters = [chr(code) for code in range(128)]
+        words = [c for c in characters if c.isalnum() or c == "_"]
+        self._spaced = "".join(c if c in words else " " for c in characters)
+        dropped = [*(words if pattern == "word" else ()), *(self.spec.stop_words or ())]
+        self._ids.update(dict.fromkeys(dropped, 0))
+        self._drops = bool(dropped)
+
     def token_ids(self, text: str) -> Ids:
         """Return the ids of a text's tokens, in order."""
-        if self._of_character is None:
-            tokens = self._tokenizer(text)
-            return np.fromiter(map(self._ids.__getitem__, tokens), np.uint64, len(tokens))
-        codes = np.frombuffer(spaced(clean(text, self.spec), self.spec).encode("utf-32-le"), "<u4")
-        return self._of_character.take(codes, mode="clip")
+        if self._of_character is not None:
+            characters = spaced(clean(text, self.spec), self.spec).encode("utf-32-le")
+            return self._of_character.take(np.frombuffer(characters, "<u4"), mode="clip")
+        if self._spaced is not None:
+            cleaned = clean(text, self.spec)
+            if cleaned.isascii():
+                words = cleaned.translate(self._spaced).split()
+                ids = self._look_up(words)
+                return ids[ids != 0] if self._drops else ids
+        return self._look_up(self._tokenizer(text))
+
+    def _look_up(self, tokens: list[str]) -> Ids:
+        found = map(self._ids.get, tokens, repeat(self.unknown))
+        return np.fromiter(found, np.uint64, len(tokens))
 
     def find(self, ids: Ids) -> tuple[Ints, Ints]:
         """Return position and row of every known n-gram of a sequence of token ids."""
