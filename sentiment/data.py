@@ -6,7 +6,8 @@ import hashlib
 import importlib.util
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -349,18 +350,20 @@ def _load_dataset(path: str, subset: str | None) -> Any:
     import datasets
 
     datasets.utils.logging.disable_progress_bar()
+    # What it would say in many lines, the error below says in one.
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     try:
         if Path(path).is_dir():
             if (Path(path) / "dataset_dict.json").exists():
                 return datasets.load_from_disk(path)
             return datasets.load_dataset(path, subset)
         try:
-            return datasets.load_dataset(
-                path, subset, download_config=datasets.DownloadConfig(local_files_only=True)
-            )
+            with _offline():
+                return datasets.load_dataset(path, subset)
         except Exception as miss:
             log.info("%s is not in the cache (%s); asking the Hub", path, type(miss).__name__)
-            return datasets.load_dataset(path, subset)
+        _reach_hub()
+        return datasets.load_dataset(path, subset)
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise DataError(
@@ -369,6 +372,43 @@ def _load_dataset(path: str, subset: str | None) -> Any:
             "check the name and the network, or train on files (data=files data.train=…) "
             "or on the embedded reviews (data=reviews)"
         ) from error
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Let `datasets` look into its cache alone, without a request to the Hub."""
+    import datasets
+    import huggingface_hub
+
+    places: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    try:
+        for place in places:
+            place.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value
+
+
+def _reach_hub() -> None:
+    """Fail in seconds where the client would retry for a minute."""
+    import socket
+    import urllib.parse
+    import urllib.request
+
+    import huggingface_hub
+
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        raise OSError("HF_HUB_OFFLINE is set and it is not in the cache")
+    if urllib.request.getproxies():
+        return
+    endpoint = urllib.parse.urlsplit(huggingface_hub.constants.ENDPOINT)
+    address = (endpoint.hostname, endpoint.port or (443 if endpoint.scheme == "https" else 80))
+    try:
+        socket.create_connection(address, timeout=5).close()
+    except OSError as error:
+        raise OSError(f"{endpoint.hostname} cannot be reached ({error})") from error
 
 
 def _usable(

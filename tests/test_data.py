@@ -174,3 +174,34 @@ def test_unreadable_files_are_named(tmp_path):
         (tmp_path / name).write_bytes(raw)
         with pytest.raises(DataError, match=message):
             read_table(tmp_path / name)
+
+
+def test_a_cached_hub_data_set_needs_no_network(tmp_path, monkeypatch):
+    """The cache holds what a download leaves; reading it asks nobody."""
+    import datasets
+    from datasets.arrow_writer import ArrowWriter
+
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])}
+    )
+    folder = tmp_path / "stanfordnlp___imdb" / "plain_text" / "0.0.0" / ("e" * 40)
+    folder.mkdir(parents=True)
+    splits = {}
+    for name in ("train", "test"):
+        with ArrowWriter(path=str(folder / f"imdb-{name}.arrow"), features=features) as writer:
+            for text, label in ROWS:
+                writer.write({"text": f"{name} {text}", "label": label})
+            writer.finalize()
+        splits[name] = {"name": name, "num_examples": len(ROWS), "dataset_name": "imdb"}
+    datasets.DatasetInfo(
+        features=features, builder_name="parquet", dataset_name="imdb", config_name="plain_text",
+        version="0.0.0", splits=splits,
+    ).write_to_directory(str(folder))  # fmt: skip
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
+    found = load_splits(
+        source="hub", name="imdb", path="stanfordnlp/imdb", train="train", test="test",
+        label_names={0: "negative", 1: "positive"},
+    )  # fmt: skip
+    assert len(found.test) == 100
+    assert found.test.texts[0] == "test text number 0 about grief"
+    assert found.classes == ("negative", "positive")
