@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sentiment import __version__
@@ -29,6 +30,7 @@ Found = TypeVar("Found")
 
 # MLflow cuts longer values or refuses the batch.
 _MAX_PARAM, _BATCH = 6000, 100
+_PACKAGE = Path(__file__).resolve().parent
 
 
 def tracking_uri(output_dir: Path, uri: str | None = None) -> str:
@@ -323,14 +325,12 @@ class Run:
         from mlflow.models.signature import ModelSignature
         from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-        from sentiment.scorer.pyfunc import log_arguments
-
         outputs: list[ColSpec | TensorSpec] = [
             ColSpec(DataType.string, "label"),
             ColSpec(DataType.double, "confidence"),
         ]
         outputs += [ColSpec(DataType.double, f"probability_{label}") for label in labels]
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _scoring_code() as code:
             warnings.simplefilter("ignore")
             info = Model.log(
                 artifact_path=None,
@@ -341,9 +341,30 @@ class Run:
                     inputs=Schema([ColSpec(DataType.string, "text")]), outputs=Schema(outputs)
                 ),
                 input_example=pd.DataFrame({"text": [example]}),
-                **log_arguments(scorer),
+                python_model=str(_PACKAGE / "scorer" / "pyfunc.py"),
+                artifacts={"scorer": str(scorer)},
+                code_paths=[str(code)],
+                # Given, because MLflow would import everything in a subprocess to guess them.
+                pip_requirements=[
+                    f"{name}=={importlib.metadata.version(name)}"
+                    for name in ("mlflow", "numpy", "pandas")
+                ],
             )
         return str(info.model_uri)
+
+
+@contextmanager
+def _scoring_code() -> Iterator[Path]:
+    """Give a copy of the package cut down to what scoring needs, for MLflow to take along."""
+    with TemporaryDirectory(prefix="sentiment-code-") as folder:
+        package = Path(folder) / "sentiment"
+        (package / "scorer").mkdir(parents=True)
+        for name in ("__init__.py", "errors.py", "text.py"):
+            shutil.copy(_PACKAGE / name, package / name)
+        for source in (_PACKAGE / "scorer").glob("*.py"):
+            if source.name not in ("compile.py", "pyfunc.py"):
+                shutil.copy(source, package / "scorer" / source.name)
+        yield package
 
 
 def _metric_name(name: str) -> str:
@@ -354,10 +375,9 @@ def _metric_name(name: str) -> str:
 @cache
 def code_hash() -> str:
     """Return the SHA-256 of the package's sources: what a run's result depends on besides config and data."""
-    package = Path(__file__).resolve().parent
     digest = hashlib.sha256()
-    for source in sorted(package.rglob("*.py")):
-        digest.update(str(source.relative_to(package)).encode() + b"\0" + source.read_bytes())
+    for source in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(str(source.relative_to(_PACKAGE)).encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
 
 
