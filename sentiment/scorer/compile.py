@@ -154,7 +154,7 @@ def compile_scorer(
         Texts the model was not trained on: what drift is measured against. The first of them also
         check the compiled answers against the pipeline's. No text is stored.
     reference_labels : sequence of str, optional
-        Their true labels: for the accuracy that pruning costs.
+        Their true labels: for the accuracy that pruning costs and that monitoring compares with.
     reference_name : str
         What the texts are, e.g. ``test``.
     dtype : {"float32", "float16"}
@@ -212,7 +212,7 @@ def compile_scorer(
     ]
     if len(reference_texts):
         document["reference"] = reference_statistics(
-            compiled.scorer, reference_texts, reference_name
+            compiled.scorer, reference_texts, reference_name, reference_labels
         )
     return CompiledScorer(document, tensors)
 
@@ -308,6 +308,7 @@ def _compile_view(
         "base": base,
         "orders": orders,
         "multiplier": table.multiplier,
+        "n_documents": int(step.n_documents_),
     }
     return view, {
         "tokens": np.frombuffer(text.encode(), dtype=np.uint8),

@@ -14,10 +14,17 @@ from sentiment.scorer.view import NgramView
 
 SCORE_EDGES = [float(edge) for edge in np.linspace(-8.0, 8.0, 33)]
 SHARE_EDGES = [float(edge) for edge in np.linspace(0.0, 1.0, 21)]
+# Few tokens of a usual text are unknown: most of the detail lies near nothing.
+UNKNOWN_EDGES = [
+    *(0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04),
+    *(0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0),
+]
 LENGTH_EDGES = [0.0, *(float(round(edge)) for edge in np.geomspace(1, 10_000, 25))]
 
 
-def reference_statistics(scorer: Scorer, texts: Sequence[str], name: str) -> dict[str, Any]:
+def reference_statistics(
+    scorer: Scorer, texts: Sequence[str], name: str, labels: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Return histograms of what the model sees and says; none holds a text.
 
     Parameters
@@ -27,26 +34,39 @@ def reference_statistics(scorer: Scorer, texts: Sequence[str], name: str) -> dic
         Held-out texts, not empty.
     name : str
         What they are.
+    labels : sequence of str, optional
+        Their true labels.
 
     Returns
     -------
     dict
-        ``name``, ``n``, ``labels`` (share of each label), and ``score``, ``confidence``,
-        ``length`` (tokens), ``unknown_share`` as ``{"edges": [...], "counts": [...]}``: ``counts``
-        is one longer than ``edges``; the first counts what lies below the first edge, the last
-        what reaches the last. ``score`` is that of the second label, or the winning one's.
+        ``name``, ``n``, ``labels`` (share of each label given), ``tokens`` and ``unknown`` (all
+        tokens, and those that the model does not know), ``mean_confidence``, ``accuracy`` (None
+        without true labels), and ``score``, ``confidence``, ``length`` (tokens),
+        ``unknown_share`` as ``{"edges": [...], "counts": [...]}``: ``counts`` is one longer than
+        ``edges``; the first counts what lies below the first edge, the last what reaches the
+        last. ``score`` is that of the second label, or the winning one's.
     """
     found = scorer.predict(texts)
     scores = found.scores[:, 0] if found.scores.shape[1] == 1 else found.scores.max(axis=1)
     unknown = found.n_unknown / np.maximum(found.n_tokens, 1)
+    accuracy = None
+    if labels is not None:
+        right = sum(a == b for a, b in zip(found.labels, labels, strict=True))
+        accuracy = right / len(texts)
     return {
         "name": name,
         "n": len(texts),
         "labels": {label: found.labels.count(label) / len(texts) for label in scorer.labels},
+        "tokens": int(found.n_tokens.sum()),
+        "unknown": int(found.n_unknown.sum()),
+        # Rounded, so that the order of a sum does not show in the digest.
+        "mean_confidence": round(float(found.confidence.mean()), 6),
+        "accuracy": accuracy,
         "score": histogram(scores, SCORE_EDGES),
         "confidence": histogram(found.confidence, SHARE_EDGES),
         "length": histogram(found.n_tokens, LENGTH_EDGES),
-        "unknown_share": histogram(unknown, SHARE_EDGES),
+        "unknown_share": histogram(unknown, UNKNOWN_EDGES),
     }
 
 
