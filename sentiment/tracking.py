@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import getpass
 import hashlib
+import importlib.metadata
 import logging
 import os
 import re
+import shutil
 import socket
 import subprocess
 import warnings

@@ -14,7 +14,7 @@ from mlflow.pyfunc import PythonModel
 from sentiment.scorer import Scorer
 
 
-class SentimentModel(PythonModel):  # type: ignore[misc]
+class SentimentModel(PythonModel):
     """Text in; label, confidence and one probability per label out."""
 
     def load_context(self, context: Any) -> None:
