@@ -44,6 +44,12 @@ def _database(output_dir: Path) -> Path:
     return output_dir.resolve() / "mlflow.db"
 
 
+def is_new(output_dir: Path, uri: str | None = None) -> bool:
+    """Tell whether runs would go to a database file that does not exist yet."""
+    where = tracking_uri(output_dir, uri)
+    return where.startswith("sqlite:///") and not Path(where.removeprefix("sqlite:///")).exists()
+
+
 def connect(output_dir: Path, uri: str | None = None) -> MlflowClient:
     """Return a client of the tracking server or database, created on first use.
 
@@ -332,6 +338,8 @@ class Run:
             ColSpec(DataType.double, "confidence"),
         ]
         outputs += [ColSpec(DataType.double, f"probability_{label}") for label in labels]
+        # A logged model belongs to MLflow's current experiment, whatever its run's is.
+        mlflow.set_experiment(experiment_id=self.client.get_run(self.run_id).info.experiment_id)
         with warnings.catch_warnings(), _scoring_code() as code:
             warnings.simplefilter("ignore")
             info = Model.log(
