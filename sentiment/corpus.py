@@ -29,7 +29,13 @@ R = TypeVar("R")
 
 
 def thread_count() -> int:
-    """Return how many threads the engine uses: one for each processor that this process may use."""
+    """Return how many threads the engine uses: one for each processor that this process may use.
+
+    ``LOKY_MAX_CPU_COUNT`` is joblib's way to say so; a sweep sets it for each of its processes.
+    """
+    limit = os.environ.get("LOKY_MAX_CPU_COUNT", "")
+    if limit.isdigit() and int(limit) > 0:
+        return int(limit)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -183,16 +189,16 @@ def learn(
     learned = list(parallel(lambda part: read([texts[cut] for cut in part], spec), parts))
 
     # Every part knows its own tokens by its own ids.
-    ids_of: dict[str, int] = {}
-    numbers = []
-    for _, names in learned:
-        numbers.append(np.array([ids_of.setdefault(n, len(ids_of)) for n in names], np.int64))
-    df, tf = np.zeros((2, len(ids_of)), np.int64)
-    for (corpora, names), number in zip(learned, numbers, strict=True):
-        for part_df, part_tf in parallel(partial(_count, n_tokens=len(names)), corpora):
+    names = list(dict.fromkeys(itertools.chain.from_iterable(known for _, known in learned)))
+    id_of = dict(zip(names, range(len(names)), strict=True))
+    numbers = [
+        np.fromiter(map(id_of.__getitem__, known), np.int64, len(known)) for _, known in learned
+    ]
+    df, tf = np.zeros((2, len(names)), np.int64)
+    for (corpora, known), number in zip(learned, numbers, strict=True):
+        for part_df, part_tf in parallel(partial(_count, n_tokens=len(known)), corpora):
             df[number] += part_df
             tf[number] += part_tf
-    names = list(ids_of)
     frequent = np.flatnonzero(df >= min_count).tolist()
     frequent.sort(key=names.__getitem__)
     rank = np.full(len(names), -1, np.int32)

@@ -23,8 +23,8 @@ IntArray = npt.NDArray[np.int32]
 LongArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-_CHUNK_POSITIONS = 1 << 20
-_BLOCK_POSITIONS = 1 << 21
+_CHUNK_POSITIONS = 1 << 18
+_BLOCK_POSITIONS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,14 +109,15 @@ class NgramIndex:
         return df
 
     def prepare(self) -> None:
-        """Make the hash tables that `find` needs; they are not pickled."""
+        """Make what `find` needs; it is not pickled."""
         if self._tables is None:
+            self._columns = [np.append(level.column, np.int32(-1)) for level in self.levels]
             self._tables = [
                 KeyTable(_keys(level.prefix, level.last)[None]) for level in self.levels[1:]
             ]
 
     def find(self, ids: IntArray) -> list[IntArray]:
-        """Return the entry of the n-gram that starts at each position, or -1, order by order.
+        """Return the column of the n-gram that starts at each position, or -1, order by order.
 
         Parameters
         ----------
@@ -124,14 +125,15 @@ class NgramIndex:
             Token ids of a corpus; -1 for unknown tokens and after every text.
         """
         self.prepare()
-        entries = [ids]
+        below = ids
+        columns = [self._columns[0][ids]]
         for k, table in enumerate(self._tables or [], start=1):
-            below = entries[-1]
             at = np.flatnonzero((below[:-k] >= 0) & (ids[k:] >= 0))
-            found = np.full(len(ids), -1, np.int32)
-            found[at] = table.find(_keys(below[at], ids[at + k])[None])
-            entries.append(found)
-        return entries
+            entries = np.full(len(ids), -1, np.int32)
+            entries[at] = table.find(_keys(below[at], ids[at + k])[None])
+            columns.append(self._columns[k][entries])
+            below = entries
+        return columns
 
 
 def _keys(prefix: IntArray, last: IntArray) -> npt.NDArray[np.uint64]:
@@ -246,7 +248,8 @@ def _extend(
     Prefixes are dealt out to blocks of about `_BLOCK_POSITIONS` positions, in order, so that memory
     is bounded, keys fit 64 bits, and blocks can be sorted at the same time.
     """
-    target = min(_BLOCK_POSITIONS, 1 << (62 - n_tokens.bit_length()) // 2)
+    token_bits = n_tokens.bit_length()
+    target = min(_BLOCK_POSITIONS, 1 << (62 - token_bits) // 2)
     heavy = totals > target  # has a block of its own
     begins = np.cumsum(totals) - totals
     new = np.zeros(len(totals), np.bool_)
@@ -263,7 +266,8 @@ def _extend(
         blocks[: len(following)][following < 0] = n_blocks
         blocks[len(following) :] = n_blocks
         order = np.argsort(blocks, kind="stable")
-        return order + begin, np.searchsorted(blocks[order], np.arange(n_blocks + 1))
+        sizes = np.bincount(blocks, minlength=n_blocks + 1)
+        return order + begin, np.cumsum(sizes) - sizes
 
     dealt = list(parallel(deal, range(0, len(ids), _CHUNK_POSITIONS)))
     extended = np.full(len(ids), -1, np.int32)
@@ -271,9 +275,9 @@ def _extend(
     def build(block: int) -> tuple[LongArray, IntArray, tuple[LongArray, ...]]:
         at = np.concatenate([order[cuts[block] : cuts[block + 1]] for order, cuts in dealt])
         base = int(first_prefix[block])
-        pairs = (entries[at].astype(np.int64) - base) * n_tokens + ids[at + (k - 1)]
+        pairs = (entries[at].astype(np.int64) - base) << token_bits | ids[at + (k - 1)]
         numbers, pair, df, tf = _count_pairs(pairs, texts[at], min_count)
-        return at, numbers, (pair // n_tokens + base, pair % n_tokens, df, tf)
+        return at, numbers, ((pair >> token_bits) + base, pair & (1 << token_bits) - 1, df, tf)
 
     rows: list[tuple[LongArray, ...]] = []
     n = 0

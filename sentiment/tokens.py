@@ -42,58 +42,53 @@ _KEEP = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 class KeyTable:
     """A hash table of distinct keys, each one or more 64-bit words; all look-ups are vectorized.
 
+    Open addressing with linear probing, at most half full.
+
     Parameters
     ----------
     keys : ndarray of uint64, shape (n_words, n)
-        Distinct; a key's number is its position. No key may be all ones in its first word.
+        Distinct; a key's number is its position.
     """
 
     def __init__(self, keys: UInt64) -> None:
         self.n = 0
-        self._columns = np.full((len(keys), 1), _EMPTY)
-        self._bits = 4
-        self._slots = np.full(16, -1, np.int32)
+        self._keys = np.zeros((len(keys), 16), np.uint64)
+        self._numbers = np.full(16, -1, np.int32)
         self.add(keys)
 
-    @property
     def keys(self) -> UInt64:
-        """The keys, shape (n_words, n)."""
-        return self._columns[:, : self.n]
+        """Return the keys in the order of their numbers, shape (n_words, n)."""
+        used = np.flatnonzero(self._numbers >= 0)
+        keys = np.empty((len(self._keys), self.n), np.uint64)
+        keys[:, self._numbers[used]] = self._keys[:, used]
+        return keys
 
     def add(self, keys: UInt64) -> None:
         """Append keys that the table lacks, all distinct."""
         begin, self.n = self.n, self.n + keys.shape[1]
-        if self.n >= self._columns.shape[1]:
-            columns = np.full((len(keys), 2 * self.n + 1), _EMPTY)
-            columns[:, :begin] = self._columns[:, :begin]
-            self._columns = columns
-        self._columns[:, begin : self.n] = keys
-        if 2 * self.n > len(self._slots):
-            self._bits = (3 * self.n).bit_length()
-            self._slots = np.full(1 << self._bits, -1, np.int32)
-            begin, keys = 0, self.keys
+        if 2 * self.n > len(self._numbers):
+            keys = np.concatenate([self.keys()[:, :begin], keys], axis=1)
+            begin = 0
+            n_slots = 1 << (3 * self.n).bit_length()
+            self._keys = np.zeros((len(keys), n_slots), np.uint64)
+            self._numbers = np.full(n_slots, -1, np.int32)
         numbers = np.arange(begin, self.n, dtype=np.int32)
         slots = self._slot(keys)
         while len(numbers):
-            free = self._slots[slots] < 0
-            self._slots[slots[free]] = numbers[free]  # of several, the last one stays
-            lost = self._slots[slots] != numbers
-            numbers = numbers[lost]
-            slots = slots[lost] + 1 & (len(self._slots) - 1)
+            free = self._numbers[slots] < 0
+            self._numbers[slots[free]] = numbers[free]  # of several, one stays
+            lost = self._numbers[slots] != numbers
+            self._keys[:, slots[~lost]] = keys[:, ~lost]
+            numbers, keys = numbers[lost], keys[:, lost]
+            slots = slots[lost] + 1 & (len(self._numbers) - 1)
 
     def _slot(self, keys: UInt64) -> Int64:
         mixed = keys[0] * _ODD
         for word in keys[1:]:
             mixed = ((mixed ^ (mixed >> np.uint64(32))) + word) * _ODD
-        slots: Int64 = (mixed >> np.uint64(64 - self._bits)).view(np.int64)
+        mixed >>= np.uint64(65 - len(self._numbers).bit_length())
+        slots: Int64 = mixed.view(np.int64)
         return slots
-
-    def _same(self, numbers: Int32, keys: UInt64) -> Bools:
-        # Number -1 reads the last place of a column, which is always _EMPTY.
-        same: Bools = self._columns[0][numbers] == keys[0]
-        for column, word in zip(self._columns[1:], keys[1:], strict=True):
-            same &= column[numbers] == word
-        return same
 
     def find(self, keys: UInt64) -> Int32:
         """Return each key's number, or -1.
@@ -103,19 +98,24 @@ class KeyTable:
         keys : ndarray of uint64, shape (n_words, m)
         """
         slots = self._slot(keys)
-        numbers = self._slots[slots]
-        open_ = np.flatnonzero(~self._same(numbers, keys) & (numbers >= 0))
+        numbers = self._numbers[slots]
+        open_ = np.flatnonzero(self._differ(slots, keys) & (numbers >= 0))
         slots = slots[open_]
         while len(open_):
-            slots = slots + 1 & (len(self._slots) - 1)
-            found = self._slots[slots]
+            slots = slots + 1 & (len(self._numbers) - 1)
+            found = self._numbers[slots]
             numbers[open_] = found
-            again = ~self._same(found, keys[:, open_]) & (found >= 0)
+            again = self._differ(slots, keys[:, open_]) & (found >= 0)
             open_, slots = open_[again], slots[again]
         return numbers
 
+    def _differ(self, slots: Int64, keys: UInt64) -> Bools:
+        differ: Bools = self._keys[0][slots] != keys[0]
+        for column, word in zip(self._keys[1:], keys[1:], strict=True):
+            differ |= column[slots] != word
+        return differ
 
-_EMPTY = np.uint64(2**64 - 1)
+
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -162,7 +162,8 @@ class TokenTable:
         """Return every token, in the order of the ids."""
         tokens = [""] * self.n
         for table, ids in self._tables.values():
-            packed = np.ascontiguousarray(table.keys.T).view(f"S{8 * len(table.keys)}").ravel()
+            keys = table.keys()
+            packed = np.ascontiguousarray(keys.T).view(f"S{8 * len(keys)}").ravel()
             for i, token in zip(ids.tolist(), packed.tolist(), strict=True):
                 tokens[i] = token.decode()
         for token, i in self._others.items():

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,7 +21,6 @@ from sentiment.corpus import Encoder, cut_blocks, learn, parallel
 from sentiment.errors import DataError
 from sentiment.text import (
     TextSpec,
-    Tokenizer,
     compile_pattern,
     hash_columns,
     hash_ngrams,
@@ -115,6 +113,27 @@ class _Rows(NamedTuple):
 
 
 _NO_ROWS = _Rows(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0))
+
+
+def _stack(
+    parts: Iterable[_Rows], n_rows: int, n_columns: int, dtype: npt.DTypeLike
+) -> sp.csr_matrix:
+    parts = list(parts)
+    if not parts:
+        return sp.csr_matrix((n_rows, n_columns), dtype=dtype)
+    indptr = np.zeros(n_rows + 1, np.int64)
+    np.cumsum(np.concatenate([part.lengths for part in parts]), out=indptr[1:])
+    index = np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64
+    indices, data = np.empty(indptr[-1], index), np.empty(indptr[-1], dtype)
+    at = 0
+    for i, part in enumerate(parts):
+        indices[at : at + len(part.data)] = part.indices
+        data[at : at + len(part.data)] = part.data
+        at += len(part.data)
+        parts[i] = _NO_ROWS  # so that not all rows are held twice
+    X = sp.csr_matrix((data, indices, indptr.astype(index)), shape=(n_rows, n_columns))
+    X.has_sorted_indices = X.has_canonical_format = True
+    return X
 
 
 class CountVectorizer(_TextVectorizer):
@@ -223,7 +242,8 @@ class CountVectorizer(_TextVectorizer):
             positions = slice(ends[begin] - corpus.per_text[begin], ends[end - 1])
             return self._weigh([c[positions] for c in columns], corpus.per_text[begin:end])
 
-        return self._stack(parallel(assemble, list(pairwise(cuts.tolist()))), n_docs)
+        rows = parallel(assemble, list(pairwise(cuts.tolist())))
+        return _stack(rows, n_docs, index.n_features, self.dtype)
 
     def _fit_weights(self) -> None:
         self.idf_ = None
@@ -236,14 +256,10 @@ class CountVectorizer(_TextVectorizer):
 
         def transform(cut: slice) -> _Rows:
             corpus = encode(texts[cut])
-            entries = self.index_.find(corpus.ids)
-            columns = [
-                np.append(level.column, np.int32(-1))[entry]
-                for level, entry in zip(self.index_.levels, entries, strict=True)
-            ]
-            return self._weigh(columns, corpus.per_text)
+            return self._weigh(self.index_.find(corpus.ids), corpus.per_text)
 
-        return self._stack(parallel(transform, cut_blocks(texts)), len(texts))
+        rows = parallel(transform, cut_blocks(texts))
+        return _stack(rows, len(texts), self.index_.n_features, self.dtype)
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -263,25 +279,6 @@ class CountVectorizer(_TextVectorizer):
         self, rows: Int64, indices: Int64, data: npt.NDArray[np.float64], n_rows: int
     ) -> npt.NDArray[np.float64]:
         return data
-
-    def _stack(self, parts: Iterable[_Rows], n_docs: int) -> sp.csr_matrix:
-        parts = list(parts)
-        shape = n_docs, self.index_.n_features
-        if not parts:
-            return sp.csr_matrix(shape, dtype=self.dtype)
-        indptr = np.zeros(n_docs + 1, np.int64)
-        np.cumsum(np.concatenate([part.lengths for part in parts]), out=indptr[1:])
-        index = np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64
-        indices, data = np.empty(indptr[-1], index), np.empty(indptr[-1], self.dtype)
-        at = 0
-        for i, part in enumerate(parts):
-            indices[at : at + len(part.data)] = part.indices
-            data[at : at + len(part.data)] = part.data
-            at += len(part.data)
-            parts[i] = _NO_ROWS  # half of the memory of all parts and the whole at the same time
-        X = sp.csr_matrix((data, indices, indptr.astype(index)), shape=shape)
-        X.has_sorted_indices = X.has_canonical_format = True
-        return X
 
     @cached_property
     def vocabulary_(self) -> Mapping[str, int]:
@@ -457,33 +454,37 @@ class HashingVectorizer(_TextVectorizer):
 
     def transform(self, raw_documents: Iterable[str]) -> sp.csr_matrix:
         self._validate_params()
+        texts = _check_texts(raw_documents)
         spec = self._make_spec()
-        tokenizer = Tokenizer(spec)
-        lists = [tokenizer(text) for text in _check_texts(raw_documents)]
-        known = {token: i for i, token in enumerate({token for row in lists for token in row})}
-        ids, docs = _positions(lists, known)
-        starts, hashes = hash_ngrams(hash_tokens(list(known))[ids], docs, spec)
-        columns, signs = hash_columns(hashes, self.n_features)
-        data = signs if self.alternate_sign else np.abs(signs)
-        X = sp.csr_matrix(
-            (data.astype(self.dtype), (docs[starts], columns)), shape=(len(lists), self.n_features)
+
+        def transform(cut: slice) -> _Rows:
+            return self._hash(texts[cut], spec)
+
+        return _stack(
+            parallel(transform, cut_blocks(texts)), len(texts), self.n_features, self.dtype
         )
-        X.sort_indices()
+
+    def _hash(self, texts: Sequence[str], spec: TextSpec) -> _Rows:
+        corpus, tokens, _, _ = learn(texts, spec, 0)
+        inside = corpus.ids >= 0
+        numbers = corpus.texts()
+        starts, hashes = hash_ngrams(hash_tokens(tokens)[corpus.ids[inside]], numbers[inside], spec)
+        columns, signs = hash_columns(hashes, self.n_features)
+        keys = numbers[inside][starts].astype(np.int64) << 32 | columns
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        begins = np.flatnonzero(np.diff(keys, prepend=-1))
         if self.binary:
-            X.data.fill(1)
-        return normalize(X, norm=self.norm, copy=False) if self.norm is not None else X
+            data = np.ones(len(begins))
+        elif self.alternate_sign:
+            data = np.add.reduceat(signs[order], begins, dtype=np.float64)
+        else:
+            data = np.diff(begins, append=len(keys)).astype(np.float64)
+        rows, columns = keys[begins] >> 32, (keys[begins] & 0xFFFFFFFF).astype(np.int32)
+        data = _normalize(rows, data, self.norm, len(texts))
+        return _Rows(np.bincount(rows, minlength=len(texts)), columns, data.astype(self.dtype))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         return tags
-
-
-def _positions(
-    lists: list[list[str]], known: Mapping[str, int]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    lengths = [len(row) for row in lists]
-    docs = np.repeat(np.arange(len(lists), dtype=np.int32), lengths)
-    get = known.get
-    ids = np.fromiter((get(t, -1) for row in lists for t in row), np.int32, len(docs))
-    return ids, docs
