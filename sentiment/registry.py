@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sentiment import history, store, tracking
-from sentiment.errors import ModelError, UsageError, nearest
+from sentiment.errors import ModelError, SentimentError, UsageError, nearest
 from sentiment.history import Move
 from sentiment.store import StoredModel
 
@@ -130,6 +131,8 @@ class Registry:
 
     Raises
     ------
+    UsageError
+        If the local database does not exist.
     SentimentError
         If the tracking server does not answer.
     """
@@ -137,6 +140,12 @@ class Registry:
     def __init__(self, output_dir: Path, name: str = DEFAULT_NAME) -> None:
         self.output_dir = output_dir
         self.name = name
+        if tracking.is_new(output_dir):
+            raise UsageError(
+                f"nothing was trained yet in {output_dir}: there is no "
+                f"{tracking.tracking_uri(output_dir).removeprefix('sqlite:///')} "
+                "(--output-dir, SENTIMENT_OUTPUT_DIR or MLFLOW_TRACKING_URI say where to look)"
+            )
         self.client = tracking.connect(output_dir)
         self.where = tracking.shown(self.client.tracking_uri)
 
@@ -193,6 +202,18 @@ class Registry:
             newest = max((int(v.version) for v in self.versions()), default=None)
             raise UsageError(f"{self.name} has no version {number} (newest: {newest or 'none'})")
         return self._version(found, registered.aliases)
+
+    def aliased(self) -> dict[str, str]:
+        """Return the digests that any registered model's aliases name, with the alias."""
+        digests: dict[str, str] = {}
+        for name in self.names():
+            other = copy(self)
+            other.name = name
+            for alias, version in other.registered().aliases.items():
+                with suppress(SentimentError):  # not a model of ours
+                    source = other.source_of_version(other.get(str(version)))
+                    digests[source.digest] = f"models:/{name}@{alias}"
+        return digests
 
     def moves(self) -> list[Move]:
         """Return the history of every alias, oldest first."""

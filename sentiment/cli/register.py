@@ -1,0 +1,170 @@
+"""``sentiment register``: a run's model becomes a version, and perhaps the champion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sentiment.cli.output_dir import OutputDir
+
+if TYPE_CHECKING:
+    from sentiment.gate import GateResult
+    from sentiment.promotion import Outcome, Promotion
+    from sentiment.registry import Registry
+
+HELP = """Register a run's model; with --promote make it champion if it passes the gate.
+
+\b
+sentiment register                                    the newest model
+sentiment register --best val_f1_score --alias challenger
+sentiment register --run RUN_ID --promote
+sentiment register --promote --gate strict gate.min.test_accuracy=0.9
+sentiment register --promote --force "the old one offends customers"
+"""
+
+Name = Annotated[str, typer.Option("--name", help="The registered model.")]
+Gate = Annotated[str, typer.Option("--gate", help="Rules: a file of configs/gate.")]
+Force = Annotated[
+    str | None,
+    typer.Option("--force", metavar="REASON", help="Promote whatever the gate says; recorded."),
+]
+Why = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")]
+Rules = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RULES]...",
+        help="gate.KEY=VALUE changes a rule, such as gate.min.test_accuracy=0.9.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def register(
+    rules: Rules = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN_ID", help="Register this run's model.")
+    ] = None,
+    best: Annotated[
+        str | None,
+        typer.Option("--best", metavar="METRIC", help="Register the best run by this metric."),
+    ] = None,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="Register the newest model (the default).")
+    ] = False,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", help="Choose among this experiment's runs only.")
+    ] = None,
+    name: Name = "sentiment",
+    alias: Annotated[
+        str | None, typer.Option("--alias", help="Also set this alias, such as challenger.")
+    ] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make it champion if it passes the gate.")
+    ] = False,
+    gate: Gate = "default",
+    force: Force = None,
+    reason: Why = None,
+    json_: Json = False,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    from sentiment.cli.console import stderr
+    from sentiment.errors import UsageError
+
+    if sum((run is not None, best is not None, latest)) > 1:
+        raise UsageError("--run, --best and --latest choose the run: give one of them")
+    if not promote and (rules or force is not None or gate != "default"):
+        raise UsageError("--gate, --force and rules are for --promote: add it, or leave them out")
+    if alias == "champion":
+        raise UsageError("the alias champion is set by --promote, through the gate")
+    promotion = make_promotion(gate, rules, force) if promote else None
+
+    from sentiment.promotion import register as register_run
+    from sentiment.registry import Registry
+
+    registry = Registry(output_dir, name)
+    with registry.reaching():
+        run_id, how = _choose(registry, output_dir, run, best, experiment)
+    stderr().print(f"run {run_id}{how}", markup=False)
+    report(
+        lambda: register_run(registry, run_id, alias=alias, promotion=promotion, why=reason),
+        json_=json_,
+    )
+
+
+def _choose(
+    registry: Registry, output_dir: Path, run: str | None, best: str | None, experiment: str | None
+) -> tuple[str, str]:
+    """Return the run to register and how it was found."""
+    from sentiment.store import read_pointer
+
+    if run is not None:
+        return run.removeprefix("runs:/"), ""
+    if best is not None:
+        run_id, compared = registry.best_run(best, experiment)
+        return run_id, f": {compared}"
+    pointer = read_pointer(output_dir, "latest") if experiment is None else None
+    if pointer is not None and pointer["run_id"]:
+        return str(pointer["run_id"]), ": it made the latest model here"
+    return registry.newest_run(experiment), ": the newest with a model"
+
+
+def make_promotion(gate: str, rules: list[str] | None, force: str | None) -> Promotion:
+    """Read the rules before anything is asked of a server."""
+    from sentiment.errors import UsageError
+    from sentiment.gate import load_rules
+    from sentiment.promotion import Promotion
+
+    if force is not None and not force.strip():
+        raise UsageError("--force wants the reason, which the history keeps: --force 'REASON'")
+    words = rules or []
+    for word in words:
+        if word.startswith("gate="):
+            gate = word.removeprefix("gate=")
+    words = [word for word in words if not word.startswith("gate=")]
+    return Promotion(load_rules(gate, words), gate, force)
+
+
+def report(act: Callable[[], Outcome], *, json_: bool) -> None:
+    """Do it and print what became of it; a refusal prints its checks too."""
+    from sentiment.cli.console import emit_json, stdout
+    from sentiment.gate import GateRefusedError
+
+    try:
+        outcome = act()
+    except GateRefusedError as error:
+        if json_:
+            emit_json({"champion": False, "refused": True, "gate": error.result.to_dict()})
+        else:
+            _print_checks(error.result)
+        raise
+    if json_:
+        emit_json(outcome.to_dict())
+        return
+    version = outcome.version
+    console = stdout()
+    if outcome.gate is not None:
+        _print_checks(outcome.gate)
+    console.print(
+        f"{version.name} version {version.version} ({(version.digest or '')[:12]})"
+        f"{' registered' if outcome.created else ''}",
+        markup=False,
+    )
+    for move in outcome.moves:
+        before = f"version {move.from_version}" if move.from_version else "nothing"
+        forced = f", forced: {move.why}" if move.forced else ""
+        console.print(f"{move.alias}: {before} -> version {move.to_version}{forced}", markup=False)
+    if not outcome.moves and "champion" in version.aliases:
+        console.print("it is the champion", markup=False)
+
+
+def _print_checks(result: GateResult) -> None:
+    from sentiment.cli.console import stderr
+
+    console = stderr()
+    console.print(f"gate '{result.gate}': {'passed' if result.passed else 'refused'}", markup=False)
+    for check in result.checks:
+        console.print(f"  {'ok  ' if check.passed else 'FAIL'} {check.detail}", markup=False)
