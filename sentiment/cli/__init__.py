@@ -14,7 +14,18 @@ from typing import Annotated, Any
 import typer
 
 from sentiment import __version__
-from sentiment.cli import config, data, doctor, serve, train
+from sentiment.cli import (
+    config,
+    data,
+    doctor,
+    evaluate,
+    explain,
+    models,
+    predict,
+    register,
+    serve,
+    train,
+)
 from sentiment.cli.overrides import HYDRA_SETTINGS
 from sentiment.errors import SentimentError
 
@@ -51,6 +62,11 @@ def build_app() -> typer.Typer:
     app.command("data", help=data.HELP, context_settings=HYDRA_SETTINGS)(data.data)
     app.command("doctor")(doctor.doctor)
     app.command("serve")(serve.serve)
+    app.command("predict")(predict.predict)
+    app.command("explain")(explain.explain)
+    app.command("evaluate", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
+    app.command("register", help=register.HELP)(register.register)
+    app.add_typer(models.app, name="models")
     return app
 
 
