@@ -1,0 +1,404 @@
+"""Files and streams through a scorer: one row out per row in, in order, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from sentiment.errors import SentimentError, UsageError
+from sentiment.records import COMPRESSIONS, MAX_ROW_BYTES, Batch, Format, Reader, Writer
+from sentiment.scorer import Scorer
+
+ABSTAIN = "abstain"
+BATCH_SIZE = 512
+# A process costs as much as scoring a few thousand short texts.
+_BYTES_WORTH_PROCESSES = 2 << 20
+
+Progress = Callable[[int, float | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of a file.
+
+    Attributes
+    ----------
+    n_rows, n_null, n_abstained : int
+        Rows written in all, and of these in this run: null texts, and labels withheld.
+    n_resumed : int
+        Rows that an interrupted run had written before.
+    seconds : float
+        Time of this run.
+    """
+
+    n_rows: int
+    n_null: int
+    n_abstained: int
+    n_resumed: int
+    seconds: float
+
+
+def score_texts(
+    scorer: Scorer, texts: Sequence[str | None], min_confidence: float = 0.0
+) -> tuple[list[str], list[float | None], list[list[float] | None]]:
+    """Score texts of which some may be null.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    texts : sequence of (str or None)
+    min_confidence : float
+        Below it the label is ``abstain``.
+
+    Returns
+    -------
+    labels : list of str
+        Empty for a null text.
+    confidence : list of (float or None)
+    probabilities : list of (list of float or None)
+    """
+    found = scorer.predict([text for text in texts if text is not None])
+    rows = zip(found.labels, found.confidence.tolist(), found.probabilities.tolist(), strict=True)
+    labels: list[str] = []
+    confidence: list[float | None] = []
+    probabilities: list[list[float] | None] = []
+    for text in texts:
+        if text is None:
+            labels.append("")
+            confidence.append(None)
+            probabilities.append(None)
+            continue
+        label, number, row = next(rows)
+        labels.append(label if number >= min_confidence else ABSTAIN)
+        confidence.append(number)
+        probabilities.append(row)
+    return labels, confidence, probabilities
+
+
+def score_file(
+    scorer: Scorer,
+    reader: Reader,
+    output: str,
+    output_format: Format,
+    *,
+    min_confidence: float = 0.0,
+    resume: bool = False,
+    force: bool = False,
+    workers: int | None = None,
+    line_buffered: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Score every row of a file into another.
+
+    The output grows in ``<output>.partial`` and takes its name when it is complete. When the run
+    is cut off, a line-based one stays there, to be gone on with by `resume`.
+
+    Parameters
+    ----------
+    scorer : Scorer
+        Loaded from a directory.
+    reader : Reader
+    output : str
+        A file, or ``-`` for standard output.
+    output_format : str
+    min_confidence : float
+        Below it the label is ``abstain``.
+    resume : bool
+        Go on with what an interrupted run of the same input and model left.
+    force : bool
+        Replace an existing output.
+    workers : int, optional
+        Processes; by default one per core when the file is worth it.
+    line_buffered : bool
+        Write every batch out at once.
+    progress : callable, optional
+        Told the rows done and the share of the input read, after every batch.
+
+    Raises
+    ------
+    UsageError
+        The output exists, cannot be written, or cannot be resumed.
+    DataError
+        A row cannot be read; names file and row.
+    """
+    begin = time.perf_counter()
+    counts = {"n_null": 0, "n_abstained": 0}
+    target = _Target(scorer, reader, output, output_format, resume=resume, force=force)
+    n_rows = target.n_resumed
+    try:
+        writer = Writer(
+            target.stream,
+            output_format,
+            scorer.labels,
+            header=not target.n_resumed,
+            schema=getattr(reader, "schema", None),
+        )
+        n_workers = _workers(reader, workers)
+        with _Scoring(scorer, n_workers, min_confidence) as scoring:
+            for batch, answers in scoring.run(_skip(reader, target.n_resumed)):
+                writer.write(batch, *answers)
+                labels = answers[0]
+                n_rows += len(labels)
+                counts["n_null"] += batch.texts.count(None)
+                counts["n_abstained"] += labels.count(ABSTAIN) if min_confidence else 0
+                if line_buffered:
+                    target.stream.flush()
+                if progress is not None:
+                    progress(n_rows, reader.fraction())
+        if not target.n_resumed:
+            writer.begin(reader.columns or ["text"])
+        writer.close()
+    except BaseException:
+        target.leave()
+        raise
+    finally:
+        reader.close()
+    target.finish()
+    return Summary(
+        n_rows=n_rows, n_resumed=target.n_resumed, seconds=time.perf_counter() - begin, **counts
+    )
+
+
+def _skip(reader: Reader, n: int) -> Iterator[Batch]:
+    for batch in reader:
+        if n >= len(batch):
+            n -= len(batch)
+            continue
+        yield batch.skip(n) if n else batch
+        n = 0
+    if n:
+        raise UsageError(
+            f"{reader.path}: has fewer rows than the interrupted output: it is another file; "
+            "use --force to start again"
+        )
+
+
+def _workers(reader: Reader, workers: int | None) -> int:
+    if workers is not None:
+        return workers
+    if reader.path == "-" or Path(reader.path).stat().st_size < _BYTES_WORTH_PROCESSES:
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+Answers = tuple[list[str], list[float | None], list[list[float] | None]]
+
+_worker_scorer: Scorer | None = None
+
+
+def _start_worker(scorer: Scorer) -> None:
+    global _worker_scorer  # noqa: PLW0603 - what a worker process is made for
+    _worker_scorer = scorer
+    # Ctrl-C reaches the whole group; the parent alone decides what to do about it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _work(texts: list[str | None], min_confidence: float) -> Answers:
+    assert _worker_scorer is not None
+    return score_texts(_worker_scorer, texts, min_confidence)
+
+
+class _Scoring:
+    """Scores batches here or in worker processes; answers come in the order of the batches."""
+
+    def __init__(self, scorer: Scorer, workers: int, min_confidence: float) -> None:
+        self._scorer = scorer
+        self._min_confidence = min_confidence
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+        if workers > 1:
+            # A forked worker shares the loaded model; elsewhere it maps the same file.
+            method = "fork" if sys.platform == "linux" else "spawn"
+            self._pool = ProcessPoolExecutor(
+                workers,
+                multiprocessing.get_context(method),
+                initializer=_start_worker,
+                initargs=(scorer,),
+            )
+
+    def __enter__(self) -> _Scoring:
+        if self._pool is not None:
+            with warnings.catch_warnings():
+                # Only numpy's idle threads run here yet; a worker never meets them.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._pool.submit(_work, [], 0.0)  # forks now, before any reader has threads
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, Answers]]:
+        """Yield each batch with its answers, a few batches ahead at most."""
+        if self._pool is None:
+            for batch in batches:
+                yield batch, score_texts(self._scorer, batch.texts, self._min_confidence)
+            return
+        waiting: deque[tuple[Batch, Future[Answers]]] = deque()
+        try:
+            for batch in batches:
+                waiting.append((batch, self._pool.submit(_work, batch.texts, self._min_confidence)))
+                if len(waiting) > 2 * self._workers:
+                    first, answers = waiting.popleft()
+                    yield first, answers.result()
+            while waiting:
+                first, answers = waiting.popleft()
+                yield first, answers.result()
+        except BrokenProcessPool:
+            raise SentimentError(
+                "a worker process died (out of memory?): try --workers 1 or a smaller --batch-size"
+            ) from None
+
+
+class _Target:
+    """The output: standard output, or a file that is written beside its place."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        reader: Reader,
+        output: str,
+        output_format: Format,
+        *,
+        resume: bool,
+        force: bool,
+    ) -> None:
+        self.n_resumed = 0
+        self._path: Path | None = None
+        self._compressor: Any = None
+        if output == "-":
+            if resume:
+                raise UsageError("--resume needs an output file: give --output FILE")
+            self.stream: IO[bytes] = sys.stdout.buffer
+            return
+        self._path = path = Path(output)
+        self._partial = path.with_name(path.name + ".partial")
+        self._notes = path.with_name(path.name + ".partial.json")
+        compression = COMPRESSIONS.get(path.suffix.lower())
+        self._resumable = output_format != "parquet" and compression is None
+        if reader.path != "-" and path.exists() and path.samefile(reader.path):
+            raise UsageError(f"{output}: is the input; write to another file")
+        if path.is_dir():
+            raise UsageError(f"{output}: is a directory; give a file")
+        if path.exists() and not force:
+            raise UsageError(f"{output}: exists; --force replaces it")
+        if resume and not self._resumable:
+            raise UsageError(
+                f"{output}: --resume needs an uncompressed line-based output "
+                "(.csv, .tsv, .jsonl, .txt)"
+            )
+        notes = {
+            "model": scorer.digest,
+            "input": os.path.abspath(reader.path) if reader.path != "-" else "-",
+            "text_column": reader.text_column,
+            "format": output_format,
+        }
+        try:
+            if resume and self._partial.exists():
+                self._check_notes(notes)
+                self.n_resumed = _complete_rows(self._partial, output_format)
+            if self.n_resumed:
+                self._file: IO[bytes] = self._partial.open("ab")
+            else:
+                self._file = self._partial.open("wb")
+                if self._resumable:
+                    self._notes.write_text(json.dumps(notes), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{output}: cannot be written ({error.strerror})") from None
+        self.stream = self._compress(compression)
+
+    def _compress(self, compression: str | None) -> IO[bytes]:
+        if compression == "gzip":
+            import gzip
+
+            # Neither name nor time go into the file: same rows, same bytes.
+            self._compressor = gzip.GzipFile(
+                fileobj=self._file, mode="wb", compresslevel=6, mtime=0, filename=""
+            )
+        elif compression == "bz2":
+            import bz2
+
+            self._compressor = bz2.BZ2File(self._file, "wb")
+        elif compression == "zstd":
+            import pyarrow as pa
+
+            self._compressor = pa.CompressedOutputStream(pa.PythonFile(self._file), "zstd")
+        return self._file if self._compressor is None else self._compressor
+
+    def _check_notes(self, notes: dict[str, str]) -> None:
+        try:
+            before = json.loads(self._notes.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            before = {}
+        for key, value in notes.items():
+            if before.get(key) != value:
+                raise UsageError(
+                    f"{self._partial}: was begun with another {key.replace('_', ' ')} "
+                    f"({before.get(key)}); leave out --resume to start again"
+                )
+
+    def finish(self) -> None:
+        """Give the complete output its name."""
+        self.stream.flush()
+        if self._path is None:
+            return
+        if self._compressor is not None:
+            self._compressor.close()
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        self._partial.replace(self._path)
+        self._notes.unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """Keep what can be resumed, remove what cannot."""
+        if self._path is None:
+            return
+        try:
+            self._file.close()
+        finally:
+            if not self._resumable or not self._partial.stat().st_size:
+                self._partial.unlink(missing_ok=True)
+                self._notes.unlink(missing_ok=True)
+
+
+def _complete_rows(path: Path, output_format: Format) -> int:
+    """Cut a half-written row off the end of a file; return how many rows are left.
+
+    In CSV a row ends where a line ends with an even number of quotes behind it.
+    """
+    quoted = output_format in ("csv", "tsv")
+    rows = end = place = 0
+    even = True
+    with path.open("rb+") as file:
+        while line := file.readline(MAX_ROW_BYTES):
+            place += len(line)
+            if quoted and line.count(b'"') % 2:
+                even = not even
+            if line.endswith(b"\n") and even:
+                rows += 1
+                end = place
+        file.truncate(end)
+    if quoted and rows <= 1:  # nothing but a header: begin again
+        return 0
+    return rows - 1 if quoted else rows
+
+
+def summary_dict(summary: Summary) -> dict[str, Any]:
+    """Return a summary as JSON values."""
+    return asdict(summary)

@@ -1,0 +1,241 @@
+"""``sentiment predict``: texts, files and streams."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sentiment.cli.console import emit_json
+from sentiment.cli.output_dir import OutputDir
+from sentiment.errors import UsageError
+
+if TYPE_CHECKING:
+    from sentiment.batch import Summary
+    from sentiment.records import Format, Reader
+    from sentiment.scorer import Scorer
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="REF",
+        help="A directory, latest, champion, a digest, runs:/… or models:/….",
+    ),
+]
+
+
+def predict(
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts to classify.")] = None,
+    input: Annotated[  # noqa: A002 - the name of the option
+        str | None, typer.Option("--input", "-i", metavar="FILE|-", help="Read rows from a file.")
+    ] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE|-", help="Write rows to a file.")
+    ] = "-",
+    text_column: Annotated[
+        str, typer.Option(help="Column of the file that holds the text.")
+    ] = "text",
+    min_confidence: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Below it the label is 'abstain'.")
+    ] = 0.0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows scored at a time.")] = 512,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; by default one per core for large files.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
+    line_buffered: Annotated[
+        bool, typer.Option("--line-buffered", help="Answer each line of stdin at once.")
+    ] = False,
+    format: Annotated[  # noqa: A002 - the name of the option
+        str | None,
+        typer.Option(help="Format of the input: csv, tsv, jsonl, parquet, lines."),
+    ] = None,
+    output_format: Annotated[
+        str | None, typer.Option(help="Format of the output, where its name does not tell.")
+    ] = None,
+    model: Model = None,
+    output_dir: OutputDir = Path("outputs"),
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per text.")] = False,
+) -> None:
+    """Classify texts, or every row of a file.
+
+    A file is CSV, TSV, JSON Lines, Parquet or plain lines (one text a line), told by its name and
+    perhaps compressed (.gz, .bz2, .zst). Every row stays, in order, with label, confidence and
+    probabilities added; a row without text has an empty label.
+    """
+    if texts and input is not None:
+        raise UsageError("give texts or --input FILE, not both")
+    if not texts and input is None:
+        raise UsageError('nothing to predict: give a text ("…"), or --input FILE (- for stdin)')
+    if texts:
+        if output != "-":
+            raise UsageError("--output goes with --input FILE; texts are answered on stdout")
+        _predict_texts(load(model, output_dir), texts, min_confidence, json=json)
+        return
+    from sentiment.records import Reader, find_format
+
+    assert input is not None
+    read_as = find_format(input, format, otherwise="lines")
+    if json and output_format is None and output == "-":
+        output_format = "jsonl"
+    write_as = find_format(
+        output, output_format, otherwise="csv" if read_as == "parquet" else read_as
+    )
+    if write_as == "parquet" and output == "-":
+        raise UsageError("Parquet cannot be written to standard output: give --output FILE.parquet")
+    if input == "-" and (line_buffered or sys.stdin.isatty()):
+        batch_size = 1
+    reader = Reader(input, read_as, text_column=text_column, batch_size=batch_size)
+    scorer = load(model, output_dir)
+    _predict_file(
+        scorer,
+        reader,
+        output,
+        write_as,
+        min_confidence=min_confidence,
+        workers=workers,
+        resume=resume,
+        force=force,
+        line_buffered=batch_size == 1,
+    )
+
+
+def load(model: str | None, output_dir: Path) -> Scorer:
+    """Find and load a model, and name it on stderr."""
+    from sentiment import store
+    from sentiment.scorer import Scorer
+
+    if model is not None and store.is_remote(model):
+        from sentiment.registry import fetch
+
+        stored = fetch(model, output_dir)
+    else:
+        stored = store.resolve(model, output_dir)
+    scorer = Scorer.load(stored.path, digest=stored.digest)
+    print(f"model: {stored}", file=sys.stderr)
+    return scorer
+
+
+def _predict_texts(scorer: Scorer, texts: list[str], min_confidence: float, *, json: bool) -> None:
+    from sentiment.batch import ABSTAIN
+
+    for given in texts:
+        # Bytes of the command line that are no UTF-8 arrive as surrogates.
+        text = given.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        found = scorer.predict_one(text)
+        label = found.label if found.confidence >= min_confidence else ABSTAIN
+        if json:
+            emit_json(
+                {
+                    "text": text,
+                    "label": label,
+                    "confidence": found.confidence,
+                    "probabilities": dict(zip(scorer.labels, found.probabilities, strict=True)),
+                }
+            )
+        else:
+            print(f"{label}\t{found.confidence:.4f}")
+
+
+def _predict_file(
+    scorer: Scorer,
+    reader: Reader,
+    output: str,
+    output_format: Format,
+    *,
+    min_confidence: float,
+    workers: int | None,
+    resume: bool,
+    force: bool,
+    line_buffered: bool,
+) -> None:
+    from sentiment.batch import score_file
+
+    meter = Meter()
+    try:
+        summary = score_file(
+            scorer,
+            reader,
+            output,
+            output_format,
+            min_confidence=min_confidence,
+            workers=workers,
+            resume=resume,
+            force=force,
+            line_buffered=line_buffered,
+            progress=None if line_buffered else meter,
+        )
+    except KeyboardInterrupt:
+        meter.clear()
+        if output != "-" and output_format != "parquet" and meter.rows:
+            print(f"{meter.rows} rows are kept; --resume goes on", file=sys.stderr)
+        raise
+    finally:
+        meter.clear()
+    print(_describe(summary), file=sys.stderr)
+
+
+def _describe(summary: Summary) -> str:
+    done = summary.n_rows - summary.n_resumed
+    parts = [f"{summary.n_rows} rows in {summary.seconds:.1f} s"]
+    if summary.seconds > 0 and done:
+        parts[0] += f" ({done / summary.seconds:.0f} rows/s)"
+    if summary.n_resumed:
+        parts.append(f"{summary.n_resumed} of them from before")
+    if summary.n_null:
+        parts.append(f"{summary.n_null} without text")
+    if summary.n_abstained:
+        parts.append(f"{summary.n_abstained} abstained")
+    return ", ".join(parts)
+
+
+class Meter:
+    """Rate and remaining time on stderr: one line redrawn on a terminal, else one every 30 s."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._terminal = sys.stderr.isatty()
+        self._begin = self._shown = time.monotonic()
+        self._first: tuple[int, float] | None = None
+        self._drawn = False
+
+    def __call__(self, rows: int, fraction: float | None) -> None:
+        """Take note of the rows done and of the share of the input read."""
+        self.rows = rows
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (rows, fraction or 0.0)
+        if now - self._shown < (0.2 if self._terminal else 30.0):
+            return
+        self._shown = now
+        elapsed = now - self._begin
+        rate = (rows - self._first[0]) / elapsed
+        line = f"{rows} rows, {rate:.0f} rows/s"
+        done = (fraction or 0.0) - self._first[1]
+        if fraction is not None and done > 0 and fraction < 1:
+            line += f", {fraction:.0%}, {_clock(elapsed / done * (1 - fraction))} left"
+        if self._terminal:
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+            self._drawn = True
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._drawn:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._drawn = False
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
