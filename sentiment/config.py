@@ -23,20 +23,11 @@ CONFIG_DIR = (
     _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
 )
 
-_PLUGINS = str(_PACKAGE / "_plugins")
+PLUGINS = str(_PACKAGE / "_plugins")
 
 # Keys that say how or where a run is made, not what it computes.
 _NOT_CONTENT = frozenset(
-    {
-        "output_dir",
-        "hydra",
-        "sweep",
-        "search",
-        "cache",
-        "experiment_name",
-        "run_name",
-        "tracking",
-    }  # fmt: skip
+    ["output_dir", "hydra", "sweep", "search", "cache", "experiment_name", "run_name", "tracking"]
 )
 
 
@@ -154,8 +145,8 @@ def register() -> None:
     store.store(group="hydra/sweeper", name="sentiment", node=SweeperNode, provider="sentiment")
     # Hydra takes plugins from the namespace package hydra_plugins alone and looks for it along
     # sys.path when it starts, so this must come first.
-    if _PLUGINS not in sys.path:
-        sys.path.append(_PLUGINS)
+    if PLUGINS not in sys.path:
+        sys.path.append(PLUGINS)
     ConfigStore.instance().store(name="register", node=GateRoot)
     OmegaConf.register_new_resolver(
         "random_hex", lambda n: secrets.token_hex(int(n) // 2), use_cache=True, replace=True

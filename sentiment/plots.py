@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,93 @@ def save_evaluation(
     _reliability(bottom_left, confidence, correct)
     _confidences(bottom_right, confidence, correct)
     figure.savefig(path)
+
+
+def save_search(
+    path: Path,
+    columns: Mapping[str, Sequence[str]],
+    values: Sequence[float],
+    objective: str,
+    *,
+    maximize: bool,
+) -> None:
+    """Draw what a search tried: a scatter plot of one key, parallel coordinates of more.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG to write.
+    columns : mapping of str to sequence of str
+        The searched keys with each job's value.
+    values : sequence of float
+        Each job's objective.
+    objective : str
+        Its name.
+    maximize : bool
+        Whether the highest value is the best; it is drawn in orange.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(
+        figsize=(max(7.0, 2.2 * (len(columns) + 1)), 4.5), dpi=110, layout="constrained"
+    )
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    best = int(np.argmax(values) if maximize else np.argmin(values))
+    if len(columns) == 1:
+        ((key, words),) = columns.items()
+        places, ticks, labels = _scale(words)
+        axes.scatter(places, values, color=_BLUE, alpha=0.8)
+        axes.scatter(places[best], values[best], color=_ORANGE, zorder=3, label=words[best])
+        axes.set_xticks(ticks, labels)
+        axes.set(xlabel=key, ylabel=objective)
+        axes.legend(title="best")
+    else:
+        scales = [_scale(words) for words in columns.values()]
+        low, high = min(values), max(values)
+        marks = np.linspace(low, high, 5)
+        spread = (high - low) or 1.0
+        scales.append(
+            ((np.array(values) - low) / spread, (marks - low) / spread, [f"{m:.4g}" for m in marks])
+        )
+        x = np.arange(len(scales))
+        for row in [i for i in range(len(values)) if i != best] + [best]:
+            y = [places[row] for places, _, _ in scales]
+            axes.plot(
+                x, y, color=_ORANGE if row == best else _BLUE,
+                alpha=1.0 if row == best else 0.45, linewidth=2.2 if row == best else 1.0,
+            )  # fmt: skip
+        for position, (_, ticks, labels) in enumerate(scales):
+            axes.axvline(position, color=_GREY, linewidth=0.8)
+            for tick, label in zip(ticks, labels, strict=True):
+                axes.annotate(f" {label}", (position, tick), fontsize=8, va="center", color="black")
+        axes.set_xticks(x, [*(key.rsplit(".", 1)[-1] for key in columns), objective])
+        axes.set_yticks([])
+    figure.savefig(path)
+
+
+def _scale(words: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+    """Return positions in [0, 1] of values, and ticks with labels: numbers by size, words in order."""
+    distinct = list(dict.fromkeys(words))
+    try:
+        numbers = np.array([float(word) for word in words])
+    except ValueError:
+        numbers = np.array([], dtype=np.float64)
+    if not len(numbers) or not np.isfinite(numbers).all():
+        span = max(len(distinct) - 1, 1)
+        places = np.array([distinct.index(word) / span for word in words])
+        return places, np.arange(len(distinct)) / span, [word[:24] for word in distinct]
+    low, high = numbers.min(), numbers.max()
+    logarithmic = low > 0 and high / low >= 20
+    scaled = np.log(numbers) if logarithmic else numbers
+    spread = (scaled.max() - scaled.min()) or 1.0
+    places = (scaled - scaled.min()) / spread
+    chosen = np.unique(places)
+    if len(chosen) > 6:
+        chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, 6).astype(int))]
+    labels = [f"{numbers[int(np.argmin(np.abs(places - place)))]:.4g}" for place in chosen]
+    return places, chosen, labels
 
 
 def _confusion(
@@ -107,7 +194,7 @@ def _reliability(axes: Any, confidence: NDArray[np.float64], correct: NDArray[np
     axes.plot([low, 1], [low, 1], color=_GREY, linestyle="--", linewidth=1, label="ideal")
     axes.plot(mean_confidence, accuracy, marker="o", color=_BLUE, label="model")
     axes.set(title="Reliability", xlabel="confidence", ylabel="accuracy")
-    axes.legend(loc="upper left")
+    axes.legend(loc="best")
 
 
 def _confidences(axes: Any, confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> None:
@@ -120,4 +207,4 @@ def _confidences(axes: Any, confidence: NDArray[np.float64], correct: NDArray[np
         label=["right", "wrong"],
     )
     axes.set(title="Confidence", xlabel="confidence", ylabel="texts")
-    axes.legend(loc="upper left")
+    axes.legend(loc="best")

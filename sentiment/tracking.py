@@ -193,6 +193,20 @@ def old_file_store(*folders: Path) -> str | None:
     return None
 
 
+def search_runs(client: MlflowClient, experiment: str, query: str = "") -> list[Any]:
+    """Return all runs of an experiment that match MLflow's query, the newest first."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment], query, order_by=["attributes.start_time DESC"], page_token=token
+        )
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
 class Run:
     """One MLflow run, from RUNNING to FINISHED, FAILED or KILLED.
 

@@ -24,6 +24,7 @@ from sentiment.cli import (
     predict,
     register,
     serve,
+    sweep,
     train,
 )
 from sentiment.cli.overrides import HYDRA_SETTINGS
@@ -58,6 +59,7 @@ def build_app() -> typer.Typer:
             raise typer.Exit
 
     app.command("train", help=train.HELP, context_settings=HYDRA_SETTINGS)(train.train)
+    app.command("sweep", help=sweep.HELP, context_settings=HYDRA_SETTINGS)(sweep.sweep)
     app.command("config", help=config.HELP, context_settings=HYDRA_SETTINGS)(config.config)
     app.command("data", help=data.HELP, context_settings=HYDRA_SETTINGS)(data.data)
     app.command("doctor")(doctor.doctor)

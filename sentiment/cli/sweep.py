@@ -1,0 +1,265 @@
+"""``sentiment sweep``: many runs, one answer."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sentiment.cli.overrides import Overrides
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sentiment.board import Board, Entry
+
+HELP = """Train with several configs, rank them and name the best.
+
+\b
+sentiment sweep model.C=0.1,1,10 vectorizer.max_features=5000,null
+sentiment sweep model=nbsvm,logreg 'vectorizer.ngram_range=[1,1],[1,2]' --jobs 2
+sentiment sweep 'model.C=range(1,5)' --resume           skips what is done
+sentiment sweep model.C=0.1,1 model.alpha=0.5,1 --method paired
+sentiment sweep search=optuna --time-budget 10m         needs the extra 'optuna'
+sentiment sweep 'model.C=tag(log, interval(0.01, 10))' --method optuna --trials 30
+sentiment sweep model.C=0.1,1 hydra/launcher=submitit_slurm
+
+Values are chosen by the validation split, never by the test split. Every option is a key too
+(--jobs 4 is sweep.jobs=4), so that it can stand in a file of configs/search.
+"""
+
+_SHOWN = 30  # rows of the live table
+_STYLES = {
+    "finished": "green", "reused": "cyan", "running": "yellow", "failed": "red", "killed": "red",
+}  # fmt: skip
+
+
+def sweep(
+    overrides: Overrides = None,
+    method: Annotated[str | None, typer.Option(help="grid, paired or optuna.")] = None,
+    objective: Annotated[str | None, typer.Option(help="Validation metric that ranks.")] = None,
+    direction: Annotated[str | None, typer.Option(help="maximize or minimize.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes at once; -1: all cores.")] = None,
+    trials: Annotated[int | None, typer.Option(help="At most so many jobs.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="Start no job after that: 90s, 10m, 1h30m.")
+    ] = None,
+    on_error: Annotated[str | None, typer.Option(help="continue or stop.")] = None,
+    retries: Annotated[int | None, typer.Option(help="Try a failed job again.")] = None,
+    keep_models: Annotated[str | None, typer.Option(help="best or all, on disk.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip jobs that an earlier run has finished.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs and stop.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    options = {
+        "method": method, "objective": objective, "direction": direction, "jobs": jobs,
+        "trials": trials, "time_budget": time_budget, "on_error": on_error, "retries": retries,
+        "keep_models": keep_models, "resume": resume or None, "dry_run": dry_run or None,
+    }  # fmt: skip
+    words = list(overrides or [])
+    words += [
+        f"sweep.{key}={str(value).lower() if isinstance(value, bool) else value}"
+        for key, value in options.items()
+        if value is not None
+    ]
+    run(words, json_=json_)
+
+
+def run(words: list[str], *, json_: bool = False) -> None:
+    """Sweep with these words for Hydra, and print the answer.
+
+    Raises
+    ------
+    typer.Exit
+        1 when a job failed, 130 or 143 when a signal ended the sweep.
+    """
+    from sentiment.cli.console import emit_json, stderr
+    from sentiment.sweep import Task
+    from sentiment.train import main
+
+    if "-m" not in words and "--multirun" not in words:
+        words = ["-m", *words]
+    task = Task(_show)
+    main(words, task)
+    summary = task.summary
+    if summary is None:  # Hydra answered itself (--help, --cfg), or another sweeper ran
+        return
+    if json_:
+        emit_json(summary)
+    else:
+        _print(summary)
+    for message, count in summary.get("warnings", {}).items():
+        stderr().print(f"note ({count} jobs): {message}", markup=False)
+    code = {"interrupted": 130, "terminated": 143}.get(summary["state"], 0)
+    bad = [job for job in summary["jobs"] if job["state"] == "failed"]
+    if code or bad:
+        raise typer.Exit(code or 1)
+
+
+@contextmanager
+def _show(board: Board) -> Iterator[None]:
+    """Show the board while jobs run: a live table on a terminal, a line per event elsewhere."""
+    from rich.live import Live
+
+    from sentiment.cli.console import stderr
+
+    console = stderr()
+    if sys.stderr.isatty():
+
+        def table() -> Table:
+            board.refresh()
+            return _live_table(board, console.height)
+
+        with Live(get_renderable=table, console=console, refresh_per_second=4, transient=True):
+            yield
+        return
+    stop = threading.Event()
+    seen: dict[int, str] = {}
+
+    def tell() -> None:
+        board.refresh()
+        for entry in list(board.entries):
+            state = entry.status.state
+            if seen.get(entry.job) != state and state != "waiting":
+                seen[entry.job] = state
+                console.print(_line(board, entry), markup=False)
+
+    def watch() -> None:
+        while not stop.wait(0.2):
+            tell()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        tell()
+
+
+def _line(board: Board, entry: Entry) -> str:
+    status = entry.status
+    line = f"  [{entry.job + 1}/{board.total}] {_overrides(entry)}: {status.state}"
+    if status.objective is not None:
+        line += f", {board.objective} {status.objective:.4f}"
+    if status.seconds is not None:
+        line += f", {status.seconds:.1f} s"
+    if status.error:
+        line += f" ({status.error})"
+    return line
+
+
+def _overrides(entry: Entry) -> str:
+    return " ".join(f"{key}={word}" for key, word in entry.assignment) or "the config as it is"
+
+
+def _live_table(board: Board, height: int) -> Table:
+    import time
+
+    from rich.table import Table
+
+    counts = board.counts()
+    done = sum(counts[state] for state in ("finished", "reused", "failed", "killed"))
+    best = board.best()
+    title = f"{done} of {board.total} jobs, {time.time() - board.begun:.0f} s"
+    if counts["failed"]:
+        title += f", {counts['failed']} failed"
+    if best:
+        title += f", best {board.objective} {best.status.objective:.4f}"
+    table = Table(title=title)
+    table.add_column("job", justify="right")
+    for key in board.keys:
+        table.add_column(_short(key, board.keys))
+    for column in (board.objective, "seconds"):
+        table.add_column(column, justify="right")
+    table.add_column("state")
+    room = max(5, min(_SHOWN, height - 6))
+    entries = board.entries
+    if len(entries) > room:
+        # What runs and what ended last says most.
+        last = max((i for i, e in enumerate(entries) if e.status.state != "waiting"), default=0)
+        begin = max(0, min(last + 3 - room, len(entries) - room))
+        entries = entries[begin : begin + room]
+    for entry in entries:
+        status = entry.status
+        seconds = status.seconds
+        if status.state == "running" and status.started is not None:
+            seconds = time.time() - status.started
+        stage = f" ({status.stage})" if status.stage else ""
+        table.add_row(
+            str(entry.job + 1),
+            *(word for _, word in entry.assignment),
+            "" if status.objective is None else f"{status.objective:.4f}",
+            "" if seconds is None else f"{seconds:.1f}",
+            f"{status.state}{stage}",
+            style="bold" if entry is best else _STYLES.get(status.state),
+        )
+    return table
+
+
+def _short(key: str, keys: tuple[str, ...]) -> str:
+    """Return the last part of a dotted key, or all of it where that is not enough."""
+    leaf = key.rsplit(".", 1)[-1]
+    return leaf if sum(other.rsplit(".", 1)[-1] == leaf for other in keys) == 1 else key
+
+
+def _print(summary: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from sentiment.cli.console import stderr, stdout
+
+    jobs = summary["jobs"]
+    console = stdout()
+    if summary["state"] == "planned":
+        for job in jobs:
+            print(f"{job['job'] + 1:>4}  {' '.join(job['overrides'])}")
+        if summary["method"] == "optuna":
+            for word in summary["space"]:
+                print(f"      {word}")
+        return
+    objective = summary["objective"]
+    maximize = summary["direction"] == "maximize"
+    ranked = [job for job in jobs if job["objective"] is not None]
+    ranked.sort(key=lambda job: (-job["objective"] if maximize else job["objective"], job["job"]))
+    keys = tuple(word.split("=")[0] for word in summary["space"])
+    table = Table(title=f"{len(ranked)} of {len(jobs)} jobs by {objective}")
+    for column in (
+        "rank",
+        "job",
+        *(_short(key, keys) for key in keys),
+        objective,
+        "seconds",
+        "run",
+    ):
+        table.add_column(column, justify="left" if column == "run" else "right")
+    for rank, job in enumerate(ranked, start=1):
+        table.add_row(
+            f"{rank}{' *' if rank == 1 else ''}",
+            str(job["job"] + 1),
+            *(word.partition("=")[2] for word in job["overrides"]),
+            f"{job['objective']:.4f}",
+            "" if job["seconds"] is None else f"{job['seconds']:.1f}",
+            str(job["run_id"])[:8] + (" reused" if job["state"] == "reused" else ""),
+            style="bold" if rank == 1 else None,
+        )
+    if ranked:
+        console.print(table)
+    notes = stderr()
+    for job in jobs:
+        if job["state"] == "failed":
+            words = " ".join(job["overrides"])
+            notes.print(f"failed: job {job['job'] + 1} {words}: {job['error']}", markup=False)
+            notes.print(f"        {job['log']}", markup=False)
+    counts = ", ".join(f"{count} {state}" for state, count in summary["counts"].items())
+    notes.print(f"{summary['state']} after {summary['seconds']:.1f} s: {counts}", markup=False)
+    notes.print(f"sweep run {summary['sweep_run']} in {summary['folder']}", markup=False)
+    if summary["best"]:
+        print(f"train the best again: {summary['train']}")
+        print(f"register the best: {summary['register']}")

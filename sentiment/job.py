@@ -1,0 +1,270 @@
+"""One job of a sweep: what a launcher runs, in this process or another, and the file that tells of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from sentiment.errors import UsageError
+
+if TYPE_CHECKING:
+    from sentiment.data import Splits
+
+log = logging.getLogger(__name__)
+
+STATUS = "status.json"
+STOP = "stop"  # a file in the sweep's folder: no further job begins
+
+# The splits of the data that the last job used: jobs of one sweep mostly share them.
+_loaded: dict[str, Splits] = {}
+
+
+@dataclass
+class Status:
+    """What is known of a job; ``status.json`` in its folder.
+
+    Attributes
+    ----------
+    state : str
+        ``waiting``, ``running``, ``finished``, ``failed``, ``killed``, ``reused`` (an earlier run
+        has the result) or ``not started`` (stopped, or out of time).
+    stage : str
+        Of a running job.
+    objective : float or None
+        The metric that the sweep is about.
+    started, seconds : float
+        Seconds since the epoch, and spent.
+    again : bool
+        Whether a failed job might succeed when tried again.
+    """
+
+    state: str = "waiting"
+    stage: str = ""
+    run_id: str | None = None
+    objective: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    started: float | None = None
+    seconds: float | None = None
+    digest: str | None = None
+    model: str | None = None
+    folder: str | None = None
+    log: str | None = None
+    error: str | None = None
+    again: bool = False
+    attempts: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self.state not in ("waiting", "running")
+
+    def write(self, folder: Path) -> None:
+        """Replace ``status.json``: a reader sees the old one or the new one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".status-", dir=folder)
+        with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+            json.dump(asdict(self), file)
+        Path(name).replace(folder / STATUS)
+
+    @classmethod
+    def read(cls, folder: Path) -> Status | None:
+        """Return what the job wrote last, or None."""
+        try:
+            content = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        known = {entry.name for entry in fields(cls)}
+        return cls(**{key: value for key, value in content.items() if key in known})
+
+
+@dataclass(frozen=True)
+class Job:
+    """The task function that a sweep hands to the launcher; small, and picklable for any of them.
+
+    Attributes
+    ----------
+    folder : str
+        Absolute path of the sweep's folder; a job writes to the folder of its number therein.
+    parent_run_id : str
+        The sweep's run in MLflow.
+    keys : tuple of str
+        The searched keys: they name the run.
+    objective : str
+        A metric of `sentiment.train.TrainResult`.
+    deadline : float or None
+        Seconds since the epoch; no job begins after it.
+    stop_on_error : bool
+        Whether a failure keeps further jobs from beginning.
+    tags : mapping
+        Tags of every run.
+    """
+
+    folder: str
+    parent_run_id: str
+    keys: tuple[str, ...]
+    objective: str
+    deadline: float | None
+    stop_on_error: bool
+    tags: Mapping[str, str]
+
+    def __call__(self, cfg: DictConfig) -> dict[str, Any]:
+        """Train, and return the status; an exception would end the other jobs of some launchers."""
+        from hydra.core.hydra_config import HydraConfig
+
+        hydra = HydraConfig.get()
+        folder = Path(self.folder) / str(hydra.job.num)
+        words = [str(word) for word in hydra.overrides.task]
+        status = Status(folder=str(folder), started=time.time())
+        out_of_time = self.deadline is not None and time.time() >= self.deadline
+        if out_of_time or (Path(self.folder) / STOP).exists():
+            status.state = "not started"
+            status.write(folder)
+            return asdict(status)
+        status.state = "running"
+        status.write(folder)
+        with _quiet(status):
+            try:
+                self._train(cfg, words, status, folder)
+                status.state = "finished"
+            except Exception as error:
+                log.exception("the job failed")
+                status.state, status.error = "failed", _reason(error)
+                # What the config forbids it will forbid again.
+                status.again = not isinstance(error, UsageError)
+                if self.stop_on_error:
+                    (Path(self.folder) / STOP).touch()
+            except BaseException:
+                status.state = "killed"
+                raise
+            finally:
+                status.seconds = time.time() - (status.started or 0)
+                status.stage = ""
+                status.write(folder)
+        return asdict(status)
+
+    def _train(self, cfg: DictConfig, words: list[str], status: Status, folder: Path) -> None:
+        from sentiment import tracking, train
+
+        output_dir = Path(cfg.output_dir)
+        client = tracking.connect(output_dir, cfg.tracking.uri)
+        experiment = tracking.experiment_id(client, cfg.experiment_name, output_dir)
+        own = [word for word in words if word.split("=")[0] in self.keys]
+        run = tracking.Run.start(
+            client,
+            experiment,
+            name=cfg.run_name or " ".join(own) or None,
+            tags={
+                **train.run_tags(cfg),
+                **self.tags,
+                "mlflow.parentRunId": self.parent_run_id,
+                "sentiment.sweep": self.parent_run_id,
+            },
+        )
+        status.run_id = run.run_id
+
+        def watch(stage: str, seconds: float | None) -> None:
+            if seconds is None:
+                status.stage = stage
+                status.write(folder)
+
+        with run.ending():
+            try:
+                splits = splits_of(cfg, self.folder)
+                result = train.train(
+                    cfg, overrides=words, watch=watch, run=run, splits=splits, point_latest=False
+                )
+            except Exception:
+                # The reason must survive on another machine too.
+                with contextlib.suppress(Exception):
+                    run.log_text(traceback.format_exc(), "traceback.txt")
+                raise
+        status.objective = result.metrics.get(self.objective)
+        status.metrics = result.metrics
+        status.digest, status.model = result.digest, result.model
+
+
+def data_key(cfg: DictConfig) -> str:
+    """Return what decides which rows a config loads and how they are split."""
+    from sentiment.config import to_dict
+
+    plain = to_dict(cfg)
+    return json.dumps([plain["data"], plain["seed"]], sort_keys=True)
+
+
+def splits_of(cfg: DictConfig, sweep: str) -> Splits:
+    """Return the data of a config, loaded once per process for the jobs of one sweep that share it."""
+    from sentiment.train import load
+
+    key = f"{sweep} {data_key(cfg)}"
+    if key not in _loaded:
+        splits = load(cfg)
+        _loaded.clear()  # two data sets in memory are one too many
+        _loaded[key] = splits
+    return _loaded[key]
+
+
+@contextmanager
+def _quiet(status: Status) -> Iterator[None]:
+    """Keep a job's messages out of the terminal, where the table is: its log file has them."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler, logging.FileHandler):
+            status.log = handler.baseFilename
+        elif type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
+    collector = _Collector(status.warnings)
+    root.addHandler(collector)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(collector)
+
+
+class _Collector(logging.Handler):
+    """Collects warnings, each once."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.WARNING:
+            message = record.getMessage().splitlines()[0]
+            if message not in self._messages:
+                self._messages.append(message)
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or "no message"
+    return text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
+
+
+def thread_limits(n_jobs: int) -> dict[str, str]:
+    """Return environment variables that give each of ``n_jobs`` processes its share of the cores.
+
+    They must be set before a process imports numpy or polars; joblib's `cpu_count`, which our
+    own threads ask, follows ``LOKY_MAX_CPU_COUNT``.
+    """
+    from joblib import cpu_count
+
+    share = str(max(1, cpu_count() // n_jobs))
+    names = (
+        "POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+        "LOKY_MAX_CPU_COUNT",
+    )  # fmt: skip
+    return {name: os.environ.get(name, share) for name in names}
