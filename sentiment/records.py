@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from sentiment.errors import DataError, UsageError, nearest
 
@@ -115,12 +115,14 @@ class Reader:
     ----------
     path : str
         A file, or ``-`` for standard input.
-    format : str
+    kind : str
         One of `FORMATS`.
     text_column : str
         The column that holds the text (all formats but plain lines).
     batch_size : int
         Rows per batch.
+    option : str
+        What the user sets to name another column.
 
     Attributes
     ----------
@@ -131,10 +133,10 @@ class Reader:
     """
 
     def __init__(
-        self, path: str, format: Format, *, text_column: str = "text", batch_size: int = 1024
+        self, path: str, kind: Format, *, text_column: str = "text", batch_size: int = 1024
     ) -> None:
         self.path = path
-        self.format = format
+        self.kind = kind
         self.text_column = text_column
         self.batch_size = batch_size
         self.n_rows: int | None = None
@@ -151,11 +153,11 @@ class Reader:
                 self._size = os.fstat(self._raw.fileno()).st_size
             except OSError as error:
                 raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-        if format == "parquet":
+        if kind == "parquet":
             self._batches = self._parquet()
         else:
             read = {"csv": self._csv, "tsv": self._csv, "jsonl": self._jsonl, "lines": self._plain}
-            self._batches = read[format](self._lines(self._open()))
+            self._batches = read[kind](self._lines(self._open()))
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._batches:
@@ -184,7 +186,7 @@ class Reader:
         if compression == "gzip":
             import gzip
 
-            return gzip.GzipFile(fileobj=stream)
+            return cast(IO[bytes], gzip.GzipFile(fileobj=stream))
         if compression == "bz2":
             import bz2
 
@@ -256,7 +258,7 @@ class Reader:
     def _csv(self, lines: Iterator[bytes]) -> Iterator[Batch]:
         decoded = self._decoded_records(lines)
         csv.field_size_limit(MAX_ROW_BYTES)
-        reader = csv.reader(decoded, delimiter="," if self.format == "csv" else "\t", strict=True)
+        reader = csv.reader(decoded, delimiter="," if self.kind == "csv" else "\t", strict=True)
         row = 0
         names: list[str] = []
         rows: list[dict[str, Any]] = []
@@ -357,7 +359,7 @@ class Reader:
         shown = ", ".join(list(names)[:10])
         return (
             f"no column {self.text_column!r} (there are: {shown}); "
-            f"give --text-column{nearest(self.text_column, names)}"
+            f"give {self._option}{nearest(self.text_column, names)}"
         )
 
 
@@ -367,7 +369,7 @@ class Writer:
     Parameters
     ----------
     stream : binary file
-    format : str
+    kind : str
         One of `FORMATS`.
     labels : sequence of str
         The model's labels, in order.
@@ -380,14 +382,14 @@ class Writer:
     def __init__(
         self,
         stream: IO[bytes],
-        format: Format,
+        kind: Format,
         labels: Sequence[str],
         *,
         header: bool = True,
         schema: pa.Schema | None = None,
     ) -> None:
         self._stream = stream
-        self._format = format
+        self._kind = kind
         self._labels = list(labels)
         self._header = header
         self._schema = schema
@@ -402,30 +404,29 @@ class Writer:
         probabilities: Sequence[Sequence[float] | None],
     ) -> None:
         """Write one batch; a null text has an empty label and no numbers."""
-        if self._format == "lines":
+        if self._kind == "lines":
             lines = [
                 f"{label}\t{'' if number is None else format_number(number)}\n"
                 for label, number in zip(labels, confidence, strict=True)
             ]
             self._stream.write("".join(lines).encode())
-        elif self._format == "jsonl":
+        elif self._kind == "jsonl":
             self._write_jsonl(batch, labels, confidence, probabilities)
-        elif self._format == "parquet":
+        elif self._kind == "parquet":
             self._write_parquet(batch, labels, confidence, probabilities)
         else:
             self._write_csv(batch, labels, confidence, probabilities)
 
     def begin(self, columns: Sequence[str]) -> None:
         """Write what stands before the first row: the header of a CSV or TSV without rows too."""
-        if self._format in ("csv", "tsv") and self._names is None:
+        if self._kind in ("csv", "tsv") and self._names is None:
             self._csv_header(list(columns))
 
     def close(self) -> None:
         """Finish the file; the stream stays open."""
-        if self._parquet is not None:
-            self._parquet.close()
-        elif self._format == "parquet":
-            self._open_parquet(self._schema)
+        if self._kind == "parquet":
+            if self._parquet is None:  # no row came: an empty table is still a table
+                self._open_parquet(self._schema)
             self._parquet.close()
 
     def _added(self, names: Sequence[str]) -> list[str]:
@@ -468,7 +469,7 @@ class Writer:
         import io
 
         text = io.StringIO()
-        delimiter = "," if self._format == "csv" else "\t"
+        delimiter = "," if self._kind == "csv" else "\t"
         csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(rows)
         self._stream.write(text.getvalue().encode("utf-8", "replace"))
 
