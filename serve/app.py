@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from fastapi import Request, Response
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 
 from sentiment import __version__
 from sentiment.errors import ModelNotFoundError
@@ -64,14 +63,6 @@ def create_app(
     pages.add_routes(app)
     app.add_exception_handler(HTTPException, _refuse)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _fail)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Content-Type", "X-API-Key", "Authorization", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "Retry-After"],
-        )
     return app
 
 

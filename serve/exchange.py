@@ -150,7 +150,6 @@ class Exchange:
             )
 
     def _too_large(self) -> ApiError:
-        self.service.metrics.rejected.labels("body_too_large").inc()
         limit = self.service.settings.max_body_bytes
         return ApiError("body_too_large", f"the body is larger than {limit} bytes")
 

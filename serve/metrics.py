@@ -38,7 +38,8 @@ CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1
 BATCH_BUCKETS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-REJECTED = ("overloaded", "connections", "timeout", "slow_client", "body_too_large")
+# The codes among these are counted as errors too.
+REJECTED = ("overloaded", "timeout", "body_too_large", "connections", "slow_client")
 
 
 class Metrics:
@@ -169,6 +170,8 @@ class Metrics:
     def failed(self, code: str) -> None:
         """Count an error by its code."""
         self.errors.labels(code).inc()
+        if code in REJECTED:
+            self.rejected.labels(code).inc()
 
     def swapped(self, model: LoadedModel, before: LoadedModel | None, seconds: float) -> None:
         """Record that `model` takes over from `before` after loading for `seconds`."""

@@ -13,7 +13,7 @@ import gc
 import hashlib
 import hmac
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from serve.exchange import JSON_HEADER, ClientGoneError, Exchange, Reply
 from serve.problems import ApiError, overloaded
 
 if TYPE_CHECKING:
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from serve.metrics import Metrics
     from serve.model import ModelHolder
@@ -91,6 +91,8 @@ class Service(FastAPI):
         self.connections: set[Any] = set()
         # (method, path) -> (endpoint, limited): what needs no router.
         self.direct: dict[tuple[str, str], tuple[Endpoint, bool]] = {}
+        # Around everything, for refusals too must tell a page which origin may read them.
+        self.cors = _cors(self.handle, settings.cors_origins) if settings.cors_origins else None
         self._open_paths: set[str] = set()
         self._open_prefixes: tuple[str, ...] = ()
         self._key_digests = [hashlib.sha256(key.encode()).digest() for key in settings.api_keys]
@@ -110,9 +112,15 @@ class Service(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
         if scope["type"] != "http":
-            # Past FastAPI's own telemetry, which imports OpenTelemetry when that is installed.
+            # Past FastAPI's own telemetry, which wants OpenTelemetry's exporters.
             await Starlette.__call__(self, scope, receive, send)
-            return
+        elif self.cors is not None:
+            await self.cors(scope, receive, send)
+        else:
+            await self.handle(scope, receive, send)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         exchange = Exchange(self, scope, receive)
         scope["sentiment.exchange"] = exchange
         root = self.root_path
@@ -122,7 +130,7 @@ class Service(FastAPI):
             if path.startswith(root + "/"):
                 path = path[len(root) :]
         method: str = scope["method"]
-        answer = exchange.answer = Answer(send, exchange.request_id, self.draining)
+        answer = exchange.answer = Answer(self, send, exchange.request_id)
         direct = self.direct.get((method, path))
         route = path
         self._running += 1
@@ -162,7 +170,6 @@ class Service(FastAPI):
         """Run an endpoint and send its reply, or the problem that it raises."""
         try:
             if limited and max(len(self.tasks), self._running) > self.settings.max_pending:
-                self.metrics.rejected.labels("overloaded").inc()
                 raise overloaded()
             reply = await endpoint(exchange)
         except ApiError as problem:
@@ -210,10 +217,10 @@ class Service(FastAPI):
 class Answer:
     """The answer while it is sent: adds the headers that every answer has."""
 
-    __slots__ = ("draining", "request_id", "send", "size", "started", "status")
+    __slots__ = ("request_id", "send", "service", "size", "started", "status")
 
-    def __init__(self, send: Send, request_id: str, draining: bool) -> None:
-        self.draining = draining
+    def __init__(self, service: Service, send: Send, request_id: str) -> None:
+        self.service = service
         self.send = send
         self.request_id = request_id
         self.status = 500
@@ -262,7 +269,19 @@ class Answer:
             names = {name for name, _ in given}
             headers = tuple(header for header in API_HEADERS if header[0] not in names)
         # Clients that keep a connection to a process that is leaving should let go of it.
-        return (*headers, CLOSE_HEADER) if self.draining else headers
+        return (*headers, CLOSE_HEADER) if self.service.draining else headers
+
+
+def _cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    from starlette.middleware.cors import CORSMiddleware
+
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Content-Type", "X-API-Key", "Authorization", "X-Request-ID"],
+        expose_headers=["X-Request-ID", "Retry-After"],
+    )
 
 
 def _template(scope: MutableMapping[str, Any]) -> str:

@@ -80,15 +80,17 @@ class Server:
     """A running ``sentiment serve`` process."""
 
     def __init__(self, output_dir: Path, *words: object, **environment: object) -> None:
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by stop()
+        descriptor, name = tempfile.mkstemp(prefix="sentiment-serve-", suffix=".log")
+        self._log = Path(name)
         variables = {f"SENTIMENT_{key.upper()}": str(value) for key, value in environment.items()}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sentiment", "serve", "--port", "0", *map(str, words)],
             env={**os.environ, "SENTIMENT_OUTPUT_DIR": str(output_dir), **variables},
             stdout=subprocess.DEVNULL,
-            stderr=self._log,
+            stderr=descriptor,
             start_new_session=True,  # a signal to the test does not reach it
         )
+        os.close(descriptor)
         self.url = ""
         match = self.wait_for(lambda: re.search(r"listening on (http://[^\"]+)", self.log))
         self.url = match[1]
@@ -96,7 +98,7 @@ class Server:
 
     @property
     def log(self) -> str:
-        return os.pread(self._log.fileno(), 1 << 26, 0).decode()
+        return self._log.read_text()
 
     @property
     def records(self) -> list[dict]:
@@ -127,11 +129,11 @@ class Server:
     def get(self, path: str, **options) -> httpx.Response:
         return httpx.get(self.url + path, timeout=60, **options)
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, series_name: str, /, **labels: str) -> float:
         """The value of one series, 0 when there is none."""
         for line in self.get("/metrics").text.splitlines():
             series, _, value = line.rpartition(" ")
-            if (series == name or series.startswith(name + "{")) and all(
+            if (series == series_name or series.startswith(series_name + "{")) and all(
                 f'{key}="{item}"' in series for key, item in labels.items()
             ):
                 return float(value)
@@ -154,6 +156,22 @@ class Server:
                 self.process.kill()
                 self.process.wait()
 
+    def forget(self) -> None:
+        """Remove the log."""
+        self._log.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def server_class():
+    """Give the class itself, for servers that outlive a test."""
+    return Server
+
+
+@pytest.fixture(scope="session")
+def train():
+    """Give the function that trains a small model."""
+    return train_model
+
 
 @pytest.fixture
 def serve():
@@ -167,6 +185,7 @@ def serve():
     yield start
     for server in started:
         server.stop(signal.SIGKILL)
+        server.forget()
 
 
 @pytest.fixture(scope="session")
@@ -175,6 +194,7 @@ def server(store):
     running = Server(store)
     yield running.ready()
     running.stop()
+    running.forget()
 
 
 class Load:

@@ -32,7 +32,9 @@ def test_predict_answers_with_every_field(server, scorer):
     assert document["text"] == GOOD
     assert document["sentiment"] == expected.label == "positive"
     assert document["confidence"] == expected.confidence
-    assert document["probabilities"] == dict(zip(scorer.labels, expected.probabilities, strict=True))
+    assert document["probabilities"] == dict(
+        zip(scorer.labels, expected.probabilities, strict=True)
+    )
     assert document["model_version"] == "1"
     assert document["processing_time_ms"] > 0
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", document["timestamp"])
@@ -215,7 +217,11 @@ def test_binary_tensors_are_refused(server):
 
 
 def test_unknown_models_and_versions_are_not_found(server):
-    for path in ("/v2/models/other", "/v2/models/reviews/versions/2", "/v2/models/reviews/versions"):
+    for path in (
+        "/v2/models/other",
+        "/v2/models/reviews/versions/2",
+        "/v2/models/reviews/versions",
+    ):
         assert server.get(path).status_code == 404
 
 
@@ -245,7 +251,15 @@ def test_request_ids_go_in_and_out(server):
 
 
 def test_every_answer_has_the_security_headers(server):
-    for path in ("/", "/docs", "/health", "/metrics", "/nothing", "/openapi.json", "/assets/page.js"):
+    for path in (
+        "/",
+        "/docs",
+        "/health",
+        "/metrics",
+        "/nothing",
+        "/openapi.json",
+        "/assets/page.js",
+    ):
         headers = server.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in headers["content-security-policy"]

@@ -1,0 +1,109 @@
+"""The documented contract, tried out by a machine; and what Prometheus thinks of the metrics."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_no_server_error_and_nothing_undocumented(server):
+    import schemathesis
+    from hypothesis import HealthCheck, Phase, given, settings
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import (
+        content_type_conformance,
+        response_headers_conformance,
+        response_schema_conformance,
+        status_code_conformance,
+    )
+
+    checks = [
+        not_a_server_error,
+        status_code_conformance,
+        content_type_conformance,
+        response_headers_conformance,
+        response_schema_conformance,
+    ]
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    tried = 0
+    for result in schema.get_all_operations():
+        operation = result.ok()
+
+        @settings(
+            max_examples=25,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy())
+        def attempt(case):
+            case.call_and_validate(base_url=server.url, checks=checks)
+
+        attempt()
+        tried += 1
+    assert tried >= 20
+
+
+def test_promtool_is_content_with_the_metrics(server):
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed")
+    server.post("/predict", {"text": GOOD})
+    text = server.get("/metrics").text
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr + checked.stdout
+    assert not checked.stderr.strip()
+
+
+def test_known_series_start_at_zero(serve, store):
+    server = serve(store).ready()
+    text = server.get("/metrics").text
+    for series in (
+        'sentiment_predictions_total{sentiment="negative"} 0.0',
+        'sentiment_predictions_total{sentiment="positive"} 0.0',
+        'sentiment_errors_total{error_type="invalid_input"} 0.0',
+        'sentiment_rejected_total{reason="overloaded"} 0.0',
+        'sentiment_model_swaps_total{result="refused"} 0.0',
+        "sentiment_prediction_latency_seconds_count 0.0",
+        "sentiment_prediction_confidence_count 0.0",
+        "sentiment_batch_size_count 0.0",
+    ):
+        assert series in text
+    assert server.metric("sentiment_model_load_time_seconds") > 0
+    assert server.metric("sentiment_workers") == 1
+    assert server.metric("sentiment_model_info", name="reviews", version="1") == 1
+
+
+def test_metrics_count_requests_texts_and_errors(serve, store):
+    server = serve(store).ready()
+    server.post("/predict", {"text": GOOD})
+    server.post("/predict/batch", {"texts": [GOOD] * 10})
+    server.post(
+        "/v2/models/reviews/infer",
+        {"inputs": [{"name": "x", "datatype": "BYTES", "shape": [3], "data": [GOOD] * 3}]},
+    )
+    server.post("/predict", {"text": 1})
+    server.get("/no/such/path/at/all")
+    server.get("/v2/models/some-users-input")
+    assert server.metric("sentiment_predictions_total", sentiment="positive") == 14
+    assert server.metric("sentiment_prediction_latency_seconds_count") == 3
+    assert server.metric("sentiment_prediction_confidence_count") == 14
+    assert server.metric("sentiment_batch_size_sum") == 14
+    assert server.metric("sentiment_errors_total", error_type="invalid_input") == 1
+    assert server.metric("sentiment_errors_total", error_type="not_found") == 2
+    requests = "sentiment_http_requests_total"
+    assert server.metric(requests, route="/predict", method="POST", status="200") == 1
+    assert server.metric(requests, route="/predict", method="POST", status="422") == 1
+    assert server.metric(requests, route="unmatched", status="404") == 1
+    assert server.metric(requests, route="/v2/models/{name}", status="404") == 1
+    text = server.get("/metrics").text
+    assert "some-users-input" not in text
+    assert "/no/such" not in text

@@ -1,0 +1,137 @@
+"""The champion moves while requests come in."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+
+from sentiment.store import list_models, read_pointer, set_pointer
+
+GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
+
+
+def versions(answers) -> set[str]:
+    return {answer.json().get("model_version") for answer in answers}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_twenty_moves_under_load_fail_and_mix_nothing(serve, own_store, load, workers):
+    first, second = (model.digest for model in list_models(own_store))
+    server = serve(own_store, "--workers", workers, "--reload-model", 0.4).ready()
+    with load(server, 6) as clients:
+        for move in range(2, 22):
+            digest = (first, second)[move % 2]
+            set_pointer(own_store, "champion", digest, name="reviews", version=move, source="test")
+            time.sleep(0.4)  # what --reload-model promises
+        server.wait_for(
+            lambda: server.metric("sentiment_model_info", version="21") == workers, seconds=5
+        )
+    assert not clients.lost
+    assert not clients.refused
+    assert {answer.status_code for answer in clients.answers} == {200}
+    seen = set()
+    scores: dict[str, set[float]] = {}
+    for answer in clients.answers:
+        document = answer.json()
+        rows = document.get("predictions", [document])
+        answered_by = {row["model_version"] for row in rows}
+        assert len(answered_by) == 1  # no batch by two models
+        seen |= answered_by
+        for row in rows:
+            key = f"{row['text']} {int(row['model_version']) % 2}"
+            scores.setdefault(key, set()).add(row["probabilities"]["positive"])
+    assert len(seen) > 10
+    # version 1 is the odd model: each text has one answer for each of the two models
+    assert all(len(found) == 1 for found in scores.values())
+    assert server.metric("sentiment_model_swaps_total", result="refused") == 0
+    text = server.get("/metrics").text
+    assert text.count("sentiment_model_info{") == 1
+    assert "Traceback" not in server.log
+
+
+def test_a_bad_model_is_refused_and_the_old_one_keeps_serving(serve, own_store):
+    server = serve(own_store, "--reload-model", 0.2).ready()
+    old = server.get("/model/info").json()
+    other = next(m for m in list_models(own_store) if m.digest != old["digest"])
+    weights = other.path / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-100] ^= 1
+    weights.write_bytes(data)
+    set_pointer(own_store, "champion", other.digest, name="reviews", version=2, source="test")
+    server.wait_for(lambda: server.metric("sentiment_model_swaps_total", result="refused") == 1)
+    assert server.get("/model/info").json()["digest"] == old["digest"]
+    assert server.post("/predict", {"text": GOOD}).json()["model_version"] == "1"
+    assert "model refused" in server.log
+
+    # a pointer that is no pointer, then one to a model that is not there
+    pointer = own_store / "models" / "champion.json"
+    good = pointer.read_text()
+    pointer.write_text("{")
+    server.wait_for(lambda: server.metric("sentiment_model_swaps_total", result="refused") == 2)
+    pointer.write_text(good.replace(other.digest, "0" * 64))
+    server.wait_for(lambda: server.metric("sentiment_model_swaps_total", result="refused") == 3)
+    assert server.post("/predict", {"text": GOOD}).status_code == 200
+
+    # mended, it is taken
+    data[-100] ^= 1
+    weights.write_bytes(data)
+    pointer.write_text(good)
+    server.wait_for(lambda: server.get("/model/info").json()["digest"] == other.digest)
+    assert server.metric("sentiment_model_swaps_total", result="success") == 1
+
+
+def test_latest_serves_with_a_warning_until_there_is_a_champion(serve, own_store):
+    (own_store / "models" / "champion.json").unlink()
+    latest = read_pointer(own_store, "latest")["digest"]
+    server = serve(own_store, "--reload-model", 0.2).ready()
+    assert server.get("/model/info").json()["digest"] == latest
+    assert "no champion is set" in server.log
+    first = next(m.digest for m in list_models(own_store) if m.digest != latest)
+    set_pointer(own_store, "champion", first, name="reviews", version=3, source="promote")
+    server.wait_for(lambda: server.get("/model/info").json()["version"] == "3")
+    # from now on the champion counts, not what is trained
+    set_pointer(own_store, "latest", latest, source="train")
+    time.sleep(0.6)
+    assert server.get("/model/info").json()["digest"] == first
+
+
+def test_a_scorer_directory_is_watched_too(serve, store, tmp_path):
+    first, second = list_models(store)
+    directory = tmp_path / "mine"
+    shutil.copytree(first.path, directory)
+    server = serve(tmp_path, "--model", directory, "--reload-model", 0.2).ready()
+    assert server.get("/model/info").json()["digest"] == first.digest
+    for name in ("weights.safetensors", "scorer.json"):
+        shutil.copy(second.path / name, directory / f".{name}")
+        (directory / f".{name}").replace(directory / name)
+    server.wait_for(lambda: server.get("/model/info").json()["digest"] == second.digest)
+
+
+def test_without_a_model_it_waits_or_says_what_to_do(serve, cli, train, tmp_path):
+    refused = cli("serve", "--output-dir", tmp_path / "none")
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert "sentiment train" in refused.err
+    assert cli("serve", "--model", "no-such", "--output-dir", tmp_path).code == 2
+
+    server = serve(tmp_path / "later", "--wait", "--reload-model", 0.2)
+    server.wait_for(lambda: server.get("/health/live").status_code == 200)
+    health = server.get("/health")
+    assert health.status_code == 503
+    assert health.json()["code"] == "model_not_ready"
+    assert health.json()["model_loaded"] is False
+    for path, body in (("/predict", {"text": "a"}), ("/invocations", {"inputs": ["a"]})):
+        answer = server.post(path, body)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"]
+    assert server.get("/v2/health/ready").status_code == 503
+    assert server.get("/ping").status_code == 503
+    assert server.get("/model/info").status_code == 503
+    model = train(tmp_path / "later", 1.0, {"negative": "bad", "positive": "good"})
+    set_pointer(tmp_path / "later", "latest", model.digest, source="train")
+    server.wait_for(lambda: server.get("/health").status_code == 200)
+    assert server.post("/predict", {"text": GOOD}).json()["sentiment"] == "good"
+    assert server.metric("sentiment_predictions_total", sentiment="good") == 1
