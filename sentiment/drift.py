@@ -25,14 +25,14 @@ Ints = NDArray[np.int64]
 Counts = NDArray[np.void]
 
 SIGNALS: Mapping[str, tuple[float, str]] = {
-    "score": (0.25, "population stability index of the score"),
+    "score": (0.25, "stability index (PSI) of the score"),
     "labels": (0.15, "largest change of a label's share"),
-    "unknown": (0.05, "rise of the share of unknown tokens"),
-    "length": (0.25, "population stability index of the text length"),
+    "unknown": (0.05, "rise of the unknown-token share"),
+    "length": (0.25, "stability index (PSI) of the length"),
     "low_confidence": (0.10, "rise of the share of unsure answers"),
-    "words": (0.05, "share of word use that moved, beyond chance"),
-    "estimated_accuracy": (0.05, "fall of the accuracy estimated without labels"),
-    "observed_accuracy": (0.05, "fall of the accuracy observed through feedback"),
+    "words": (0.05, "share of word use that moved"),
+    "estimated_accuracy": (0.05, "fall of the estimated accuracy"),
+    "observed_accuracy": (0.05, "fall of the accuracy in feedback"),
 }
 """Signal: its default limit, and what its value is. A value above the limit is drift."""
 

@@ -21,6 +21,7 @@ from sentiment.cli import (
     evaluate,
     explain,
     models,
+    monitor,
     predict,
     register,
     serve,
@@ -66,6 +67,7 @@ def build_app() -> typer.Typer:
     app.command("serve")(serve.serve)
     app.command("predict")(predict.predict)
     app.command("explain")(explain.explain)
+    app.command("monitor")(monitor.monitor)
     app.command("evaluate", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
     app.command("register", help=register.HELP)(register.register)
     app.add_typer(models.app, name="models")

@@ -1,0 +1,164 @@
+"""``sentiment monitor``: tell whether what the model sees has drifted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sentiment.cli import console
+from sentiment.cli.output_dir import OutputDir
+from sentiment.cli.predict import Model, load
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def monitor(
+    input: Annotated[  # noqa: A002 - the name of the option
+        str, typer.Option("--input", "-i", metavar="FILE|-", help="A file of texts.")
+    ],
+    text_column: Annotated[
+        str, typer.Option(help="Column of the file that holds the text.")
+    ] = "text",
+    format: Annotated[  # noqa: A002 - the name of the option
+        str | None, typer.Option(help="Format of the input: csv, tsv, jsonl, parquet, lines.")
+    ] = None,
+    limits: Annotated[
+        str, typer.Option("--limits", help="Limits that differ, e.g. score=0.4,words=0.1.")
+    ] = "",
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a report, one HTML page.")
+    ] = None,
+    fail_on_drift: Annotated[
+        bool, typer.Option("--fail-on-drift", help="Exit with 1 when there is drift.")
+    ] = False,
+    model: Model = None,
+    output_dir: OutputDir = Path("outputs"),
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Tell whether texts have drifted from what the model was made for; needs no labels.
+
+    The numbers of the service's GET /model/drift, offline: drift of scores, labels, lengths and
+    words, the words that moved, the words that the model does not know, and an estimate of the
+    accuracy. A file is CSV, TSV, JSON Lines, Parquet or plain lines, told by its name.
+    """
+    from datetime import UTC, datetime
+
+    from sentiment.drift import NewWords, Reference, compare, parse_limits
+    from sentiment.errors import DataError
+    from sentiment.records import Reader, find_format
+
+    own_limits = parse_limits(limits)
+    kind = find_format(input, format, otherwise="lines")
+    reader = Reader(input, kind, text_column=text_column)
+    scorer = load(model, output_dir)
+    reference = Reference(scorer)
+    counts = reference.zeros()
+    new_words = NewWords(reference)
+    for batch in reader:
+        texts = [text for text in batch.texts if text]
+        if texts:
+            reference.add(counts, texts, scorer.predict(texts))
+            new_words.add(texts)
+    reader.close()
+    drift = compare(reference, counts, own_limits)
+    if not drift.n:
+        raise DataError(f"{input}: holds no text")
+    document: dict[str, Any] = {
+        "input": "standard input" if input == "-" else Path(input).name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": {"digest": scorer.digest},
+        **drift.document(),
+        "new_words": [{"word": word, "share": share} for word, share in new_words.top()],
+    }
+    if html is not None:
+        from sentiment.report import html_report
+
+        try:
+            html.write_text(html_report(document), encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{html}: cannot be written ({error.strerror})") from None
+        console.stderr().print(f"report: {html}", markup=False)
+    if json:
+        console.emit_json(document)
+    else:
+        _print(document)
+    if fail_on_drift and drift.drifted:
+        raise typer.Exit(1)
+
+
+def _print(document: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    out = console.stdout()
+    verdict = {
+        True: "[bold red]drift[/]",
+        False: "[bold green]no drift[/]",
+        None: f"too few texts to tell (fewer than {document['minimum_texts']})",
+    }[document["drift"]]
+    reference = document["reference"]
+    out.print(
+        f"{escape(document['input'])}: {verdict} in {document['texts']:,} texts, "
+        f"against {reference['texts']:,} {escape(reference['name'])} texts"
+    )
+    out.print(_signal_table(document["signals"]))
+    out.print(_share_table(document))
+    words = document["words"]
+    named = [
+        ("used more", [word["word"] for word in words["more"]]),
+        ("used less", [word["word"] for word in words["less"]]),
+        ("unknown", [word["word"] for word in document["new_words"]]),
+    ]
+    for title, found in named:
+        out.print(f"{title + ':':<11}{escape(', '.join(found)) or '[dim]none beyond chance[/]'}")
+
+
+def _signal_table(signals: dict[str, Any]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    table.add_column("signal")
+    table.add_column("value", justify="right")
+    table.add_column("limit", justify="right")
+    table.add_column("drift")
+    table.add_column("what it is", style="dim")
+    words = {True: "[red]yes[/]", False: "[green]no[/]", None: "?"}
+    for name, signal in signals.items():
+        if signal["value"] is not None:
+            table.add_row(
+                name,
+                f"{signal['value']:.3f}",
+                f"{signal['limit']:.3f}",
+                words[signal["drift"]],
+                signal["meaning"],
+            )
+    return table
+
+
+def _share_table(document: dict[str, Any]) -> Table:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    for title in ("", "here", "reference"):
+        table.add_column(title, justify="left" if not title else "right")
+
+    def add(title: str, here: float | None, reference: float | None) -> None:
+        shown = ["–" if value is None else f"{value:.1%}" for value in (here, reference)]
+        table.add_row(title, *shown)
+
+    for label, pair in document["labels"].items():
+        add(f"answered {escape(label)}", pair["window"], pair["reference"])
+    low = document["low_confidence"]
+    add(f"confidence below {low['below']:g}", low["window"], low["reference"])
+    unknown = document["unknown_tokens"]
+    add("unknown tokens", unknown["window"], unknown["reference"])
+    accuracy = document["accuracy"]
+    add("accuracy, estimated", accuracy["estimated"], accuracy["reference_estimated"])
+    if accuracy["reference_observed"] is not None:
+        add("accuracy, observed", None, accuracy["reference_observed"])
+    return table
