@@ -13,15 +13,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from sentiment.errors import SentimentError, UsageError
 from sentiment.records import COMPRESSIONS, MAX_ROW_BYTES, Batch, Format, Reader, Writer
-from sentiment.scorer import Scorer
+from sentiment.scorer import ABSTAIN, Scorer
 
-ABSTAIN = "abstain"
 BATCH_SIZE = 512
 # A process costs as much as scoring a few thousand short texts.
 _BYTES_WORTH_PROCESSES = 2 << 20
@@ -303,7 +302,7 @@ class _Target:
             )
         notes = {
             "model": scorer.digest,
-            "input": os.path.abspath(reader.path) if reader.path != "-" else "-",
+            "input": str(Path(reader.path).resolve()) if reader.path != "-" else "-",
             "text_column": reader.text_column,
             "format": output_format,
         }
@@ -397,8 +396,3 @@ def _complete_rows(path: Path, output_format: Format) -> int:
     if quoted and rows <= 1:  # nothing but a header: begin again
         return 0
     return rows - 1 if quoted else rows
-
-
-def summary_dict(summary: Summary) -> dict[str, Any]:
-    """Return a summary as JSON values."""
-    return asdict(summary)

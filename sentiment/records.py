@@ -133,8 +133,15 @@ class Reader:
     """
 
     def __init__(
-        self, path: str, kind: Format, *, text_column: str = "text", batch_size: int = 1024
+        self,
+        path: str,
+        kind: Format,
+        *,
+        text_column: str = "text",
+        batch_size: int = 1024,
+        option: str = "--text-column",
     ) -> None:
+        self._option = option
         self.path = path
         self.kind = kind
         self.text_column = text_column

@@ -76,11 +76,8 @@ def evaluate(
     else:
         print(f"{'rows':24} {len(labels)}")
         for name, value in metrics.items():
-            shown = (
-                f"{value:.0f}"
-                if name.endswith("positives") or name.endswith("negatives")
-                else f"{value:.4f}"
-            )
+            whole = name.endswith(("positives", "negatives"))
+            shown = f"{value:.0f}" if whole else f"{value:.4f}"
             print(f"{name:24} {shown}")
     if n_null:
         print(f"{n_null} rows without text or label were left out", file=sys.stderr)

@@ -125,7 +125,7 @@ def load(model: str | None, output_dir: Path) -> Scorer:
 
 
 def _predict_texts(scorer: Scorer, texts: list[str], min_confidence: float, *, json: bool) -> None:
-    from sentiment.batch import ABSTAIN
+    from sentiment.scorer import ABSTAIN
 
     for given in texts:
         # Bytes of the command line that are no UTF-8 arrive as surrogates.

@@ -4,6 +4,6 @@
 `Scorer` loads, scores and explains, and imports nothing heavier than numpy.
 """
 
-from sentiment.scorer.model import Prediction, Predictions, Scorer
+from sentiment.scorer.model import ABSTAIN, Prediction, Predictions, Scorer
 
-__all__ = ["Prediction", "Predictions", "Scorer"]
+__all__ = ["ABSTAIN", "Prediction", "Predictions", "Scorer"]

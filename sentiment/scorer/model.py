@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import math
 from collections.abc import Sequence
@@ -30,6 +29,8 @@ FORMAT_VERSION = 1
 DOCUMENT_NAME = "scorer.json"
 WEIGHTS_NAME = "weights.safetensors"
 GOLDEN_TOLERANCE = 1e-9
+ABSTAIN = "abstain"
+"""The label of an answer whose confidence is below what the caller asked for."""
 _VIEWS: dict[str, type[View]] = {"ngrams": NgramView, "hashing": HashView}
 _CHUNK = 256
 
@@ -87,8 +88,15 @@ class Scorer:
     """A compiled model. Make one with `Scorer.load`; it is safe to use from many threads."""
 
     def __init__(
-        self, document: dict[str, Any], tensors: Tensors, *, digest: str, size_bytes: int
+        self,
+        document: dict[str, Any],
+        tensors: Tensors,
+        *,
+        digest: str,
+        size_bytes: int,
+        path: Path | None = None,
     ) -> None:
+        self.path = path
         self.document = MappingProxyType(document)
         self.labels: tuple[str, ...] = tuple(document["labels"])
         self.positive_label: str | None = document["positive_label"]
@@ -130,7 +138,7 @@ class Scorer:
         """
         path = Path(path)
         found, document = read_document(path)
-        if digest is not None and not hmac.compare_digest(found, digest):
+        if digest is not None and found != digest:
             raise ModelError(
                 f"{path}: the model is {found[:12]}, not {digest[:12]} as asked for: "
                 "it was altered or replaced; fetch or train it again"
@@ -143,6 +151,7 @@ class Scorer:
                 tensors,
                 digest=found,
                 size_bytes=len(data) + (path / DOCUMENT_NAME).stat().st_size,
+                path=path,
             )
             if verify:
                 scorer.check_golden()
@@ -157,6 +166,12 @@ class Scorer:
             text = " ".join(str(error).split())[:200]
             raise ModelError(f"{path}: not a usable scorer ({text}); train it again") from None
         return scorer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the place to load from: another process maps the same file."""
+        if self.path is None:
+            raise TypeError("a scorer that was not loaded from a directory cannot be pickled")
+        return _load_again, (str(self.path), self.digest)
 
     def check_golden(self) -> None:
         """Answer the texts whose probabilities were recorded when the model was compiled.
@@ -277,6 +292,10 @@ class Scorer:
         from sentiment.scorer.explain import top_features
 
         return top_features(self, n)
+
+
+def _load_again(path: str, digest: str) -> Scorer:
+    return Scorer.load(path, digest=digest, verify=False)
 
 
 def _check_weights(path: Path, document: dict[str, Any], data: memoryview, *, verify: bool) -> None:
