@@ -50,6 +50,7 @@ class DataConfig:
     sample_size: int | None = None
     on_bad_rows: str = "drop"
     streaming: bool = False
+    passes: int = 1
 
 
 @dataclass

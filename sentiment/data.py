@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -56,7 +56,8 @@ class Splits:
     """What a run trains on, chooses on and is judged on.
 
     ``val`` is empty when ``val_size`` is 0. ``report`` counts the rows read, dropped and
-    standing in both train and test.
+    standing in both train and test. ``train_fingerprint`` stands for training rows that are
+    streamed and not held here.
     """
 
     name: str
@@ -67,10 +68,12 @@ class Splits:
     classes: tuple[str, ...]
     positive_label: str | None
     report: dict[str, int] = field(default_factory=dict)
+    train_fingerprint: str | None = None
 
     def fingerprint(self) -> str:
         """Return the SHA-256 over the three splits' fingerprints."""
-        parts = (self.train.fingerprint(), self.val.fingerprint(), self.test.fingerprint())
+        train = self.train_fingerprint or self.train.fingerprint()
+        parts = (train, self.val.fingerprint(), self.test.fingerprint())
         return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
@@ -140,23 +143,13 @@ def load_splits(
         label_column=label_column,
     )
     label_names = label_names if label_names is not None else names
-    rows = _usable(train_frame, label_names, on_bad_rows, report, "train")
+    rows = usable(train_frame, label_names, on_bad_rows, report, "train")
+    if not len(rows):
+        raise DataError("train holds no usable row: every text is empty or every label missing")
     held_out = (
-        None
-        if test_frame is None
-        else _usable(test_frame, label_names, on_bad_rows, report, "test")
+        None if test_frame is None else usable(test_frame, label_names, on_bad_rows, report, "test")
     )
-    classes = tuple(sorted(set(rows.labels)))
-    if len(classes) < 2:
-        found = f"only {classes[0]!r}" if classes else "no label"
-        raise DataError(
-            f"data.label_column={label_column!r} holds {found}; training needs two classes or more"
-        )
-    if positive_label is not None and positive_label not in classes:
-        raise DataError(
-            f"data.positive_label={positive_label!r} is not a label{nearest(positive_label, classes)}"
-            f" (labels: {', '.join(classes[:20])})"
-        )
+    classes = check_classes(Counter(rows.labels), positive_label, label_column)
     if sample_size is not None:
         if sample_size > len(rows):
             raise DataError(
@@ -200,6 +193,51 @@ def load_splits(
     )
 
 
+def check_classes(
+    labels: Counter[str],
+    positive_label: str | None,
+    label_column: str,
+    *,
+    known: tuple[str, ...] | None = None,
+) -> tuple[str, ...]:
+    """Return the classes in order.
+
+    Parameters
+    ----------
+    labels : Counter
+        Rows of each label.
+    positive_label : str, optional
+        Must be one of them.
+    label_column : str
+        Named in errors.
+    known : tuple of str, optional
+        The classes of the training rows, when these are those of the test.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two, or some that are not known.
+    """
+    classes = tuple(sorted(labels))
+    if known is not None:
+        if unknown := sorted(set(classes) - set(known)):
+            raise DataError(
+                f"the test data holds labels that train lacks: {', '.join(unknown[:5])}"
+            )
+        return known
+    if len(classes) < 2:
+        found = f"only {classes[0]!r}" if classes else "no label"
+        raise DataError(
+            f"data.label_column={label_column!r} holds {found}; training needs two classes or more"
+        )
+    if positive_label is not None and positive_label not in classes:
+        raise DataError(
+            f"data.positive_label={positive_label!r} is not a label"
+            f"{nearest(positive_label, classes)} (labels: {', '.join(classes[:20])})"
+        )
+    return classes
+
+
 def _check(*, val_size: float, test_size: float, on_bad_rows: str, sample_size: int | None) -> None:
     for key, share in (("val_size", val_size), ("test_size", test_size)):
         if not 0 <= share < 1:
@@ -214,47 +252,74 @@ def _check(*, val_size: float, test_size: float, on_bad_rows: str, sample_size: 
         raise UsageError(f"data.sample_size={sample_size} is not a number of rows (null: all)")
 
 
-def read_table(path: str | Path) -> pl.DataFrame:
-    """Read a CSV, TSV, JSONL or Parquet file, compressed (.gz, .zst) or not.
+def labelled_chunks(
+    path: str, *, text_column: str, label_column: str, chunk_rows: int = 10_000
+) -> Iterator[pl.DataFrame]:
+    """Read a CSV, TSV, JSONL or Parquet file, compressed or not, some rows at a time.
+
+    Parameters
+    ----------
+    path : str
+        The file; its name tells the format.
+    text_column, label_column : str
+        Columns to read.
+    chunk_rows : int
+        Rows at a time; memory grows with it.
+
+    Yields
+    ------
+    DataFrame
+        Columns ``text`` and ``label``.
 
     Raises
     ------
     DataError
-        If the file is missing, empty, of an unknown kind or cannot be parsed.
+        If the file is missing, empty, of an unknown kind, or a row cannot be read.
     """
     import polars as pl
-    import pyarrow as pa
 
-    path = Path(path)
-    if not path.exists():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"no such file: {path}{nearest(path.name, siblings)}")
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    compressed = bool(suffixes) and suffixes[-1] in (".gz", ".zst")
-    kind = (suffixes[:-1] if compressed else suffixes)[-1:] or [""]
-    readers: dict[str, Callable[[Any], pl.DataFrame]] = {
-        ".csv": lambda raw: pl.read_csv(raw, infer_schema=False),
-        ".tsv": lambda raw: pl.read_csv(raw, infer_schema=False, separator="\t"),
-        ".jsonl": lambda raw: pl.read_ndjson(raw, infer_schema_length=None),
-        ".ndjson": lambda raw: pl.read_ndjson(raw, infer_schema_length=None),
-        ".parquet": pl.read_parquet,
-    }
-    if kind[0] not in readers:
-        raise DataError(
-            f"{path}: cannot tell the format from the name; "
-            "use .csv, .tsv, .jsonl or .parquet, optionally with .gz or .zst"
-        )
+    from sentiment.records import Reader, find_format
+
+    file = Path(path)
+    if not file.exists():
+        siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
+        raise DataError(f"no such file: {path}{nearest(file.name, siblings)}")
     try:
-        with pa.input_stream(str(path), compression="detect") as stream:
-            raw = stream.read()
-        if not raw.strip():
-            raise DataError(f"{path} is empty")
-        return readers[kind[0]](raw)
-    except (OSError, pa.ArrowException, pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()
+        kind = find_format(path, None)
+    except UsageError as error:
         raise DataError(
-            f"{path} cannot be read as {kind[0][1:]}: {reason[0] if reason else type(error).__name__}"
+            f"{path}: its name does not tell the format; "
+            "use .csv, .tsv, .jsonl or .parquet, optionally with .gz or .zst"
         ) from error
+    reader = Reader(
+        path, kind, text_column=text_column, batch_size=chunk_rows, option="data.text_column=…"
+    )
+    empty = True
+    try:
+        for batch in reader:
+            empty = False
+            if batch.table is not None:
+                table = batch.table.select(
+                    [label_column] if label_column in batch.table.schema.names else []
+                )
+                rows = pl.DataFrame(pl.from_arrow(table))
+                known = batch.table.schema.names
+            else:
+                known = list(batch.records()[0])
+                values = [record.get(label_column) for record in batch.records()]
+                rows = pl.DataFrame({label_column: pl.Series(values, strict=False)})
+            if label_column not in known:
+                raise DataError(
+                    f"{path} has no column {label_column!r}{nearest(label_column, known)}"
+                    f" (columns: {', '.join(known[:20])}; set data.label_column=…)"
+                )
+            yield pl.DataFrame(
+                {"text": pl.Series(batch.texts, dtype=pl.String), "label": rows[label_column]}
+            )
+    finally:
+        reader.close()
+    if empty:
+        raise DataError(f"{path} is empty: it holds no row")
 
 
 def _column(frame: pl.DataFrame, column: str, key: str, where: str) -> pl.Series:
@@ -307,8 +372,13 @@ def _read_files(
 ) -> _Frames:
     if train is None:
         raise UsageError("data=files needs a file: data.train=reviews.csv")
+    import polars as pl
+
     frames = [
-        _text_and_label(read_table(file), text_column, label_column, file)
+        pl.concat(
+            labelled_chunks(file, text_column=text_column, label_column=label_column),
+            how="vertical_relaxed",
+        )
         for file in (train, test)
         if file is not None
     ]
@@ -411,14 +481,35 @@ def _reach_hub() -> None:
         raise OSError(f"{endpoint.hostname} cannot be reached ({error})") from error
 
 
-def _usable(
+def usable(
     frame: pl.DataFrame,
     label_names: Mapping[Any, str] | Sequence[str] | None,
     on_bad_rows: str,
     report: dict[str, int],
     split: str,
+    *,
+    first_row: int = 0,
 ) -> Split:
-    """Name the labels, count rows that cannot be used, and drop or refuse them."""
+    """Name the labels, count rows that cannot be used, and drop or refuse them.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns ``text`` and ``label``, n rows.
+    label_names, on_bad_rows
+        As for `load_splits`.
+    report : dict of str to int
+        Its counts grow.
+    split : str
+        ``train`` or ``test``, for the counts and for errors.
+    first_row : int
+        Rows of the file that came before.
+
+    Raises
+    ------
+    DataError
+        If the text column holds no text, a label has no name, or bad rows are refused.
+    """
     import polars as pl
 
     if frame["text"].dtype != pl.String:
@@ -426,11 +517,12 @@ def _usable(
             f"the text column of {split} holds {frame['text'].dtype}, not text: set data.text_column=…"
         )
     label = frame["label"]
-    if label.dtype.is_float() and label.drop_nulls().is_finite().all():
+    text_of = label.cast(pl.String)
+    if label.dtype.is_float():
+        # 1.0 is how a column of integers with gaps is often stored.
         whole = label.cast(pl.Int64, strict=False)
-        if (whole.cast(label.dtype) == label).fill_null(value=True).all():
-            label = whole  # 1.0 is how a column of integers with gaps is often stored
-    label = label.cast(pl.String).str.strip_chars()
+        text_of = whole.cast(pl.String).zip_with((whole == label).fill_null(value=False), text_of)
+    label = text_of.str.strip_chars()
     label = label.set(label == "", None)
     if label_names is not None:
         pairs = label_names.items() if isinstance(label_names, Mapping) else enumerate(label_names)
@@ -446,18 +538,16 @@ def _usable(
     unlabelled = label.is_null() & ~empty
     counts = {"empty_texts": int(empty.sum()), "missing_labels": int(unlabelled.sum())}
     for reason, count in counts.items():
-        report[f"{reason}_{split}"] = count
+        key = f"{reason}_{split}"
+        report[key] = report.get(key, 0) + count
         if count and on_bad_rows == "error":
-            first = (empty if reason == "empty_texts" else unlabelled).arg_true()[0]
+            first = first_row + (empty if reason == "empty_texts" else unlabelled).arg_true()[0] + 1
             raise DataError(
-                f"{split} has {count} rows with {reason.replace('_', ' ')} (first: row {first + 1}); "
+                f"{split} has {count} rows with {reason.replace('_', ' ')} (first: row {first}); "
                 "mend them, or set data.on_bad_rows=drop"
             )
     keep = ~(empty | unlabelled)
-    texts, labels = frame["text"].filter(keep).to_list(), label.filter(keep).to_list()
-    if not texts:
-        raise DataError(f"{split} holds no usable row: every text is empty or every label missing")
-    return Split(texts, labels)
+    return Split(frame["text"].filter(keep).to_list(), label.filter(keep).to_list())
 
 
 def _cut(rows: Split, first: int, seed: int, key: str) -> tuple[Split, Split]:

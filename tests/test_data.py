@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from sentiment.data import load_splits, read_table
+from sentiment.data import load_splits
 from sentiment.errors import DataError, UsageError
 
 ROWS = [(f"text number {i} about {'joy' if i % 2 else 'grief'}", i % 2) for i in range(100)]
@@ -136,7 +136,7 @@ def test_unreachable_hub_says_the_way_out(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"text_column": "txt"}, r"no column 'txt'; did you mean 'text'\?.*data.text_column"),
+        ({"text_column": "txt"}, r"no column 'txt'.*data.text_column.*did you mean 'text'\?"),
         ({"label_column": "stars"}, r"no column 'stars'.*columns: text, label"),
         ({"sample_size": 101}, "data.sample_size=101 is more than the 100 usable rows"),
         ({"sample_size": 0}, "data.sample_size=0 is not a number of rows"),
@@ -162,18 +162,21 @@ def test_one_class_and_a_class_of_one(tmp_path):
 
 def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "bb.csv").write_text("text,label\n")
-    with pytest.raises(DataError, match=r"no such file: .*b.csv; did you mean 'bb.csv'"):
-        read_table(tmp_path / "b.csv")
     for name, raw, message in [
-        ("empty.csv", b"", "is empty"),
-        ("noise.parquet", b"\x00\x01 noise", "cannot be read as parquet"),
-        ("broken.jsonl", b'{"text": "a"\nnope', "cannot be read as jsonl"),
-        ("a.csv.gz", b"no gzip at all", "cannot be read as csv"),
-        ("a.xlsx", b"x", "cannot tell the format"),
+        ("b.csv", None, r"no such file: .*b.csv; did you mean 'bb.csv'"),
+        ("bb.csv", None, "is empty: it holds no row"),
+        ("empty.csv", b"", "empty: it has no header"),
+        ("noise.parquet", b"\x00\x01 noise", "not a Parquet file"),
+        ("broken.jsonl", b'{"text": "a", "label": 1}\nnope', "row 2: not JSON"),
+        ("ragged.csv", b"text,label\na,1\nb\n", "row 2: line 3: 1 cells, the header has 2"),
+        ("latin.csv", "text,label\ncaf\u00e9,1\n".encode("latin-1"), "not UTF-8"),
+        ("a.csv.gz", b"no gzip at all", "cannot be read"),
+        ("a.xlsx", b"x", "does not tell the format"),
     ]:
-        (tmp_path / name).write_bytes(raw)
+        if raw is not None:
+            (tmp_path / name).write_bytes(raw)
         with pytest.raises(DataError, match=message):
-            read_table(tmp_path / name)
+            files(tmp_path / name)
 
 
 def test_a_cached_hub_data_set_needs_no_network(tmp_path, monkeypatch):
