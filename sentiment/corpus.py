@@ -58,8 +58,8 @@ def cut_blocks(texts: Sequence[str]) -> list[slice]:
     texts : sequence of str
     """
     ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
-    if not len(ends):
-        return []
+    if not len(ends) or ends[-1] <= _BLOCK_CHARACTERS:
+        return [slice(0, len(ends))] if len(ends) else []
     marks = np.arange(_BLOCK_CHARACTERS, ends[-1], _BLOCK_CHARACTERS)
     cuts = np.unique(np.concatenate([[0], np.searchsorted(ends, marks) + 1, [len(texts)]]))
     return [slice(int(a), int(b)) for a, b in itertools.pairwise(cuts)]
@@ -126,10 +126,11 @@ class Encoder:
 
     def _encode_few(self, texts: Sequence[str]) -> Corpus:
         get = self._ids.get
-        ids, per_text = [], []
+        ids: list[int] = []
+        per_text: list[int] = []
         for text in texts:
             tokens = self._tokenizer(text)
-            ids += [get(token, -1) for token in tokens]
+            ids += map(get, tokens, itertools.repeat(-1))
             ids.append(-1)
             per_text.append(len(tokens) + 1)
         return Corpus(np.array(ids, np.int32), np.array(per_text, np.int64))

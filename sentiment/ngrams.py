@@ -64,12 +64,15 @@ class NgramIndex:
         ``levels[k - 1]`` holds the n-grams of ``k`` tokens.
     separator : str
         What stands between the tokens of an n-gram: a space, or nothing for characters.
+    n_features : int
+        Number of feature columns.
     """
 
     def __init__(self, tokens: list[str], levels: list[Level], separator: str) -> None:
         self.tokens = tokens
         self.levels = levels
         self.separator = separator
+        self.n_features = sum(int((level.column >= 0).sum()) for level in levels)
         self._tables: list[KeyTable] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -77,11 +80,6 @@ class NgramIndex:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
-
-    @property
-    def n_features(self) -> int:
-        """Number of feature columns."""
-        return sum(int((level.column >= 0).sum()) for level in self.levels)
 
     def ngrams(self) -> list[str]:
         """Return the n-gram of every column, in column order."""
@@ -398,6 +396,8 @@ def count_columns(
     first = np.ones(len(keys), np.bool_)
     np.not_equal(keys[1:], keys[:-1], out=first[1:])
     begins = np.flatnonzero(first)
-    counts = np.diff(begins, append=len(keys))
+    counts = np.empty(len(begins), np.int64)
+    np.subtract(begins[1:], begins[:-1], out=counts[:-1])
+    counts[-1:] = len(keys) - begins[-1:]
     keys = keys[begins]
     return keys >> 32, keys & 0xFFFFFFFF, counts

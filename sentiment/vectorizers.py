@@ -124,14 +124,19 @@ def _stack(
     indptr = np.zeros(n_rows + 1, np.int64)
     np.cumsum(np.concatenate([part.lengths for part in parts]), out=indptr[1:])
     index = np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64
-    indices, data = np.empty(indptr[-1], index), np.empty(indptr[-1], dtype)
-    at = 0
-    for i, part in enumerate(parts):
-        indices[at : at + len(part.data)] = part.indices
-        data[at : at + len(part.data)] = part.data
-        at += len(part.data)
-        parts[i] = _NO_ROWS  # so that not all rows are held twice
-    X = sp.csr_matrix((data, indices, indptr.astype(index)), shape=(n_rows, n_columns))
+    if len(parts) == 1:
+        indices, data = parts[0].indices.astype(index, copy=False), parts[0].data
+    else:
+        indices, data = np.empty(indptr[-1], index), np.empty(indptr[-1], dtype)
+        at = 0
+        for i, part in enumerate(parts):
+            indices[at : at + len(part.data)] = part.indices
+            data[at : at + len(part.data)] = part.data
+            at += len(part.data)
+            parts[i] = _NO_ROWS  # so that not all rows are held twice
+    # Setting the arrays skips scipy's checks, which take longer than one text.
+    X = sp.csr_matrix((n_rows, n_columns), dtype=dtype)
+    X.data, X.indices, X.indptr = data, indices, indptr.astype(index)
     X.has_sorted_indices = X.has_canonical_format = True
     return X
 
