@@ -27,10 +27,24 @@ if TYPE_CHECKING:
 
     from sentiment.data import Split, Splits
     from sentiment.scorer.compile import CompiledScorer
+    from sentiment.stream import Stream
     from sentiment.tracking import Run
 
 log = logging.getLogger(__name__)
 
+# The keys of `data` that `sentiment.stream.survey` knows.
+_STREAMED = (
+    "name",
+    "train",
+    "test",
+    "text_column",
+    "label_column",
+    "label_names",
+    "positive_label",
+    "val_size",
+    "test_size",
+    "on_bad_rows",
+)
 N_SAMPLES = 100  # rows of sample_predictions.csv and of the most confident errors
 N_FEATURES = 50  # strongest features logged per class
 
@@ -139,13 +153,17 @@ def train(
     connection = None if run is not None else _Background(lambda: _connect(cfg, output_dir))
     try:
         with stages("load"):
-            splits = splits or load(cfg)
+            stream = _survey(cfg) if cfg.data.streaming else None
+            splits = stream.splits if stream else splits or load(cfg)
             from sentiment.pipeline import build_pipeline
 
             pipeline = build_pipeline(cfg)
         with stages("vectorize"):
             vectorizer, classifier = pipeline.named_steps.values()
-            features = _features(cfg, vectorizer, splits)
+            if stream:
+                features = _held_out_features(vectorizer, splits)
+            else:
+                features = _features(cfg, vectorizer, splits)
         with stages("track"):
             ending: AbstractContextManager[None] = nullcontext()
             if run is None:
@@ -160,7 +178,10 @@ def train(
         run.set_tags(data_tags(splits))
         with stages("fit"):
             try:
-                classifier.fit(features["train"], splits.train.labels)
+                if stream:
+                    stream.fit(vectorizer, classifier, passes=cfg.data.passes, seed=cfg.seed)
+                else:
+                    classifier.fit(features["train"], splits.train.labels)
             except ValueError as error:
                 raise UsageError(f"model: {_one_line(error)}") from error
         with stages("evaluate"):
@@ -279,23 +300,41 @@ def load(cfg: DictConfig) -> Splits:
     from sentiment.data import load_splits
 
     arguments = config.to_dict(cfg)["data"]
-    arguments.pop("streaming")
+    for key in ("streaming", "passes"):
+        arguments.pop(key)
     splits = load_splits(**arguments, seed=cfg.seed)
-    for name, split in (("train", splits.train), ("test", splits.test)):
+    _warn_of_rows(splits)
+    return splits
+
+
+def _survey(cfg: DictConfig) -> Stream:
+    """Read a file larger than memory for the first time."""
+    from sentiment.stream import survey
+
+    data = config.to_dict(cfg)["data"]
+    if data["source"] != "files" or data["sample_size"] is not None:
+        raise UsageError(
+            "data.streaming=true reads whole files: use it with data=files and without data.sample_size"
+        )
+    arguments = {key: data[key] for key in _STREAMED}
+    stream = survey(**arguments, seed=cfg.seed)
+    _warn_of_rows(stream.splits)
+    return stream
+
+
+def _warn_of_rows(splits: Splits) -> None:
+    for name in ("train", "test"):
         dropped = splits.report.get(f"empty_texts_{name}", 0)
         dropped += splits.report.get(f"missing_labels_{name}", 0)
         if dropped:
-            log.warning(
-                "%s: dropped %d rows without text or label, %d kept", name, dropped, len(split)
-            )
-    shared = splits.report["test_texts_also_in_train"]
+            log.warning("%s: dropped %d rows without text or label", name, dropped)
+    shared = splits.report.get("test_texts_also_in_train", 0)
     if shared:
         log.warning(
             "%d of %d test texts also stand in train: test figures are that much too good",
             shared,
             len(splits.test),
         )
-    return splits
 
 
 def _features(cfg: DictConfig, vectorizer: Any, splits: Splits) -> dict[str, Any]:
@@ -303,6 +342,19 @@ def _features(cfg: DictConfig, vectorizer: Any, splits: Splits) -> dict[str, Any
 
     folder = Path(cfg.output_dir) / "cache" / "features"
     return FeatureCache(folder, int(cfg.cache.max_gb * 1e9)).fit(vectorizer, splits)
+
+
+def _held_out_features(vectorizer: Any, splits: Splits) -> dict[str, Any]:
+    """Transform what is held out; a vectorizer that must be fitted cannot stream."""
+    from sentiment.vectorizers import HashingVectorizer
+
+    if not isinstance(vectorizer, HashingVectorizer):
+        raise UsageError(
+            f"data.streaming=true needs a vectorizer that learns nothing, not {type(vectorizer).__name__}: "
+            "vectorizer=hashing"
+        )
+    parts = {"val": splits.val, "test": splits.test}
+    return {name: vectorizer.transform(part.texts) for name, part in parts.items() if len(part)}
 
 
 def _evaluate(
@@ -404,18 +456,19 @@ def _log(
     run.log_params(config.flatten(config.to_dict(cfg)))
     run.log_metrics({**metrics, **{f"data_{key}": value for key, value in splits.report.items()}})
     run.set_tags({"sentiment.digest": digest})
-    for context, split in (
-        ("train", splits.train),
-        ("validation", splits.val),
-        ("test", splits.test),
-    ):
-        if len(split):
+    digests = {
+        "train": splits.train_fingerprint or splits.train.fingerprint(),
+        "val": splits.val.fingerprint(),
+        "test": splits.test.fingerprint(),
+    }
+    for part, context in (("train", "train"), ("val", "validation"), ("test", "test")):
+        if rows := splits.report[f"rows_{part}"]:
             run.log_dataset(
                 name=splits.name,
                 source=splits.source,
                 context=context,
-                digest=split.fingerprint(),
-                rows=len(split),
+                digest=digests[part],
+                rows=rows,
             )
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
     (folder / "overrides.json").write_text(json.dumps(list(overrides)), encoding="utf-8")

@@ -25,13 +25,10 @@ def data(
     from rich.table import Table
 
     from sentiment.cli.console import emit_json, stdout
-    from sentiment.config import compose, to_dict
-    from sentiment.data import load_splits
+    from sentiment.config import compose
+    from sentiment.train import load
 
-    cfg = compose(overrides or [])
-    arguments = to_dict(cfg)["data"]
-    arguments.pop("streaming")
-    splits = load_splits(**arguments, seed=cfg.seed)
+    splits = load(compose(overrides or []))
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     described: dict[str, Any] = {
         name: {
