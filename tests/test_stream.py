@@ -20,10 +20,11 @@ def sentences(tmp_path_factory):
     """4,000 real sentences in random order, in two formats."""
     folder = tmp_path_factory.mktemp("stream")
     whole = load_splits(source="embedded", name="rt", subset="rotten_tomatoes", sample_size=4000)
-    parts = (whole.train, whole.val, whole.test)
-    frame = pl.DataFrame(
-        {"text": sum((p.texts for p in parts), []), "label": sum((p.labels for p in parts), [])}
-    ).sample(fraction=1.0, shuffle=True, seed=0)
+    parts = [
+        pl.DataFrame({"text": part.texts, "label": part.labels})
+        for part in (whole.train, whole.val, whole.test)
+    ]
+    frame = pl.concat(parts).sample(fraction=1.0, shuffle=True, seed=0)
     frame.write_csv(folder / "rt.csv")
     frame.write_parquet(folder / "rt.parquet")
     return folder
