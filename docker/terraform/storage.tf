@@ -172,7 +172,7 @@ data "aws_iam_policy_document" "bucket" {
     actions   = ["s3:*"]
     resources = [each.value.arn, "${each.value.arn}/*"]
     principals {
-      type        = "*"
+      type        = "AWS"
       identifiers = ["*"]
     }
     condition {
