@@ -6,7 +6,6 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,43 +15,25 @@ from numpy.typing import NDArray
 import sentiment
 from sentiment.errors import UsageError
 from sentiment.scorer.container import Tensors, pack_tensors
+from sentiment.scorer.layout import compile_view, is_hashing
+from sentiment.scorer.linear import TOLERANCE, NotCompilableError, linear_form
 from sentiment.scorer.model import (
     DOCUMENT_NAME,
     FORMAT,
     FORMAT_VERSION,
-    LINKS,
     WEIGHTS_NAME,
     Scorer,
     dump_document,
-    link,
 )
-from sentiment.scorer.table import build_table
-from sentiment.scorer.view import NgramView
+from sentiment.scorer.prune import compare, prune_features
+from sentiment.scorer.reference import golden_texts, reference_statistics
+
+__all__ = ["CompiledScorer", "NotCompilableError", "compile_scorer"]
 
 Floats = NDArray[np.float64]
 
-TOLERANCE = 1e-6
 _CHECKED_TEXTS = 256
-
-
-class NotCompilableError(UsageError):
-    """A step of the pipeline does not end in linear scores and one link; the message names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """What a classifier comes down to: ``link(X @ coef.T + intercept)``.
-
-    Attributes
-    ----------
-    coef : float64[scores, n_features]
-    intercept : float64[scores]
-    link : str
-    """
-
-    coef: Floats
-    intercept: Floats
-    link: str
+_MAX_REFERENCE = 5000
 
 
 class CompiledScorer:
@@ -67,7 +48,7 @@ class CompiledScorer:
     scorer : Scorer
         The same, ready to score.
     report : dict
-        Sizes, and what pruning and the narrower dtype changed.
+        What pruning and a narrower dtype changed, see `reference.compare`; else empty.
     """
 
     def __init__(
@@ -86,6 +67,7 @@ class CompiledScorer:
         self.digest = hashlib.sha256(self._json).hexdigest()
         self.size_bytes = size + len(self._json)
         self.report = report or {}
+        self.extra: dict[str, Any] = {}
         self.scorer = Scorer(document, tensors, digest=self.digest, size_bytes=self.size_bytes)
 
     def save(self, directory: Path | str) -> str:
@@ -172,49 +154,71 @@ def compile_scorer(
         Names the step that does not compile.
     """
     linear = linear_form(classifier, _probe(vectorizer, reference_texts))
-    labels = [str(label) for label in classifier.classes_]
-    views: list[dict[str, Any]] = []
-    tensors: Tensors = {}
-    n_features = 0
-    for number, (name, step, factor) in enumerate(_views(vectorizer)):
-        width = _width(name, step)
-        coef = linear.coef[:, n_features : n_features + width] * factor
-        view, arrays = _compile_view(name, step, coef, np.dtype(dtype))
-        views.append(view)
-        tensors.update({f"view{number}.{key}": array for key, array in arrays.items()})
-        n_features += width
-    if n_features != linear.coef.shape[1]:
+    steps = _views(vectorizer)
+    widths = [_width(name, step) for name, step, _ in steps]
+    if sum(widths) != linear.coef.shape[1]:
         raise NotCompilableError(
             f"{type(classifier).__name__} has {linear.coef.shape[1]} weights per class, but "
-            f"{type(vectorizer).__name__} makes {n_features} features"
+            f"{type(vectorizer).__name__} makes {sum(widths)} features"
         )
+    ends = np.cumsum(widths)
+    parts = [
+        (step, linear.coef[:, end - width : end] * factor)
+        for (_, step, factor), width, end in zip(steps, widths, ends, strict=True)
+    ]
     document: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "made_with": {"sentiment": sentiment.__version__},
-        "labels": labels,
+        "labels": [str(label) for label in classifier.classes_],
         "positive_label": positive_label,
         "link": linear.link,
         "intercept": linear.intercept.tolist(),
-        "n_features": n_features,
-        "views": views,
-        "golden": [],
-        "reference": None,
     }
-    compiled = CompiledScorer(document, tensors)
+    compiled = _assemble(document, parts, "float32")
     check_against(compiled.scorer, vectorizer, classifier, reference_texts[:_CHECKED_TEXTS])
-    from sentiment.scorer.reference import golden_texts, reference_statistics
-
-    texts = golden_texts(compiled.scorer)
-    answers = compiled.scorer.predict(texts).probabilities.tolist()
+    # Evenly spread, so that files in the order of their labels are represented too.
+    stride = -(-len(reference_texts) // _MAX_REFERENCE) or 1
+    texts = list(reference_texts[::stride])
+    labels = None if reference_labels is None else list(reference_labels[::stride])
+    report: dict[str, Any] = {}
+    if dtype != "float32" or prune:
+        full = compiled
+        keep = prune_features(full.scorer, parts, texts, prune) if prune else None
+        compiled = _assemble(document, parts, dtype, keep)
+        report = compare(full.scorer, compiled.scorer, texts, labels)
+    document = {**document, **compiled.extra}
+    golden = golden_texts(compiled.scorer)
+    answers = compiled.scorer.predict(golden).probabilities.tolist()
     document["golden"] = [
-        {"text": text, "probabilities": answer} for text, answer in zip(texts, answers, strict=True)
+        {"text": text, "probabilities": answer}
+        for text, answer in zip(golden, answers, strict=True)
     ]
-    if len(reference_texts):
-        document["reference"] = reference_statistics(
-            compiled.scorer, reference_texts, reference_name, reference_labels
-        )
-    return CompiledScorer(document, tensors)
+    if texts:
+        document["reference"] = reference_statistics(compiled.scorer, texts, reference_name)
+    return CompiledScorer(document, compiled.tensors, report)
+
+
+def _assemble(
+    document: dict[str, Any],
+    parts: Sequence[tuple[Any, Floats]],
+    dtype: str,
+    keep: Sequence[NDArray[np.bool_] | None] | None = None,
+) -> CompiledScorer:
+    """Lay all views out, with every feature or those to keep."""
+    views: list[dict[str, Any]] = []
+    tensors: Tensors = {}
+    n_features = 0
+    for number, (step, coef) in enumerate(parts):
+        kept = None if keep is None else keep[number]
+        view, arrays = compile_view(step, coef, np.dtype(dtype), kept)
+        views.append(view)
+        tensors.update({f"view{number}.{key}": array for key, array in arrays.items()})
+        n_features += coef.shape[1] if kept is None else int(kept.sum())
+    extra = {"n_features": n_features, "views": views, "golden": [], "reference": None}
+    compiled = CompiledScorer({**document, **extra}, tensors)
+    compiled.extra = extra
+    return compiled
 
 
 def check_against(scorer: Scorer, vectorizer: Any, classifier: Any, texts: Sequence[str]) -> None:
@@ -262,12 +266,8 @@ def _views(vectorizer: Any) -> list[tuple[str, Any, float]]:
     ]
 
 
-def _is_hashing(step: Any) -> bool:
-    return hasattr(step, "spec_") and hasattr(step, "alternate_sign")
-
-
 def _width(name: str, step: Any) -> int:
-    if _is_hashing(step):
+    if is_hashing(step):
         return int(step.n_features)
     if not (hasattr(step, "index_") and hasattr(step, "spec_")):
         raise NotCompilableError(
@@ -275,190 +275,3 @@ def _width(name: str, step: Any) -> int:
             "compiled: use one of sentiment.vectorizers"
         )
     return int(step.index_.n_features)
-
-
-def _compile_view(
-    name: str, step: Any, coef: Floats, dtype: np.dtype[Any]
-) -> tuple[dict[str, Any], Tensors]:
-    view: dict[str, Any] = {
-        "text": step.spec_.to_dict(),
-        "tf": step.tf_,
-        "norm": step.norm,
-    }
-    if _is_hashing(step):
-        view |= {"kind": "hashing", "alternate_sign": bool(step.alternate_sign)}
-        inside = np.ones(coef.shape[1])
-        columns = np.arange(coef.shape[1])
-        return view, {"values": _values(coef, inside, columns, len(columns), step.norm, dtype)}
-    index = step.index_
-    idf = np.ones(coef.shape[1]) if step.idf_ is None else np.asarray(step.idf_, dtype=np.float64)
-    n_tokens = len(index.tokens)
-    base, keys, columns, orders = _keys(index, n_tokens)
-    table, slots = build_table(keys)
-    first = index.levels[0].column
-    of_tokens = np.flatnonzero(first >= 0)
-    if len(of_tokens):
-        orders = [1, *orders]
-    rows = np.concatenate([of_tokens + 1, slots + n_tokens + 2])
-    n_rows = n_tokens + 2 + len(table.keys)
-    all_columns = np.concatenate([first[of_tokens], columns])
-    text = "".join(index.tokens)
-    view |= {
-        "kind": NgramView.kind,
-        "base": base,
-        "orders": orders,
-        "multiplier": table.multiplier,
-        "n_documents": int(step.n_documents_),
-    }
-    return view, {
-        "tokens": np.frombuffer(text.encode(), dtype=np.uint8),
-        "token_lengths": np.array([len(token) for token in index.tokens], dtype=np.uint32),
-        "document_frequency": index.levels[0].df.astype(np.uint32),
-        "keys": table.keys,
-        "displacements": table.displacements,
-        "values": _values(coef[:, all_columns], idf[all_columns], rows, n_rows, step.norm, dtype),
-    }
-
-
-def _values(
-    coef: Floats,
-    inside: Floats,
-    rows: NDArray[Any],
-    n_rows: int,
-    norm: str | None,
-    dtype: np.dtype[Any],
-) -> NDArray[Any]:
-    """Lay weights out by row; the factor inside the norm stands first where there is a norm."""
-    weighted = (coef * inside).T
-    if norm is not None:
-        weighted = np.column_stack([inside, weighted])
-    values = np.zeros((n_rows, weighted.shape[1]), dtype=dtype)
-    values[rows] = weighted
-    return values
-
-
-def _keys(index: Any, n_tokens: int) -> tuple[int, NDArray[np.uint64], NDArray[Any], list[int]]:
-    """Return base, and key and column of every feature of two tokens and more, and their orders."""
-    base = n_tokens + 2
-    if base ** len(index.levels) >= 2**64:
-        raise NotCompilableError(
-            f"{len(index.levels)}-grams of {n_tokens} tokens do not fit 64 bits"
-        )
-    keys = index.levels[0].last.astype(np.uint64) + np.uint64(1)
-    kept_keys, kept_columns, orders = [], [], []
-    for order, level in enumerate(index.levels[1:], start=2):
-        keys = keys[level.prefix] * np.uint64(base) + level.last.astype(np.uint64) + np.uint64(1)
-        features = level.column >= 0
-        if features.any():
-            orders.append(order)
-        kept_keys.append(keys[features])
-        kept_columns.append(level.column[features])
-    if not kept_keys:
-        return base, np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64), orders
-    return base, np.concatenate(kept_keys), np.concatenate(kept_columns), orders
-
-
-def linear_form(classifier: Any, probe: Callable[[], Any]) -> Linear:
-    """Return the linear scores and the link that a fitted classifier comes down to.
-
-    Parameters
-    ----------
-    classifier : estimator
-        Fitted.
-    probe : callable
-        Returns features to try links on, for a classifier that does not name its link.
-
-    Raises
-    ------
-    NotCompilableError
-        It has no linear scores, or no link gives its probabilities.
-    """
-    name = type(classifier).__name__
-    n_classes = len(classifier.classes_)
-    if hasattr(classifier, "calibrated_classifiers_"):
-        return _calibrated(classifier, n_classes)
-    if hasattr(classifier, "coef_") and hasattr(classifier, "intercept_"):
-        coef = np.atleast_2d(np.asarray(classifier.coef_, dtype=np.float64))
-        intercept = np.broadcast_to(
-            np.asarray(classifier.intercept_, dtype=np.float64).ravel(), (len(coef),)
-        )
-    elif hasattr(classifier, "feature_log_prob_"):
-        coef = np.asarray(classifier.feature_log_prob_, dtype=np.float64)
-        # ComplementNB has priors but does not use them with two classes and more.
-        uses_prior = not hasattr(classifier, "first_order_polynomials_") and name != "ComplementNB"
-        prior = getattr(classifier, "class_log_prior_", None)
-        intercept = (
-            np.asarray(prior, dtype=np.float64)
-            if uses_prior and prior is not None
-            else np.zeros(len(coef))
-        )
-    else:
-        raise NotCompilableError(
-            f"classifier {name} cannot be compiled: it has neither coef_ and intercept_ "
-            "nor feature_log_prob_"
-        )
-    if not hasattr(classifier, "predict_proba"):
-        raise NotCompilableError(
-            f"classifier {name} gives no probabilities: wrap it in CalibratedClassifierCV "
-            "(method=sigmoid, ensemble=False)"
-        )
-    candidates = _candidates(coef, intercept.copy(), n_classes)
-    named = getattr(classifier, "link_", None)
-    if named is not None:
-        candidates = [candidate for candidate in candidates if candidate.link == named]
-    if named is None or not candidates:
-        X = probe()
-        expected = classifier.predict_proba(X)
-        candidates = [
-            candidate
-            for candidate in candidates
-            if np.abs(
-                link(candidate.link, np.asarray(X @ candidate.coef.T) + candidate.intercept)
-                - expected
-            ).max()
-            <= TOLERANCE
-        ]
-    if not candidates:
-        raise NotCompilableError(
-            f"classifier {name} cannot be compiled: its probabilities are none of "
-            f"{', '.join(LINKS)} of its linear scores"
-        )
-    return candidates[0]
-
-
-def _candidates(coef: Floats, intercept: Floats, n_classes: int) -> list[Linear]:
-    """Return the readings of linear scores that give as many probabilities as classes."""
-    if len(coef) == 1 and n_classes == 2:
-        return [Linear(coef, intercept, "sigmoid")]
-    if len(coef) != n_classes:
-        return []
-    if n_classes == 2:
-        # The softmax of two scores is the sigmoid of their difference.
-        return [
-            Linear(coef[1:] - coef[:1], intercept[1:] - intercept[:1], "sigmoid"),
-            Linear(coef, intercept, "ovr_sigmoid_normalized"),
-        ]
-    return [
-        Linear(coef, intercept, "softmax"),
-        Linear(coef, intercept, "ovr_sigmoid_normalized"),
-    ]
-
-
-def _calibrated(classifier: Any, n_classes: int) -> Linear:
-    """Fold Platt's slope and offset into the weights: calibration is affine in the score."""
-    parts = classifier.calibrated_classifiers_
-    inner = parts[0].estimator
-    if len(parts) != 1 or not hasattr(inner, "coef_") or parts[0].method != "sigmoid":
-        raise NotCompilableError(
-            "CalibratedClassifierCV cannot be compiled unless it is one linear model with one "
-            "sigmoid: use ensemble=False and method=sigmoid around a linear classifier"
-        )
-    coef = np.atleast_2d(np.asarray(inner.coef_, dtype=np.float64))
-    intercept = np.broadcast_to(np.asarray(inner.intercept_, dtype=np.float64), (len(coef),))
-    slope = -np.array([calibrator.a_ for calibrator in parts[0].calibrators])
-    offset = -np.array([calibrator.b_ for calibrator in parts[0].calibrators])
-    return Linear(
-        coef * slope[:, None],
-        intercept * slope + offset,
-        "sigmoid" if n_classes == 2 else "ovr_sigmoid_normalized",
-    )

@@ -2,7 +2,10 @@
 
 A vectorizer becomes a view. Token ids are ``1 … n_tokens``; an n-gram's key is the number whose
 digits, in base ``n_tokens + 2``, are the ids of its tokens; ``n_tokens + 1`` stands for every
-unknown token and for the gap between two texts, so no n-gram across either is ever found.
+unknown token and for the gap between two texts, so no n-gram across either is ever found. Where
+such numbers pass 64 bits (long n-grams of many tokens), the base is a random odd number instead,
+keys are these polynomials modulo 2**64, distinct for all stored n-grams, and the token ids are
+stored beside them.
 """
 
 from __future__ import annotations
@@ -78,12 +81,14 @@ class NgramView:
         self._base = np.uint64(self.base)
         self.orders: tuple[int, ...] = tuple(document["orders"])
         self.values = tensors[f"{prefix}.values"]
+        self.scale = _scale(document)
         self.document_frequency = tensors[f"{prefix}.document_frequency"]
         self.table = Table(
             tensors[f"{prefix}.keys"],
             tensors[f"{prefix}.displacements"],
             int(document["multiplier"]),
         )
+        self.ngrams = tensors.get(f"{prefix}.ngrams")
         self._tokenizer = Tokenizer(self.spec)
         lengths = tensors[f"{prefix}.token_lengths"]
         self.n_tokens = len(lengths)
@@ -189,13 +194,16 @@ class NgramView:
         unknown = int(np.count_nonzero(ids == self.unknown))
         if self.tf == "count" and self.norm is None:
             # Nothing here asks whether two n-grams are the same one.
-            return self.values.take(rows, axis=0).sum(axis=0, dtype=np.float64), len(ids), unknown
+            total = self.values.take(rows, axis=0).sum(axis=0, dtype=np.float64)
+            return total if self.scale is None else total * self.scale, len(ids), unknown
         rows = np.sort(rows)
         first = np.empty(len(rows), dtype=np.bool_)
         first[:1] = True
         np.not_equal(rows[1:], rows[:-1], out=first[1:])
         starts = first.nonzero()[0]
         values = self.values.take(rows.take(starts), axis=0).astype(np.float64)
+        if self.scale is not None:
+            values *= self.scale
         counts = np.empty(len(starts), dtype=np.int64)
         np.subtract(starts[1:], starts[:-1], out=counts[:-1])
         counts[-1:] = len(rows) - starts[-1:]
@@ -216,6 +224,9 @@ class NgramView:
         """Return the token ids of a row's n-gram; none for a row that has no n-gram."""
         if row < self.first_slot:
             return [row] if 0 < row <= self.n_tokens else []
+        if self.ngrams is not None:
+            stored: list[int] = self.ngrams[row - self.first_slot].tolist()
+            return [digit for digit in stored if digit]
         key = int(self.table.keys[row - self.first_slot])
         digits: list[int] = []
         while key:
@@ -234,7 +245,7 @@ class NgramView:
 
     def weights(self) -> Floats:
         """Return the weight of every row towards every score, float64 [rows, scores]."""
-        return self.values[:, int(self.norm is not None) :].astype(np.float64)
+        return values_at(self, slice(None))[:, int(self.norm is not None) :]
 
 
 def _split(text: str, lengths: NDArray[Any]) -> list[str]:
@@ -256,6 +267,7 @@ class HashView:
         self.norm = document["norm"]
         self.alternate_sign = bool(document["alternate_sign"])
         self.values = tensors[f"{prefix}.values"]
+        self.scale = _scale(document)
         self._tokenizer = Tokenizer(self.spec)
         self._hashes: dict[str, int] = {}
 
@@ -276,7 +288,7 @@ class HashView:
 
     def weights(self) -> Floats:
         """Return the weight of every column towards every score, float64 [columns, scores]."""
-        return self.values[:, int(self.norm is not None) :].astype(np.float64)
+        return values_at(self, slice(None))[:, int(self.norm is not None) :]
 
     def count(self, texts: Sequence[str]) -> tuple[Rows, Ints, Ints]:
         """Return the features of many texts and the tokens of each text; none is unknown."""
@@ -352,9 +364,20 @@ def term_frequency(counts: Floats, tf: str) -> Floats:
     return counts
 
 
+def values_at(view: View, rows: Ints | slice) -> Floats:
+    """Return the values of rows as they are meant: narrow ones are stored scaled."""
+    values: Floats = view.values[rows].astype(np.float64)
+    return values if view.scale is None else values * view.scale
+
+
+def _scale(document: Mapping[str, Any]) -> Floats | None:
+    scale = document.get("scale")
+    return None if scale is None else np.array(scale, dtype=np.float64)
+
+
 def contributions(view: View, found: Rows, n_texts: int) -> Floats:
     """Return what each feature adds to each score, float64 [features, scores]."""
-    values = view.values[found.rows].astype(np.float64)
+    values = values_at(view, found.rows)
     frequencies = term_frequency(found.counts, view.tf)
     if view.norm is None:
         return values * frequencies[:, None]
