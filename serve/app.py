@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from sentiment import __version__
 from sentiment.errors import ModelNotFoundError
 from sentiment.store import is_remote
-from serve import health, invocations, pages, predict, v2
+from serve import drift, feedback, health, invocations, pages, predict, v2
 from serve.metrics import Metrics
 from serve.model import ModelHolder
 from serve.problems import ApiError
@@ -22,6 +22,7 @@ from serve.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from serve.exchange import Exchange
+    from serve.model import LoadedModel
 
 logger = logging.getLogger("sentiment.serve")
 
@@ -54,10 +55,18 @@ def create_app(
         model, metrics, scoring, settings,
         title="sentiment", version=__version__, description=DESCRIPTION,
     )  # fmt: skip
-    model.on_swap = metrics.swapped
+
+    def swapped(loaded: LoadedModel, before: LoadedModel | None, seconds: float) -> None:
+        app.feedback.swapped(loaded)
+        app.drift.swapped(loaded)
+        metrics.swapped(loaded, before, seconds)
+
+    model.on_swap = swapped
     model.on_refused = metrics.refused
     predict.add_routes(app)
     health.add_routes(app)
+    drift.add_routes(app)
+    feedback.add_routes(app)
     v2.add_routes(app)
     invocations.add_routes(app)
     pages.add_routes(app)

@@ -96,7 +96,7 @@ def _signature(
 
     def signature(**_: Any) -> None: ...
 
-    parameters = [(name, str) for name in re.findall(r"{(\w+)}", path)]
+    parameters: list[tuple[str, Any]] = [(name, str) for name in re.findall(r"{(\w+)}", path)]
     if request is not None:
         parameters.append(("body", request))
     kind = inspect.Parameter.KEYWORD_ONLY

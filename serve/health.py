@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
+from starlette.responses import PlainTextResponse
 
 from serve.endpoints import add_endpoint
 from serve.exchange import JSON_HEADER, Exchange, Reply
@@ -77,7 +78,7 @@ def add_routes(app: Service) -> None:
     )  # fmt: skip
     add_endpoint(
         app, "GET", "/metrics", metrics, tags=["operate"], summary="Prometheus metrics",
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        response_class=PlainTextResponse,
     )  # fmt: skip
     add_endpoint(
         app, "GET", "/model/info", info, response=ModelInfoResponse, errors=["model_not_ready"],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import ConfigDict, Field
 from pydantic_core import to_json
+from starlette.responses import PlainTextResponse
 
 from sentiment import __version__
 from serve.endpoints import add_endpoint
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from serve.service import Service
 
 Texts = list[str]
+PLAIN = ((b"content-type", b"text/plain; charset=utf-8"),)
 
 
 class Split(Model):
@@ -92,17 +94,18 @@ def add_routes(app: Service) -> None:
             for label, confidence, probabilities in rows(pieces)
         ]
         count(app, pieces, exchange)
+        app.drift.add(model, texts, pieces)
         return Reply(to_json({"predictions": predictions}))
 
     async def ping(exchange: Exchange) -> Reply:
         """Answer 200 when it can serve."""
         if not app.ready:
             raise not_ready()
-        return Reply(b"\n")
+        return Reply(b"\n", headers=PLAIN)
 
     async def version(exchange: Exchange) -> Reply:
         """Name the version of this software."""
-        return Reply(__version__.encode(), headers=((b"content-type", b"text/plain"),))
+        return Reply(__version__.encode(), headers=PLAIN)
 
     add_endpoint(
         app, "POST", "/invocations", invocations, request=InvocationsRequest,
@@ -112,6 +115,7 @@ def add_routes(app: Service) -> None:
     for path in ("/ping", "/version"):
         add_endpoint(
             app, "GET", path, ping if path == "/ping" else version, tags=["MLflow"],
+            response_class=PlainTextResponse,
             errors=["model_not_ready"] if path == "/ping" else (),
             summary="Can it serve?" if path == "/ping" else "Version of the service",
         )  # fmt: skip

@@ -22,6 +22,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from serve.problems import CODES
 
@@ -56,8 +57,9 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry, shared: Path | None = None) -> None:
         self.registry = registry
         self.shared = shared
+        self._collectors: list[Collector] = []
         # One more series for each counter and histogram, which several workers never have.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
 
         def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
             return Counter(name, text, labels, registry=registry)
@@ -188,6 +190,13 @@ class Metrics:
         """Record that a model was refused."""
         self.swaps.labels("refused").inc()
 
+    def add(self, collector: Collector) -> None:
+        """Let a collector that speaks for all workers tell at every scrape."""
+        if self.shared is None:
+            self.registry.register(collector)
+        else:
+            self._collectors.append(collector)
+
     def exposition(self) -> bytes:
         """Return the metrics of all workers in Prometheus' text format (`CONTENT_TYPE`)."""
         if self.shared is None:
@@ -195,6 +204,8 @@ class Metrics:
         else:
             registry = CollectorRegistry()
             MultiProcessCollector(registry, path=str(self.shared))  # type: ignore[no-untyped-call]
+            for collector in self._collectors:
+                registry.register(collector)
         lines = generate_latest(registry).split(b"\n")
         # A model that nobody serves any more would otherwise stay as a series at zero for ever.
         kept = [

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from serve.endpoints import add_endpoint
-from serve.exchange import Exchange, Reply, new_id
+from serve.exchange import Exchange, Reply
 from serve.problems import ApiError, not_ready
 from serve.schemas import ExplainResponse, PredictBatchResponse, PredictResponse, request_models
 
@@ -44,10 +44,13 @@ def add_routes(app: Service) -> None:
         model = take_model(app, exchange)
         text: str = request.text  # type: ignore[attr-defined]
         one = await scoring.run(model.scorer.predict_one, text, deadline=exchange.deadline)
-        answer = prediction(model, text, one.label, one.confidence, one.probabilities, timestamp())
+        answer = prediction(
+            app, model, text, one.label, one.confidence, one.probabilities, timestamp()
+        )
         seconds = time.perf_counter() - exchange.started
         answer["processing_time_ms"] = round(seconds * 1000, 3)
         metrics.predicted_one(one.label, one.confidence, seconds)
+        app.drift.add_one(model, text, one)
         return Reply(to_json(answer))
 
     async def predict_batch(exchange: Exchange) -> Reply:
@@ -58,10 +61,11 @@ def add_routes(app: Service) -> None:
         pieces = await scoring.predict(model, texts, exchange.deadline)
         now = timestamp()
         answers = [
-            prediction(model, text, label, confidence, probabilities, now)
+            prediction(app, model, text, label, confidence, probabilities, now)
             for text, (label, confidence, probabilities) in zip(texts, rows(pieces), strict=True)
         ]
         count(app, pieces, exchange)
+        app.drift.add(model, texts, pieces)
         total = round(exchange.milliseconds(), 3)
         return Reply(to_json({"predictions": answers, "total_processing_time_ms": total}))
 
@@ -151,6 +155,7 @@ def take_model(app: Service, exchange: Exchange) -> LoadedModel:
 
 
 def prediction(
+    app: Service,
     model: LoadedModel,
     text: str,
     label: str,
@@ -165,7 +170,7 @@ def prediction(
         "confidence": confidence,
         "probabilities": dict(zip(model.labels, probabilities, strict=True)),
         "model_version": model.version,
-        "prediction_id": new_id(),
+        "prediction_id": app.feedback.signer.sign(model.digest, label, confidence, text),
         "timestamp": now,
     }
 

@@ -30,14 +30,14 @@ def request_models(max_text_length: int, max_batch_size: int) -> Requests:
         """One text."""
 
         model_config = ConfigDict(json_schema_extra={"examples": [{"text": REVIEW}]})
-        text: Annotated[Text, Field(description="The text to classify.")]  # type: ignore[valid-type]
+        text: Annotated[Text, Field(description="The text to classify.")]
 
     class PredictBatchRequest(Model):
         """Several texts."""
 
         model_config = ConfigDict(json_schema_extra={"examples": [{"texts": [REVIEW, DULL]}]})
         texts: Annotated[
-            list[Text],  # type: ignore[valid-type]
+            list[Text],
             Field(
                 min_length=1,
                 max_length=max_batch_size,

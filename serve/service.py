@@ -13,6 +13,7 @@ import gc
 import hashlib
 import hmac
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from serve.access_log import AccessLog
+from serve.drift import DriftMonitor
 from serve.exchange import JSON_HEADER, ClientGoneError, Exchange, Reply
+from serve.feedback import FeedbackDesk, Signer
 from serve.problems import ApiError, overloaded
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ logger = logging.getLogger("sentiment.serve")
 
 Endpoint = Callable[[Exchange], Awaitable[Reply]]
 
-API_HEADERS = (
+API_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -83,6 +86,20 @@ class Service(FastAPI):
         self.metrics = metrics
         self.scoring = scoring
         self.settings = settings
+        self.drift = DriftMonitor(
+            settings.drift_window,
+            settings.drift_limits,
+            settings.metrics_dir,
+            settings.output_dir / "feedback.db",
+            settings.feedback_window,
+        )
+        metrics.add(self.drift)
+        key = settings.feedback_key
+        # Without a key of its own, what this process gave is what it takes back.
+        secret = key.get_secret_value().encode() if key is not None else os.urandom(32)
+        self.feedback = FeedbackDesk(
+            Signer(secret), settings.output_dir / "feedback.db", metrics.registry
+        )
         self.log = AccessLog() if settings.access_log else None
         # Set by the server on SIGTERM: not ready any more, but still serving.
         self.draining = False
@@ -304,7 +321,11 @@ async def _lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
             await asyncio.sleep(TICK_SECONDS)
 
     app.metrics.workers.set(1)
-    work = [loop.create_task(tick()), loop.create_task(app.model.watch())]
+    work = [
+        loop.create_task(tick()),
+        loop.create_task(app.model.watch()),
+        loop.create_task(app.drift.run()),
+    ]
     if app.log is not None:
         work.append(loop.create_task(app.log.run()))
     # What start-up made lives as long as the process: the collector need not look at it again.
@@ -318,6 +339,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
         app.scoring.close()
+        app.drift.close()
+        app.feedback.close()
         app.sample()
         app.metrics.workers.set(0)
         app.metrics.ready.set(0)

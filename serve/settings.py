@@ -5,9 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from sentiment.drift import parse_limits
 from sentiment.errors import UsageError
 
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -73,6 +81,12 @@ class Settings(BaseSettings):
     open_metrics: bool = True
     cors_origins: Names = ()
 
+    # monitoring and feedback
+    drift_window: Annotated[int, Field(ge=100, le=1_000_000)] = 1_000  # texts, over all workers
+    drift_limits: Annotated[dict[str, float], NoDecode] = {}  # e.g. score=0.4,words=0.1
+    feedback_key: SecretStr | None = None  # signs prediction ids; the same for every replica
+    feedback_window: Annotated[int, Field(ge=1, le=1_000_000)] = 500  # answers
+
     # set by the supervisor of several workers; the parent owns and wipes the directory
     metrics_dir: Path | None = Field(None, validation_alias="PROMETHEUS_MULTIPROC_DIR")
 
@@ -81,6 +95,16 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("drift_limits", mode="before")
+    @classmethod
+    def _limits(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                return parse_limits(value)
+            except UsageError as error:
+                raise ValueError(str(error)) from None
         return value
 
     @field_validator("root_path")
@@ -95,6 +119,8 @@ class Settings(BaseSettings):
     def _keys_are_worth_something(self) -> Self:
         if any(len(key) < 16 for key in self.api_keys):
             raise ValueError("api_keys: a key has fewer than 16 characters")
+        if self.feedback_key is not None and len(self.feedback_key.get_secret_value()) < 16:
+            raise ValueError("feedback_key: has fewer than 16 characters")
         return self
 
     @property

@@ -13,6 +13,7 @@ import importlib
 import logging
 import multiprocessing
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -67,6 +68,8 @@ def run(settings: Settings, puller: Sequence[str] | None = None) -> int:
     configure_logging(settings.log_level)
     # Scoring has no use for BLAS threads, and forking with them is asking for trouble.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Any worker takes the answer to any worker's prediction.
+    os.environ.setdefault("SENTIMENT_FEEDBACK_KEY", secrets.token_hex(32))
     sock = bind(settings.host, settings.port)
     child = Puller(puller) if puller else None
     try:
@@ -138,9 +141,8 @@ class _Worker:
 
     def hung(self) -> bool:
         now = time.monotonic()
-        if self.started:
-            return now - self.heartbeat.value > HUNG_SECONDS
-        return now - self.born > START_SECONDS
+        last: float = self.heartbeat.value
+        return now - last > HUNG_SECONDS if last else now - self.born > START_SECONDS
 
     def send(self, number: int) -> None:
         if self.process.is_alive():

@@ -216,6 +216,7 @@ def add_routes(app: Service) -> None:
         if request.id is not None:
             document["id"] = request.id
         count(app, pieces, exchange)
+        app.drift.add(model, texts, pieces)
         return Reply(to_json(document))
 
     def add(method: str, path: str, endpoint: Any, summary: str, **options: Any) -> None:

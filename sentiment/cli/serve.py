@@ -62,11 +62,6 @@ def serve(
         "output_dir": output_dir,
     }
     settings = load_settings(**given)
-    # Workers read the environment: it is the one way settings reach them.
-    for name, value in given.items():
-        if value is not None:
-            os.environ[f"SENTIMENT_{name.upper()}"] = str(value)
-
     puller = None
     if settings.model is not None and is_remote(settings.model):
         puller = _pull_command(settings)
@@ -78,6 +73,11 @@ def serve(
             champion = read_pointer(settings.output_dir, "champion")
             reference = "latest" if champion is None else "champion"
         resolve(reference, settings.output_dir)  # says what is missing before anything starts
+
+    # Workers read the environment: it is the one way settings reach them.
+    for name, value in given.items():
+        if value is not None:
+            os.environ[f"SENTIMENT_{name.upper()}"] = str(value)
 
     from serve.supervisor import run
 

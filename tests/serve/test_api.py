@@ -145,6 +145,13 @@ def test_open_inference_protocol_describes_itself(server):
 JSON = {"Content-Type": "application/json"}
 
 
+TYPE = "unsupported_media_type"
+
+
+def typed(content_type: str) -> dict[str, str]:
+    return {"Content-Type": content_type}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "headers", "status", "code", "field"),
     [
@@ -163,16 +170,18 @@ JSON = {"Content-Type": "application/json"}
         ("/explain", b'{"text": "a", "top": 0}', JSON, 422, "invalid_input", "top"),
         ("/predict", b"[" * 100_000, JSON, 400, "invalid_json", None),
         ("/predict", b" " * (16 * 1024 * 1024 + 1), JSON, 413, "body_too_large", None),
-        ("/predict", b"text=good", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type", None),
-        ("/predict", b'{"text": "a"}', {"Content-Type": "text/plain"}, 415, "unsupported_media_type", None),
-        ("/predict", b'{"text": "a"}', {"Content-Type": "application/json; charset=latin-1"}, 415, "unsupported_media_type", None),
-        ("/predict", b'{"text": "a"}', {}, 415, "unsupported_media_type", None),
+        ("/predict", b"text=good", typed("application/x-www-form-urlencoded"), 415, TYPE, None),
+        ("/predict", b'{"text": "a"}', typed("text/plain"), 415, TYPE, None),
+        ("/predict", b'{"text": "a"}', typed("application/json; charset=latin-1"), 415, TYPE, None),
+        ("/predict", b'{"text": "a"}', {}, 415, TYPE, None),
         ("/nothing", b"{}", JSON, 404, "not_found", None),
         ("/health", b"{}", JSON, 405, "method_not_allowed", None),
         ("/invocations", b'{"inputs": ["a"], "instances": ["a"]}', JSON, 422, "invalid_input", "body"),
-        ("/invocations", b'{"dataframe_split": {"columns": ["a", "b"], "data": []}}', JSON, 422, "invalid_input", "dataframe_split"),
-        ("/invocations", b'{"dataframe_records": [{"text": 3}]}', JSON, 422, "invalid_input", "dataframe_records.0"),
-        ("/invocations", b"text\na\n", {"Content-Type": "text/csv"}, 415, "unsupported_media_type", None),
+        ("/invocations", b'{"dataframe_split": {"columns": ["a", "b"], "data": []}}', JSON, 422,
+         "invalid_input", "dataframe_split"),
+        ("/invocations", b'{"dataframe_records": [{"text": 3}]}', JSON, 422, "invalid_input",
+         "dataframe_records.0"),
+        ("/invocations", b"text\na\n", typed("text/csv"), 415, TYPE, None),
     ],
 )  # fmt: skip
 def test_refusals_have_one_shape(server, path, body, headers, status, code, field):

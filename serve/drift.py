@@ -1,0 +1,499 @@
+"""Drift of the last N predictions: counted by every worker, summed at a scrape.
+
+Each worker keeps a ring of buckets of counts. With several workers the ring lies in a
+memory-mapped file beside prometheus_client's; whoever is asked adds up the newest buckets of all
+files until they hold N predictions. A worker holds its file by a lock that dies with it, and its
+successor goes on with the file, so a killed worker takes nothing away. No text is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from pydantic import Field
+from pydantic_core import to_json
+
+from sentiment.drift import Drift, Reference, compare, one_score
+from sentiment.errors import ModelError
+from sentiment.feedback import observed
+from serve.endpoints import add_endpoint
+from serve.exchange import Exchange, Reply
+from serve.predict import take_model
+from serve.schemas import Model
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+    from sentiment.scorer import Prediction, Predictions
+    from serve.model import LoadedModel
+    from serve.service import Service
+
+logger = logging.getLogger("sentiment.serve")
+
+BUCKETS = 10
+FLUSH_SECONDS = 0.25
+# Words are counted in so many characters of each flush at most: about a millisecond.
+WORD_CHARACTERS = 16_000
+# Nobody needs a comparison more often.
+FRESH_SECONDS = 1.0
+
+
+class DriftSignal(Model):
+    """One way in which what is seen differs from the reference."""
+
+    value: float | None
+    limit: Annotated[float, Field(description="A value above it is drift.")]
+    drift: Annotated[bool | None, Field(description="null: too few texts to tell.")]
+    meaning: str
+
+
+class DriftResponse(Model):
+    """The last predictions against the reference; empty but for the reason when there is none."""
+
+    model: dict[str, str]
+    drift: Annotated[bool | None, Field(description="Whether any signal is drift.")]
+    reason: str | None = None
+    texts: int | None = None
+    minimum_texts: int | None = None
+    window: dict[str, Any] | None = None
+    reference: dict[str, Any] | None = None
+    signals: dict[str, DriftSignal] | None = None
+    labels: Annotated[
+        dict[str, dict[str, float | None]] | None, Field(description="Share of each label given.")
+    ] = None
+    unknown_tokens: dict[str, float | None] | None = None
+    low_confidence: dict[str, float | None] | None = None
+    mean_length: dict[str, float | None] | None = None
+    accuracy: Annotated[
+        dict[str, Any] | None, Field(description="Estimated without labels, and what that assumes.")
+    ] = None
+    feedback: dict[str, int] | None = None
+    words: Annotated[
+        dict[str, Any] | None,
+        Field(description="The words that are used more, and less, than in training texts."),
+    ] = None
+    histograms: dict[str, dict[str, list[float]]] | None = None
+
+
+# text, label, score, confidence, tokens, unknown tokens
+Seen = tuple[str, str, float, float, int, int]
+
+
+class Ring:
+    """Buckets of counts, the newest over the oldest, in memory or in a file that others read.
+
+    Parameters
+    ----------
+    reference : Reference
+        Whose counts they are.
+    size : int
+        Predictions in each bucket.
+    directory : Path, optional
+        Where the workers' files lie.
+    name : str
+        What the files of this model's rings are called.
+    """
+
+    def __init__(
+        self, reference: Reference, size: int, directory: Path | None = None, name: str = ""
+    ) -> None:
+        self.reference = reference
+        self.size = size
+        self.directory = directory
+        self.name = name
+        # One more than the window has: the newest is seldom full.
+        self.dtype = np.dtype([("ended", "f8"), ("n", "i8"), ("counts", reference.dtype)])
+        self._file: int | None = None
+        self._path: Path | None = None
+        if directory is None:
+            self.buckets: NDArray[np.void] = np.zeros(BUCKETS + 1, self.dtype)
+        else:
+            self.buckets = self._take_file(directory)
+        self._place = int(self.buckets["ended"].argmax())
+
+    def _take_file(self, directory: Path) -> NDArray[np.void]:
+        """Map the first file that no living worker holds."""
+        slot = 0
+        while True:
+            path = directory / f"{self.name}-{slot}.ring"
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(file)
+                slot += 1
+                continue
+            os.ftruncate(file, (BUCKETS + 1) * self.dtype.itemsize)
+            self._file, self._path = file, path
+            return np.memmap(path, self.dtype, "r+", shape=(BUCKETS + 1,))
+
+    def close(self) -> None:
+        """Give the ring up, and remove its file."""
+        if self._file is not None and self._path is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file = None
+
+    def add(self, seen: Sequence[Seen], words: Sequence[str]) -> None:
+        """Count predictions, and the words of some texts."""
+        start = 0
+        while start < len(seen):
+            bucket = self.buckets[self._place]
+            room = self.size - int(bucket["n"])
+            if room <= 0:
+                self._place = (self._place + 1) % len(self.buckets)
+                bucket = self.buckets[self._place]
+                bucket["n"] = 0
+                bucket["ended"] = 0.0
+                bucket["counts"] = 0
+                room = self.size
+            part = seen[start : start + room]
+            _, labels, scores, confidence, tokens, unknown = zip(*part, strict=True)
+            self.reference.count(
+                bucket["counts"],
+                labels,
+                np.array(scores),
+                np.array(confidence),
+                np.array(tokens),
+                np.array(unknown),
+            )
+            bucket["n"] += len(part)
+            bucket["ended"] = time.time()
+            start += room
+        self.reference.count_words(self.buckets[self._place]["counts"], words)
+
+    def total(self, window: int) -> tuple[NDArray[np.void], float | None]:
+        """Return the sum of the newest buckets of all workers, and when the oldest of them ended.
+
+        Parameters
+        ----------
+        window : int
+            Predictions wanted at least; a bucket is taken whole or not at all.
+        """
+        rings = [self.buckets]
+        if self.directory is not None:
+            rings = list(self._all_rings())
+        ended = np.concatenate([ring["ended"] for ring in rings])
+        sizes = np.concatenate([ring["n"] for ring in rings])
+        order = np.argsort(-ended, kind="stable")
+        order = order[ended[order] > 0]
+        taken = order[: int(np.searchsorted(np.cumsum(sizes[order]), window)) + 1]
+        whole = self.reference.zeros()
+        per_ring = len(self.buckets)
+        for number, ring in enumerate(rings):
+            mine = taken[(taken >= number * per_ring) & (taken < (number + 1) * per_ring)]
+            if len(mine):
+                parts = ring["counts"][mine - number * per_ring]
+                for field in self.reference.dtype.names or ():
+                    whole[field] += parts[field].sum(axis=0, dtype=whole[field].dtype)
+        return whole, float(ended[taken].min()) if len(taken) else None
+
+    def _all_rings(self) -> Iterator[NDArray[np.void]]:
+        assert self.directory is not None
+        for path in self.directory.glob(f"{self.name}-*.ring"):
+            try:
+                yield np.memmap(path, self.dtype, "r", shape=(BUCKETS + 1,))
+            except (OSError, ValueError):
+                continue  # just being made, or gone
+
+
+class DriftMonitor(Collector):
+    """What one worker counts for drift, and what it tells of all workers.
+
+    Parameters
+    ----------
+    window : int
+        Predictions that drift is measured over.
+    limits : mapping
+        Signal to limit, for those that differ from the defaults.
+    directory : Path, optional
+        Shared by the workers.
+    feedback : Path
+        The feedback database; may be missing.
+    feedback_window : int
+        Answers that the observed accuracy is measured over.
+    """
+
+    def __init__(
+        self,
+        window: int,
+        limits: Mapping[str, float],
+        directory: Path | None,
+        feedback: Path,
+        feedback_window: int,
+    ) -> None:
+        self.window = window
+        self.limits = limits
+        self.directory = directory
+        self.feedback = feedback
+        self.feedback_window = feedback_window
+        self.model: LoadedModel | None = None
+        self.ring: Ring | None = None
+        self._pending: list[tuple[LoadedModel, Seen]] = []
+        self._lock = Lock()
+        self._found: tuple[float, Drift | None, float | None, int] = (0.0, None, None, 0)
+
+    def swapped(self, model: LoadedModel) -> None:
+        """Begin anew with another model; what was counted of the last one goes."""
+        try:
+            reference = Reference(model.scorer)
+        except ModelError as error:
+            logger.warning("no drift is measured: %s", error)
+            reference = None
+        with self._lock:
+            before, self.ring = self.ring, None
+            same = self.model is not None and self.model.digest == model.digest
+            self.model = model
+            self._found = (0.0, None, None, 0)
+            if same:
+                self.ring = before
+                return
+            if before is not None:
+                before.close()
+            if reference is not None:
+                size = max(1, -(-self.window // BUCKETS))
+                self.ring = Ring(reference, size, self.directory, f"drift-{model.digest[:16]}")
+
+    def add_one(self, model: LoadedModel, text: str, found: Prediction) -> None:
+        """Note one prediction; it is counted at the next `flush`."""
+        scores = found.scores
+        score = scores[0] if len(scores) == 1 else max(scores)
+        seen = (text, found.label, score, found.confidence, found.n_tokens, found.n_unknown)
+        self._pending.append((model, seen))
+
+    def add(self, model: LoadedModel, texts: Sequence[str], pieces: Iterable[Predictions]) -> None:
+        """Note the predictions of many texts."""
+        start = 0
+        for piece in pieces:
+            rows = zip(
+                texts[start : start + len(piece)],
+                piece.labels,
+                one_score(piece.scores).tolist(),
+                piece.confidence.tolist(),
+                piece.n_tokens.tolist(),
+                piece.n_unknown.tolist(),
+                strict=True,
+            )
+            self._pending.extend((model, row) for row in rows)
+            start += len(piece)
+
+    def flush(self) -> None:
+        """Count what was noted since the last time."""
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        with self._lock:
+            ring, model = self.ring, self.model
+            if ring is None or model is None:
+                return
+            seen = [row for of, row in pending if of.digest == model.digest]
+            ring.add(seen, _sample([row[0] for row in seen]))
+
+    def compare(self) -> Drift | None:
+        """Return the drift of all workers' last predictions; at most a second old."""
+        self.flush()
+        now = time.monotonic()
+        when, found, _, _ = self._found
+        if found is not None and now - when < FRESH_SECONDS:
+            return found
+        with self._lock:
+            ring, model = self.ring, self.model
+            if ring is None or model is None:
+                return None
+            counts, since = ring.total(self.window)
+        right, n = observed(self.feedback, model.digest, self.feedback_window)
+        found = compare(ring.reference, counts, self.limits, observed=(right, n) if n else None)
+        self._found = (now, found, since, n)
+        return found
+
+    def document(self) -> dict[str, Any]:
+        """Return what ``GET /model/drift`` answers."""
+        found = self.compare()
+        model = self.model
+        assert model is not None
+        about = {"name": model.name, "version": model.version, "digest": model.digest}
+        if found is None:
+            reason = "the model was compiled without reference texts: there is nothing to compare"
+            return {"model": about, "drift": None, "reason": reason}
+        _, _, since, n = self._found
+        return {
+            "model": about,
+            "window": {
+                "size": self.window,
+                "since": None if since is None else datetime.fromtimestamp(since).astimezone(),
+            },
+            "feedback": {"answers": n, "size": self.feedback_window},
+            **found.document(),
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauges; the reference is named in the help of each."""
+        model = self.model
+        if model is None:
+            return
+        created = _created(model)
+        if created is not None:
+            yield _gauge(
+                "sentiment_model_created_timestamp_seconds",
+                "When the model that is served was trained, in Unix time.",
+                {(): created},
+            )
+        drift = self.compare()
+        if drift is None:
+            return
+        answers = self._found[3]
+        against = (
+            f" Reference: {drift.reference_n} {drift.reference_name} texts of model "
+            f"{model.name} version {model.version}."
+        )
+        last = f"Of the last {self.window} texts: "
+
+        def gauge(
+            name: str, text: str, values: Mapping[tuple[str, ...], float | None], *labels: str
+        ) -> Metric:
+            return _gauge(name, text + against, values, *labels)
+
+        def pair(values: tuple[float | None, float]) -> dict[tuple[str, ...], float | None]:
+            return {("window",): values[0], ("reference",): values[1]}
+
+        signals = {(signal.name,): signal for signal in drift.signals}
+        yield gauge(
+            "sentiment_drift_texts", "Texts that drift is measured over.", {(): float(drift.n)}
+        )
+        yield gauge(
+            "sentiment_drift_value",
+            "How far a signal is from the reference.",
+            {key: signal.value for key, signal in signals.items()},
+            "signal",
+        )
+        yield gauge(
+            "sentiment_drift_limit",
+            "The value of a signal above which it is drift.",
+            {key: signal.limit for key, signal in signals.items()},
+            "signal",
+        )
+        yield gauge(
+            "sentiment_drift_detected",
+            "Whether a signal is drift: 1, or 0 also while there are too few texts to tell.",
+            {key: float(bool(signal.drifted)) for key, signal in signals.items()},
+            "signal",
+        )
+        yield gauge(
+            "sentiment_drift_label_ratio",
+            f"{last}share of each label given.",
+            {
+                (label, source): share
+                for label, (here, there) in drift.labels.items()
+                for source, share in (("window", here), ("reference", there))
+            },
+            "sentiment",
+            "source",
+        )
+        for name, text, values in (
+            ("unknown_token_ratio", "share of tokens that the model does not know.", drift.unknown),
+            (
+                "low_confidence_ratio",
+                f"share of answers with a confidence below {drift.low_confidence_below:g}.",
+                drift.low_confidence,
+            ),
+            ("text_length_tokens", "mean length.", drift.mean_length),
+        ):
+            yield gauge(f"sentiment_drift_{name}", last + text, pair(values), "source")
+        yield gauge(
+            "sentiment_estimated_accuracy_ratio",
+            f"{last}accuracy estimated without labels, from calibrated probabilities; blind to "
+            "labels that change their meaning.",
+            pair((drift.accuracy.estimated, drift.accuracy.reference_estimated)),
+            "source",
+        )
+        seen = drift_value(drift, "observed_accuracy")
+        usual = drift.accuracy.reference_observed
+        promised = drift.accuracy.reference_estimated if usual is None else usual
+        yield gauge(
+            "sentiment_observed_accuracy_ratio",
+            f"Accuracy over the last {self.feedback_window} predictions answered by feedback.",
+            {
+                ("window",): None if seen is None else promised - seen,
+                ("reference",): usual,
+            },
+            "source",
+        )
+        yield gauge(
+            "sentiment_observed_accuracy_answers",
+            "Answers that the observed accuracy is measured over.",
+            {(): float(answers)},
+        )
+
+    async def run(self) -> None:
+        """Flush every `FLUSH_SECONDS` until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            self.flush()
+
+    def close(self) -> None:
+        """Count what is left. The file stays: it is part of the window until it is old."""
+        self.flush()
+
+
+def drift_value(drift: Drift, name: str) -> float | None:
+    """Return the value of one signal."""
+    return next(signal.value for signal in drift.signals if signal.name == name)
+
+
+def add_routes(app: Service) -> None:
+    """Add ``/model/drift``."""
+
+    async def drift(exchange: Exchange) -> Reply:
+        """Compare the last predictions of all workers with what the model was made for."""
+        take_model(app, exchange)
+        return Reply(to_json(await asyncio.to_thread(app.drift.document), inf_nan_mode="null"))
+
+    add_endpoint(
+        app, "GET", "/model/drift", drift, response=DriftResponse, errors=["model_not_ready"],
+        tags=["operate"], summary="Does the model still fit what it sees?",
+    )  # fmt: skip
+
+
+def _gauge(
+    name: str, text: str, values: Mapping[tuple[str, ...], float | None], *labels: str
+) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        if value is not None:
+            family.add_metric(key, value)
+    return family
+
+
+def _created(model: LoadedModel) -> float | None:
+    try:
+        return datetime.fromisoformat(str(model.info.get("created"))).timestamp()
+    except ValueError:
+        return None
+
+
+def _sample(texts: list[str]) -> list[str]:
+    """Return texts, at random, as far as the budget of characters reaches."""
+    if sum(map(len, texts)) > WORD_CHARACTERS:
+        random.shuffle(texts)
+    left = WORD_CHARACTERS
+    taken = []
+    for text in texts:
+        if left <= 0:
+            break
+        taken.append(text[:left])
+        left -= len(text)
+    return taken
