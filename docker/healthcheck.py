@@ -3,13 +3,16 @@
 By default the service's own port and `/health/live`, not `/health/ready`: a service that waits
 for its first model is healthy; it must not be restarted or keep a stack from coming up.
 """
+# ruff: noqa: T201
 
 import http.client
 import os
 import sys
 
 port = int(
-    sys.argv[1] if sys.argv[1:] else os.environ.get("SENTIMENT_PORT") or os.environ.get("PORT") or 8000
+    sys.argv[1]
+    if sys.argv[1:]
+    else os.environ.get("SENTIMENT_PORT") or os.environ.get("PORT") or 8000
 )
 path = sys.argv[2] if sys.argv[2:] else "/health/live"
 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=4)

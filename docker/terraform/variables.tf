@@ -168,13 +168,12 @@ variable "database_size" {
 }
 
 variable "database_password" {
-  description = "MLflow's database password. Given for the first apply and with each new database_password_version; not needed in between."
+  description = "MLflow's database password. Draw a new one for every run: it is used by the first apply and when database_password_version is raised, and ignored otherwise."
   type        = string
-  default     = null
   ephemeral   = true
   sensitive   = true
   validation {
-    condition     = var.database_password == null || can(regex("^[A-Za-z0-9-]{24,128}$", var.database_password))
+    condition     = can(regex("^[A-Za-z0-9-]{24,128}$", var.database_password))
     error_message = "database_password: 24 to 128 letters, digits and hyphens: TF_VAR_database_password=$(openssl rand -hex 24)."
   }
 }
@@ -186,13 +185,12 @@ variable "database_password_version" {
 }
 
 variable "feedback_key" {
-  description = "Signs prediction ids, so that any task can take the feedback to a prediction of another. Given like database_password."
+  description = "Signs prediction ids, so that any task can take the feedback to a prediction of another. Draw one for every run, as with database_password."
   type        = string
-  default     = null
   ephemeral   = true
   sensitive   = true
   validation {
-    condition     = var.feedback_key == null || can(regex("^[A-Za-z0-9-]{32,128}$", var.feedback_key))
+    condition     = can(regex("^[A-Za-z0-9-]{32,128}$", var.feedback_key))
     error_message = "feedback_key: 32 to 128 letters, digits and hyphens: TF_VAR_feedback_key=$(openssl rand -hex 32)."
   }
 }

@@ -1,6 +1,6 @@
 # The service on AWS. Apply needs Terraform 1.11 (passwords are write-only: none is in the state).
 #   terraform init
-#   export TF_VAR_database_password=$(openssl rand -hex 24) TF_VAR_feedback_key=$(openssl rand -hex 32)
+#   export TF_VAR_database_password=$(openssl rand -hex 24) TF_VAR_feedback_key=$(openssl rand -hex 32)  # each time
 #   terraform apply -var certificate_arn=arn:aws:acm:... -var image_tag=1.2.3
 # Keep the state in a bucket of your own: add a `backend "s3"` block in a file backend.tf.
 terraform {

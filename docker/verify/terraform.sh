@@ -62,8 +62,13 @@ provider "aws" {
 }
 OVERRIDE
 
-TF_VAR_database_password=$(openssl rand -hex 24) TF_VAR_feedback_key=$(openssl rand -hex 32) \
-  terraform -chdir="$work" apply -auto-approve -input=false -no-color >"$work/apply.log" 2>&1 ||
+draw() {
+  TF_VAR_database_password=$(openssl rand -hex 24)
+  TF_VAR_feedback_key=$(openssl rand -hex 32)
+  export TF_VAR_database_password TF_VAR_feedback_key
+}
+draw
+terraform -chdir="$work" apply -auto-approve -input=false -no-color >"$work/apply.log" 2>&1 ||
   { grep -A12 '^Error' "$work/apply.log"; exit 1; }
 tail -40 "$work/apply.log" | grep '^Apply complete'
 # The secrets are written once and are in no state.
@@ -71,7 +76,8 @@ if grep -qE '"(password|secret_string)(_wo)?": "[^"]+"' "$work/terraform.tfstate
   echo "failed: a secret is in the state"
   exit 1
 fi
-# 0: nothing to do. 2 would be a difference.
+# Newly drawn secrets are no difference. 0: nothing to do; 2 would be a difference.
+draw
 terraform -chdir="$work" plan -detailed-exitcode -input=false -no-color >"$work/plan.log" 2>&1 || { cat "$work/plan.log"; exit 1; }
 echo "second plan: empty"
 terraform -chdir="$work" destroy -auto-approve -input=false -no-color >"$work/destroy.log" 2>&1 ||
