@@ -30,7 +30,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; }
 td.n, th.n { text-align: right; } .bad { color: var(--bad); font-weight: 600; }
 .good { color: var(--good); }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 1.5rem; }
+.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1.5rem; }
 figure { margin: 0; padding: .75rem; background: var(--wash); border-radius: .4rem; }
 figcaption { font-weight: 600; } svg { width: 100%; height: auto; display: block; }
 .scroll { overflow-x: auto; }
@@ -199,7 +199,7 @@ def _histogram(name: str, parts: Mapping[str, Sequence[float]]) -> str:
     a = [now[place] / max(sum(now), 1) for place in places]
     b = [then[place] / max(sum(then), 1) for place in places]
     top = max(*a, *b, 1e-9)
-    width, height, left = 360.0, 120.0, 4.0
+    width, height, left = 360.0, 120.0, 14.0
     step = (width - 2 * left) / len(places)
 
     def box(place: int, share: float, kind: str) -> str:
@@ -212,7 +212,7 @@ def _histogram(name: str, parts: Mapping[str, Sequence[float]]) -> str:
         )
 
     marks = []
-    for place in range(0, len(places) + 1, max(1, len(places) // 6)):
+    for place in range(0, len(places) + 1, max(1, -(-len(places) // 5))):
         edge = used[0] + place - 1  # the edge on the left of this bin
         if 0 <= edge < len(edges):
             marks.append(

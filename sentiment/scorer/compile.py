@@ -195,7 +195,7 @@ def compile_scorer(
         for text, answer in zip(golden, answers, strict=True)
     ]
     if texts:
-        document["reference"] = reference_statistics(compiled.scorer, texts, reference_name)
+        document["reference"] = reference_statistics(compiled.scorer, texts, reference_name, labels)
     return CompiledScorer(document, compiled.tensors, report)
 
 

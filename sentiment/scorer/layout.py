@@ -83,6 +83,7 @@ def compile_view(
         "base": base,
         "orders": orders,
         "multiplier": table.multiplier,
+        "n_documents": int(step.n_documents_),
     }
     tensors: Tensors = {
         "tokens": np.frombuffer("".join(tokens).encode(), dtype=np.uint8),
