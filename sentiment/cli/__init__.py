@@ -20,6 +20,7 @@ from sentiment.cli import (
     doctor,
     evaluate,
     explain,
+    feedback,
     models,
     monitor,
     predict,
@@ -71,6 +72,7 @@ def build_app() -> typer.Typer:
     app.command("evaluate", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
     app.command("register", help=register.HELP)(register.register)
     app.add_typer(models.app, name="models")
+    app.add_typer(feedback.app, name="feedback")
     return app
 
 
