@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -345,6 +346,7 @@ def _test_rows(contender: Contender) -> Split:
     from omegaconf.errors import OmegaConfBaseException
 
     from sentiment.data import load_splits
+    from sentiment.stream import survey
 
     path = contender.run_file("config.yaml")
     if path is None:
@@ -353,8 +355,12 @@ def _test_rows(contender: Contender) -> Split:
         )
     try:
         cfg = config.to_dict(OmegaConf.load(path))  # type: ignore[arg-type]
-        arguments = {key: value for key, value in cfg["data"].items() if key != "streaming"}
-        split = load_splits(**arguments, seed=cfg["seed"]).test
+        streamed = cfg["data"].get("streaming", False)
+        read: Callable[..., Any] = survey if streamed else load_splits
+        # Keys that say how to train, not what to read, are no concern of these functions.
+        known = signature(read).parameters
+        found = read(**{k: v for k, v in cfg["data"].items() if k in known}, seed=cfg["seed"])
+        split: Split = (found.splits if streamed else found).test
     except (SentimentError, OmegaConfBaseException, TypeError, KeyError) as error:
         raise _NoRowsError(
             f"the test rows of {contender.name} cannot be had here ({' '.join(str(error).split())})"

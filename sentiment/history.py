@@ -169,8 +169,8 @@ def begin_move(
     }
     text = _compact(content)
     if len(text) > _MAX_TAG and gate is not None:
-        failed = [check["name"] for check in gate["checks"] if not check["passed"]]
-        content["gate"] = {"gate": gate["gate"], "passed": gate["passed"], "failed": failed[:50]}
+        failed = [check["name"][:60] for check in gate["checks"] if not check["passed"]]
+        content["gate"] = {"gate": gate["gate"], "passed": gate["passed"], "failed": failed}
         text = _compact(content)
     key = f"{now.strftime(_STAMP)}-{secrets.token_hex(3)}"
     client.set_registered_model_tag(name, f"{_MOVE}{key}.intent", text)

@@ -14,6 +14,8 @@ from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.register import Force, Gate, Json, Name, Rules, Why, make_promotion, report
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from sentiment.pull import Pulled
     from sentiment.registry import Version
 
@@ -33,9 +35,10 @@ def list_(
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """List the registered versions, newest first, with aliases, metrics and age."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    from sentiment.cli.console import emit_json, stderr, stdout
+    from sentiment.cli.console import emit_json, stderr
     from sentiment.registry import Registry
     from sentiment.tracking import is_new
 
@@ -52,7 +55,7 @@ def list_(
     if not versions:
         stderr().print("nothing is registered yet: sentiment register")
         return
-    table = Table()
+    table = Table(box=SIMPLE)
     for column in ("model", "version", "aliases", "digest", *SHOWN, "age", "run"):
         table.add_column(column, justify="right" if column in (*SHOWN, "age") else "left")
     for version in versions:
@@ -66,7 +69,7 @@ def list_(
             _age(version.created),
             (version.run_id or "-")[:8],
         )
-    stdout().print(table)
+    _print(table)
 
 
 @app.command("show")
@@ -162,9 +165,10 @@ def history(
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Show every move of an alias: when, from, to, by whom, why, and what the gate said."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    from sentiment.cli.console import emit_json, stderr, stdout
+    from sentiment.cli.console import emit_json, stderr
     from sentiment.registry import Registry
 
     registry = Registry(output_dir, name)
@@ -176,7 +180,7 @@ def history(
     if not moves:
         stderr().print("no alias was ever moved")
         return
-    table = Table()
+    table = Table(box=SIMPLE)
     for column in ("when", "alias", "from", "to", "action", "state", "by", "gate", "why"):
         table.add_column(column)
     for move in moves:
@@ -186,7 +190,7 @@ def history(
             f"{move.action}{' (forced)' if move.forced else ''}",
             *(move.state, move.by, said, move.why or ""),
         )
-    stdout().print(table)
+    _print(table)
 
 
 def _verdict(gate: dict[str, Any]) -> str:
@@ -351,6 +355,15 @@ def prune(
     size = sum(candidate.size_bytes for candidate in going) / 1e6
     verb = "removed" if yes else "would be removed (--yes does it)"
     stderr().print(f"{len(going)} of {len(candidates)} models, {size:.1f} MB: {verb}", markup=False)
+
+
+def _print(table: Table) -> None:
+    from sentiment.cli.console import stdout
+
+    console = stdout()
+    if not console.is_terminal:
+        console.width = 250  # a file or pipe has no edge to wrap at
+    console.print(table)
 
 
 def _age(created: str) -> str:

@@ -35,7 +35,7 @@ Why = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why, 
 Rules = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[RULES]...",
+        metavar="RULES",
         help="gate.KEY=VALUE changes a rule, such as gate.min.test_accuracy=0.9.",
         show_default=False,
     ),

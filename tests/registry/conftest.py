@@ -1,0 +1,149 @@
+"""Three small models, trained once, and copies of their database to change freely."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sentiment import config
+from sentiment.train import TrainResult, train
+
+GOOD = ["warm", "clever", "moving", "funny", "tender", "bright", "honest", "superb", "gripping"]
+BAD = ["dull", "clumsy", "tedious", "bland", "noisy", "hollow", "lazy", "awful", "lifeless"]
+PLAIN = ["the", "film", "its", "plot", "a", "scene", "with", "actors", "and", "music", "camera"]
+
+
+def write_reviews(path: Path, rows: int = 600, seed: int = 7) -> None:
+    """Write reviews that words tell apart, mostly: one in ten carries the other label."""
+    rng = random.Random(seed)
+    lines = ["text,label"]
+    for number in range(rows):
+        label = number % 2
+        words = rng.choices(PLAIN, k=12) + rng.choices(GOOD if label else BAD, k=2)
+        rng.shuffle(words)
+        said = 1 - label if rng.random() < 0.1 else label
+        lines.append(f"{' '.join(words)} {number},{'positive' if said else 'negative'}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What was trained: the folder, and the result of each run by name."""
+
+    folder: Path
+    runs: dict[str, TrainResult]
+
+
+def train_some(folder: Path, reviews: Path, names: Sequence[str]) -> Trained:
+    """Train the models of these names into ``folder``."""
+    overrides = {
+        "good": ["model.C=1"],
+        "other": ["model.C=20"],
+        # So strong a penalty that it says the same of every text: significantly worse.
+        "poor": ["model.C=1e-9"],
+        # Another split, so that its test rows are not those of the others.
+        "elsewhere": ["model.C=1", "seed=5"],
+    }
+    runs = {}
+    for name in names:
+        words = [
+            *("data=files", f"data.train={reviews}", "data.positive_label=positive"),
+            *("data.test_size=0.4", "data.val_size=0.1"),
+            *("model=logreg", f"output_dir={folder}", *overrides[name]),
+        ]
+        runs[name] = train(config.compose(words), overrides=words)
+    return Trained(folder, runs)
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    write_reviews(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Trained:
+    folder = tmp_path_factory.mktemp("trained") / "outputs"
+    return train_some(folder, reviews, ["good", "other", "poor", "elsewhere"])
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, trained: Trained) -> Path:
+    """An output directory of one's own; the artifacts stay where they were logged."""
+    folder = tmp_path / "outputs"
+    folder.mkdir()
+    with (
+        contextlib.closing(sqlite3.connect(trained.folder / "mlflow.db")) as source,
+        contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as target,
+    ):
+        source.backup(target)
+    shutil.copytree(trained.folder / "models", folder / "models")
+    return folder
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Answer]
+
+
+@pytest.fixture
+def cli(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run ``sentiment WORDS`` in this process with the test's own output directory."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("SENTIMENT_OUTPUT_DIR", str(outputs))
+    return run_cli
+
+
+def run_cli(*words: str) -> Answer:
+    from sentiment.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    argv, sys.argv = sys.argv, ["sentiment", *words]
+    try:
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as stop,
+        ):
+            main()
+    finally:
+        sys.argv = argv
+    code = stop.value.code
+    return Answer(code if isinstance(code, int) else 1, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def everything(outputs: Path) -> Iterator[Callable[[], object]]:
+    """Return what the registry and the local pointers hold, to see that nothing changed."""
+
+    def read() -> object:
+        tables = ("registered_models", "model_versions", "registered_model_aliases",
+                  "registered_model_tags", "model_version_tags")  # fmt: skip
+        with contextlib.closing(sqlite3.connect(outputs / "mlflow.db")) as database:
+            rows = {
+                table: sorted(map(repr, database.execute(f"select * from {table}")))
+                for table in tables
+            }
+        pointers = {
+            path.name: path.read_text() for path in sorted((outputs / "models").glob("*.json"))
+        }
+        return rows, pointers, sorted(path.name for path in (outputs / "models").iterdir())
+
+    return read
