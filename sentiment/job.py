@@ -182,9 +182,14 @@ class Job:
 
         with run.ending():
             try:
-                splits = splits_of(cfg, self.folder)
                 result = train.train(
-                    cfg, overrides=words, watch=watch, run=run, splits=splits, point_latest=False
+                    cfg,
+                    overrides=words,
+                    watch=watch,
+                    run=run,
+                    splits=None if cfg.data.streaming else splits_of(cfg, self.folder),
+                    point_latest=False,
+                    draw=False,
                 )
             except Exception:
                 # The reason must survive on another machine too.
@@ -205,12 +210,15 @@ def data_key(cfg: DictConfig) -> str:
 
 
 def splits_of(cfg: DictConfig, sweep: str) -> Splits:
-    """Return the data of a config, loaded once per process for the jobs of one sweep that share it."""
-    from sentiment.train import load
+    """Return the data of a config, loaded once per process for the jobs of one sweep that share it.
+
+    Of a stream only what is held out, and the fingerprint of the rest.
+    """
+    from sentiment.train import load, load_stream
 
     key = f"{sweep} {data_key(cfg)}"
     if key not in _loaded:
-        splits = load(cfg)
+        splits = load_stream(cfg).splits if cfg.data.streaming else load(cfg)
         _loaded.clear()  # two data sets in memory are one too many
         _loaded[key] = splits
     return _loaded[key]

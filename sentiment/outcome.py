@@ -243,6 +243,8 @@ class Outcome:
         plot = self.folder / "search.png"
         if self._draw(plot):
             self.client.log_artifact(self.run.run_id, str(plot))
+        if best is not None and best.status.state == "finished":
+            self._draw_evaluation(best)
         tags = {"sentiment.jobs": str(len(board.entries)), "sentiment.state": state}
         if best is not None and best.status.objective is not None:
             tags |= {
@@ -292,6 +294,30 @@ class Outcome:
             maximize=self.board.maximize,
         )
         return True
+
+    def _draw_evaluation(self, entry: Entry) -> None:
+        """Give a job's run the figure that a training draws; of a hundred jobs nobody looks at it."""
+        import polars as pl
+
+        from sentiment import plots, tracking
+
+        name = "test_predictions.parquet"
+        run_id = str(entry.status.run_id)
+        file = tracking.download_run_file(self.client, run_id, name, self.folder)
+        if file is None:
+            return
+        frame = pl.read_parquet(file)
+        file.unlink()
+        columns = [column for column in frame.columns if column.startswith("probability_")]
+        plot = self.folder / plots.EVALUATION
+        plots.save_evaluation(
+            plot,
+            frame["label"].to_list(),
+            frame.select(columns).to_numpy(),
+            [column.removeprefix("probability_") for column in columns],
+            positive_label=self.default.data.positive_label if len(columns) == 2 else None,
+        )
+        self.client.log_artifact(run_id, str(plot))
 
 
 def _run_of(place: Path) -> str | None:

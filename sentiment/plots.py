@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 _BLUE, _ORANGE, _GREY = "#2b6cb0", "#c05621", "#a0aec0"
 
+EVALUATION = "evaluation.png"  # the artifact of a run that `save_evaluation` draws
+
 
 def save_evaluation(
     path: Path,

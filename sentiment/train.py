@@ -122,6 +122,7 @@ def train(
     run: Run | None = None,
     splits: Splits | None = None,
     point_latest: bool = True,
+    draw: bool = True,
 ) -> TrainResult:
     """Train, evaluate, compile, log and save one model.
 
@@ -139,6 +140,8 @@ def train(
         What `load` gave for the same ``cfg.data`` and ``cfg.seed``; without it the data is loaded.
     point_latest : bool
         Whether the pointer ``latest`` moves to the new model.
+    draw : bool
+        Whether the figure is drawn; a sweep draws that of its best job alone.
 
     Raises
     ------
@@ -153,7 +156,7 @@ def train(
     connection = None if run is not None else _Background(lambda: _connect(cfg, output_dir))
     try:
         with stages("load"):
-            stream = _survey(cfg) if cfg.data.streaming else None
+            stream = load_stream(cfg) if cfg.data.streaming else None
             splits = stream.splits if stream else splits or load(cfg)
             from sentiment.pipeline import build_pipeline
 
@@ -196,7 +199,7 @@ def train(
         with stages("log"):
             _log(
                 cfg, run, Path(scratch), overrides, splits, metrics, probabilities,
-                stored.path, stored.digest,
+                stored.path, stored.digest, draw=draw,
             )  # fmt: skip
             if point_latest:
                 store.set_pointer(
@@ -307,7 +310,7 @@ def load(cfg: DictConfig) -> Splits:
     return splits
 
 
-def _survey(cfg: DictConfig) -> Stream:
+def load_stream(cfg: DictConfig) -> Stream:
     """Read a file larger than memory for the first time."""
     from sentiment.stream import survey
 
@@ -448,9 +451,10 @@ def _log(
     probabilities: Mapping[str, NDArray[np.float64]],
     scorer_path: Path,
     digest: str,
+    *,
+    draw: bool,
 ) -> None:
     """Log parameters, metrics, data sets, artifacts and the model."""
-    from sentiment import plots
     from sentiment.scorer import Scorer
 
     run.log_params(config.flatten(config.to_dict(cfg)))
@@ -481,13 +485,16 @@ def _log(
         json.dumps(strongest, ensure_ascii=False, indent=1), encoding="utf-8"
     )
     _write_predictions(folder, splits.test, scorer.labels, probabilities["test"])
-    plots.save_evaluation(
-        folder / "evaluation.png",
-        splits.test.labels,
-        probabilities["test"],
-        scorer.labels,
-        positive_label=splits.positive_label,
-    )
+    if draw:
+        from sentiment import plots
+
+        plots.save_evaluation(
+            folder / plots.EVALUATION,
+            splits.test.labels,
+            probabilities["test"],
+            scorer.labels,
+            positive_label=splits.positive_label,
+        )
     run.log_artifacts(folder)
     run.log_scorer(scorer_path, scorer.labels, splits.test.texts[0][:200])
 
