@@ -14,7 +14,13 @@ from pydantic_core import to_json
 from serve.endpoints import add_endpoint
 from serve.exchange import Exchange, Reply
 from serve.problems import ApiError, not_ready
-from serve.schemas import ExplainResponse, PredictBatchResponse, PredictResponse, request_models
+from serve.schemas import (
+    ErrorResponse,
+    ExplainResponse,
+    PredictBatchResponse,
+    PredictResponse,
+    request_models,
+)
 
 if TYPE_CHECKING:
     from sentiment.scorer import Predictions
@@ -86,6 +92,7 @@ def add_routes(app: Service) -> None:
     add_endpoint(
         app, "POST", "/predict", predict, request=models.predict, response=PredictResponse,
         errors=errors, limited=True, tags=["predict"], summary="Classify one text",
+        responses={500: {"model": ErrorResponse, "description": ""}},  # puts it among the schemas
     )  # fmt: skip
     add_endpoint(
         app, "POST", "/predict/batch", predict_batch, request=models.batch,

@@ -173,8 +173,8 @@ class _Supervisor:
 
     def run(self) -> int:
         """Serve until a signal; return the exit code."""
-        for number in _SIGNALS:
-            signal.signal(number, self._on_signal)
+        for handled in _SIGNALS:
+            signal.signal(handled, self._on_signal)
         self.workers = [self._start() for _ in range(self.settings.workers)]
         while True:
             wait([worker.process.sentinel for worker in self.workers], timeout=LOOK_SECONDS)
