@@ -32,7 +32,7 @@ def quick(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        cfg = config.compose([*SMALL, "run_name=first", "output_dir=out", "tracking.tags.team=a"])
+        cfg = config.compose([*SMALL, "run_name=first", "output_dir=out", "+tracking.tags.team=a"])
         result = train(cfg, overrides=SMALL)
     return result, here
 
