@@ -118,7 +118,8 @@ def _candidates(coef: Floats, intercept: Floats, n_classes: int) -> list[Linear]
             Linear(coef, intercept, "ovr_sigmoid_normalized"),
         ]
     return [
-        Linear(coef, intercept, "softmax"),
+        # The same number off every score changes no softmax, and small weights round less.
+        Linear(coef - coef.mean(axis=0), intercept - intercept.mean(), "softmax"),
         Linear(coef, intercept, "ovr_sigmoid_normalized"),
     ]
 

@@ -111,7 +111,12 @@ class Scorer:
             for number, view in enumerate(document["views"])
         ]
         n_scores = 1 if self.link == "sigmoid" else len(self.labels)
-        if self.link not in _LINKS or len(self.labels) < 2 or self.intercept.shape != (n_scores,):
+        if (
+            not self.views
+            or self.link not in _LINKS
+            or len(self.labels) < 2
+            or self.intercept.shape != (n_scores,)
+        ):
             raise ValueError("labels, link and intercept do not match")
         for view in self.views:
             if view.values.shape[1:] != (n_scores + (view.norm is not None),):

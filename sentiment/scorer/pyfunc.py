@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 
 from sentiment.scorer import Scorer
@@ -41,16 +42,17 @@ class ScorerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
             texts = model_input["text"]
         else:
             texts = pd.Series([_text_of(item) for item in model_input], dtype=object)
-        null = texts.isna().to_numpy()
-        given = [str(text) for text in texts[~null]]
-        found = self.scorer.predict(given)
-        answers: dict[str, Any] = {"label": found.labels, "confidence": found.confidence}
-        for number, label in enumerate(self.scorer.labels):
-            answers[f"probability_{label}"] = found.probabilities[:, number]
-        table = pd.DataFrame(answers, index=texts.index[~null])
-        if null.any():
-            table = table.reindex(texts.index)
-            table["label"] = table["label"].fillna("")
+        # A null text keeps its row: an empty label and no numbers.
+        given = texts.notna().to_numpy()
+        found = self.scorer.predict([str(text) for text in texts[given]])
+        labels = np.full(len(texts), "", dtype=object)
+        labels[given] = found.labels
+        numbers = np.full((len(texts), 1 + len(self.scorer.labels)), np.nan)
+        numbers[given, 0] = found.confidence
+        numbers[given, 1:] = found.probabilities
+        names = ["confidence", *(f"probability_{label}" for label in self.scorer.labels)]
+        table = pd.DataFrame(numbers, index=texts.index, columns=names)
+        table.insert(0, "label", labels)
         return table
 
 
