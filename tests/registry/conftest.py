@@ -43,7 +43,9 @@ class Trained:
     runs: dict[str, TrainResult]
 
 
-def train_some(folder: Path, reviews: Path, names: Sequence[str]) -> Trained:
+def train_some(
+    folder: Path, reviews: Path, names: Sequence[str], more: Sequence[str] = ()
+) -> Trained:
     """Train the models of these names into ``folder``."""
     overrides = {
         "good": ["model.C=1"],
@@ -58,7 +60,7 @@ def train_some(folder: Path, reviews: Path, names: Sequence[str]) -> Trained:
         words = [
             *("data=files", f"data.train={reviews}", "data.positive_label=positive"),
             *("data.test_size=0.4", "data.val_size=0.1"),
-            *("model=logreg", f"output_dir={folder}", *overrides[name]),
+            *("model=logreg", f"output_dir={folder}", *overrides[name], *more),
         ]
         runs[name] = train(config.compose(words), overrides=words)
     return Trained(folder, runs)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -340,6 +341,34 @@ def test_two_promotions_at_once(outputs: Path, trained: Trained) -> None:
     assert pointer is not None
     assert pointer["version"] == done[-1].to_version
     assert len(registry.versions()) == 2
+
+
+def test_a_promotion_that_comes_second_is_judged_against_the_first(
+    outputs: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poor model passes while there is no champion; a good one is faster by a moment."""
+    from sentiment import gate
+
+    rules = load_rules("none", ["gate.significance=0.05"])
+    judge = gate.judge
+
+    def judge_and_be_overtaken(*arguments: Any) -> gate.GateResult:
+        result = judge(*arguments)
+        monkeypatch.setattr(gate, "judge", judge)
+        promotion.register(Registry(outputs), trained.runs["good"].run_id, promotion=DEFAULT)
+        return result
+
+    monkeypatch.setattr(gate, "judge", judge_and_be_overtaken)
+    registry = Registry(outputs)
+    with pytest.raises(GateRefusedError, match="significantly worse"):
+        promotion.register(
+            registry, trained.runs["poor"].run_id, promotion=Promotion(rules, "mine")
+        )
+    assert registry.get("champion").digest == trained.runs["good"].digest
+    assert [(m.state, m.to_digest) for m in registry.moves()] == [
+        ("completed", trained.runs["good"].digest),
+        ("refused", trained.runs["poor"].digest),
+    ]
 
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:

@@ -1,0 +1,292 @@
+"""The registry on a real ``mlflow server`` over HTTP: turns, races, and pulling beside a service."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sentiment import history, promotion, store
+from sentiment.errors import SentimentError, UsageError
+from sentiment.gate import load_rules
+from sentiment.promotion import Promotion
+from sentiment.pull import ask_server, pull
+from sentiment.registry import Registry, fetch
+
+from .conftest import Trained, run_cli, train_some
+
+pytestmark = pytest.mark.slow
+
+NONE = Promotion(load_rules("none"), "none")
+DEFAULT = Promotion(load_rules("default"), "default")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A tracking server, and the models that were trained on it."""
+
+    uri: str
+    trained: Trained
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, trained: Trained, reviews: Path
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    # A database that is migrated already starts sooner; its own runs stay apart by name.
+    shutil.copy(trained.folder / "mlflow.db", folder / "mlflow.db")
+    uri = f"http://127.0.0.1:{free_port()}"
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+            *("--host", "127.0.0.1", "--port", uri.rpartition(":")[2]),
+            *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+            *("--artifacts-destination", str(folder / "artifacts")),
+        ],
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+    def healthy() -> bool:
+        assert process.poll() is None, (folder / "log").read_text()
+        try:
+            with urllib.request.urlopen(f"{uri}/health", timeout=5) as reply:
+                return bool(reply.status == 200)
+        except OSError:
+            return False
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    os.environ["MLFLOW_TRACKING_URI"] = uri
+    try:
+        until(healthy, 300)
+        yield Server(
+            uri,
+            train_some(folder / "outputs", reviews, ["good", "other"], ["experiment_name=served"]),
+        )
+    finally:
+        if before is None:
+            os.environ.pop("MLFLOW_TRACKING_URI")
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = before
+        os.killpg(process.pid, signal.SIGTERM)  # its own session: the server and its worker
+        process.wait(60)
+        log.close()
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A registered model of the test's own."""
+    return re.sub(r"\W", "-", request.node.name)
+
+
+def test_register_promote_roll_back_and_fetch(server: Server, name: str, tmp_path: Path) -> None:
+    registry = Registry(tmp_path, name)
+    for model in ("good", "other"):
+        run = server.trained.runs[model]
+        outcome = promotion.register(registry, run.run_id, promotion=DEFAULT)
+        assert outcome.created
+        assert not promotion.register(registry, run.run_id, promotion=DEFAULT).created
+    assert registry.get("champion").version == "2"
+    assert [version.version for version in registry.versions()] == ["2", "1"]
+    assert promotion.rollback(registry).version.version == "1"
+    moves = registry.moves()
+    assert [(m.from_version, m.to_version) for m in moves] == [(None, "1"), ("1", "2"), ("2", "1")]
+    assert {m.state for m in moves} == {"completed"}
+    pointer = store.read_pointer(tmp_path, "champion")
+    assert pointer is not None
+    assert pointer["digest"] == server.trained.runs["good"].digest
+    shutil.rmtree(tmp_path / "models")
+    stored = fetch(f"models:/{name}@champion", tmp_path)
+    assert (stored.digest, stored.version) == (server.trained.runs["good"].digest, "1")
+    answer = run_cli(
+        "predict", "--model", f"models:/{name}/2", "--output-dir", str(tmp_path), "superb"
+    )
+    assert answer.code == 0, answer.err
+
+
+def test_two_promotions_at_once_on_a_server(server: Server, name: str, tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+
+    def promote(model: str) -> None:
+        try:
+            registry = Registry(tmp_path / model, name)
+            promotion.register(registry, server.trained.runs[model].run_id, promotion=NONE)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=promote, args=(model,)) for model in ("good", "other")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    registry = Registry(tmp_path, name)
+    first, second = registry.moves()
+    assert (first.state, second.state) == ("completed", "completed")
+    assert (first.from_version, second.from_version) == (None, first.to_version)
+    assert registry.get("champion").version == second.to_version
+    assert not [key for key in registry.registered().tags if "turn" in key]
+
+
+def test_turns_exclude_each_other(server: Server, name: str, tmp_path: Path) -> None:
+    registry = Registry(tmp_path, name)
+    registry.client.create_registered_model(name)
+    inside: list[str] = []
+    seen: list[int] = []
+
+    def take_turns(who: str) -> None:
+        for _ in range(3):
+            with history.turn(registry.client, name):
+                inside.append(who)
+                seen.append(len(inside))
+                time.sleep(0.01)
+                inside.remove(who)
+
+    threads = [threading.Thread(target=take_turns, args=(who,)) for who in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [1] * 9
+
+
+def test_a_dead_process_does_not_hold_its_turn_for_ever(
+    server: Server, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Registry(tmp_path, name).client
+    client.create_registered_model(name)
+    for key, value in (("1-dead", "1"), ("2-dead", "choosing")):
+        client.set_registered_model_tag(name, f"sentiment.turn.{key}", value)
+    monkeypatch.setattr(history, "_TURN_SECONDS", 0.5)
+    with history.turn(client, name) as mine:
+        tags = client.get_registered_model(name).tags
+        assert [key for key in tags if "turn" in key] == [mine]
+        client.delete_registered_model_tag(name, mine)
+        with pytest.raises(SentimentError, match="others went on"):
+            history.check_turn(mine, client.get_registered_model(name).tags)
+
+
+def test_what_the_watcher_asks(server: Server, name: str, tmp_path: Path) -> None:
+    registry = Registry(tmp_path, name)
+    run = server.trained.runs["good"]
+    with pytest.raises(UsageError, match=f"no models:/{name}@champion"):
+        ask_server(server.uri, name, "champion")
+    promotion.register(registry, run.run_id, promotion=NONE)
+    assert ask_server(server.uri + "/", name, "champion") == f"1 {run.digest}"
+    with_password = server.uri.replace("//", "//user:secret@")
+    assert ask_server(with_password, name, "champion") == f"1 {run.digest}"
+    with pytest.raises(SentimentError, match="does not answer") as away:
+        ask_server("http://user:secret@127.0.0.1:9", name, "champion")
+    assert "secret" not in str(away.value)
+
+
+def test_watching_follows_the_champion_in_little_memory(
+    server: Server, name: str, tmp_path: Path
+) -> None:
+    reference = f"models:/{name}@champion"
+    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+        watcher = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "sentiment", "models", "pull", reference),
+                *("--watch", "0.5", "--json", "--output-dir", str(tmp_path / "pulled")),
+            ],
+            stdout=out,
+            stderr=err,
+        )
+
+    def at(digest: str) -> bool:
+        assert watcher.poll() is None, (tmp_path / "err").read_text()
+        pointer = store.read_pointer(tmp_path / "pulled", "champion")
+        return pointer is not None and pointer["digest"] == digest
+
+    try:
+        until(lambda: f"no {reference}" in (tmp_path / "err").read_text())
+        registry = Registry(tmp_path / "promoting", name)
+        for model in ("good", "other"):
+            run = server.trained.runs[model]
+            promotion.register(registry, run.run_id, promotion=NONE)
+            until(lambda run=run: at(run.digest))  # type: ignore[misc]
+        until(lambda: len((tmp_path / "out").read_text().splitlines()) == 2)
+        status = Path(f"/proc/{watcher.pid}/status").read_text()
+        resident = int(re.search(r"VmRSS:\s+(\d+)", status)[1])  # type: ignore[index]
+        assert resident < 120_000, "kB: it must not import MLflow"
+    finally:
+        watcher.send_signal(signal.SIGTERM)
+        assert watcher.wait(60) == 0
+    moves = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert [move["version"] for move in moves] == ["1", "2"]
+    assert all(move["moved"] for move in moves)
+    assert sorted(path.name for path in (tmp_path / "pulled").iterdir()) == ["models"]
+
+
+def test_a_pulled_model_stays_while_the_server_is_away(
+    server: Server, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = f"models:/{name}@champion"
+    promotion.register(
+        Registry(tmp_path / "a", name), server.trained.runs["good"].run_id, promotion=NONE
+    )
+    assert pull(reference, tmp_path / "b").moved
+    pointer = tmp_path / "b" / "models" / "champion.json"
+    written = pointer.stat().st_mtime_ns
+    assert not pull(reference, tmp_path / "b").moved
+    assert pointer.stat().st_mtime_ns == written
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    kept = run_cli("models", "pull", reference, "--output-dir", str(tmp_path / "b"))
+    assert kept.code == 0
+    assert "127.0.0.1:9" in kept.err
+    assert re.search(r"keeping .* version 1 .*, set \d+ s ago", kept.err)
+    assert pointer.stat().st_mtime_ns == written
+    nothing = run_cli("models", "pull", reference, "--output-dir", str(tmp_path / "c"))
+    assert nothing.code == 1
+    assert nothing.err.startswith("error: MLflow at http://127.0.0.1:9 ")
+    other = run_cli("models", "pull", "models:/x@y", "--output-dir", str(tmp_path / "b"))
+    assert other.code == 1, "another reference's model is no answer"
+
+
+def test_a_fixed_version_is_pulled_once(server: Server, name: str, tmp_path: Path) -> None:
+    promotion.register(Registry(tmp_path / "a", name), server.trained.runs["good"].run_id)
+    done = run_cli(
+        *(
+            "models",
+            "pull",
+            f"models:/{name}/1",
+            "--watch",
+            "1",
+            "--output-dir",
+            str(tmp_path / "b"),
+        )
+    )
+    assert done.code == 0, done.err
+    assert f"{name} version 1" in done.out
