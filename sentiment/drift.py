@@ -45,6 +45,9 @@ ASSUMPTIONS = (
 MINIMUM_TEXTS = 200
 MINIMUM_ANSWERS = 50
 
+WORD_FIELDS = ("word_texts", "word_tokens", "words")
+"""The fields of counts that `Reference.count_words` fills."""
+
 _HISTOGRAMS = ("score", "confidence", "length", "unknown_share")
 # One bin of the index holds a tenth of the reference or more, the usual deciles.
 _BIN_SHARE = 0.1
@@ -311,13 +314,6 @@ class Reference:
             predictions.n_unknown,
         )
         self.count_words(counts, texts)
-
-    def total(self, parts: NDArray[np.void]) -> Counts:
-        """Return the sum of an array of counts."""
-        whole = self.zeros()
-        for name in self.dtype.names or ():
-            whole[name] = parts[name].sum(axis=0)
-        return whole
 
 
 def one_score(scores: Floats) -> Floats:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 from pydantic import Field
 from pydantic_core import to_json
 
-from sentiment.drift import Drift, Reference, compare, one_score
+from sentiment.drift import WORD_FIELDS, Drift, Reference, compare, one_score
 from sentiment.errors import ModelError
 from sentiment.feedback import observed
 from serve.endpoints import add_endpoint
@@ -48,6 +48,7 @@ BUCKETS = 10
 FLUSH_SECONDS = 0.25
 # Words are counted in so many characters of each flush at most: about a millisecond.
 WORD_CHARACTERS = 16_000
+WAITING_CHARACTERS = 1_000_000
 # Nobody needs a comparison more often.
 FRESH_SECONDS = 1.0
 
@@ -89,8 +90,9 @@ class DriftResponse(Model):
     histograms: dict[str, dict[str, list[float]]] | None = None
 
 
-# text, label, score, confidence, tokens, unknown tokens
-Seen = tuple[str, str, float, float, int, int]
+# label, score, confidence, tokens, unknown tokens
+Seen = tuple[str, float, float, int, int]
+Item = TypeVar("Item")
 
 
 class Ring:
@@ -148,10 +150,10 @@ class Ring:
             os.close(self._file)
             self._file = None
 
-    def add(self, seen: Sequence[Seen], words: Sequence[str]) -> None:
-        """Count predictions, and the words of some texts."""
+    def places(self, items: Sequence[Item]) -> Iterator[tuple[NDArray[np.void], Sequence[Item]]]:
+        """Yield the counts of the bucket that is being filled, and the items that go there."""
         start = 0
-        while start < len(seen):
+        while start < len(items):
             bucket = self.buckets[self._place]
             room = self.size - int(bucket["n"])
             if room <= 0:
@@ -161,28 +163,23 @@ class Ring:
                 bucket["ended"] = 0.0
                 bucket["counts"] = 0
                 room = self.size
-            part = seen[start : start + room]
-            _, labels, scores, confidence, tokens, unknown = zip(*part, strict=True)
-            self.reference.count(
-                bucket["counts"],
-                labels,
-                np.array(scores),
-                np.array(confidence),
-                np.array(tokens),
-                np.array(unknown),
-            )
+            part = items[start : start + room]
+            yield bucket["counts"], part
             bucket["n"] += len(part)
             bucket["ended"] = time.time()
             start += room
-        self.reference.count_words(self.buckets[self._place]["counts"], words)
 
-    def total(self, window: int) -> tuple[NDArray[np.void], float | None]:
-        """Return the sum of the newest buckets of all workers, and when the oldest of them ended.
+    def total(self, into: NDArray[np.void], fields: Iterable[str], window: int) -> float | None:
+        """Add up the newest buckets of all workers; return when the oldest of them ended.
 
         Parameters
         ----------
+        into : Counts
+            What they are added to.
+        fields : iterable of str
+            The fields wanted.
         window : int
-            Predictions wanted at least; a bucket is taken whole or not at all.
+            Texts wanted at least; a bucket is taken whole or not at all.
         """
         rings = [self.buckets]
         if self.directory is not None:
@@ -192,15 +189,14 @@ class Ring:
         order = np.argsort(-ended, kind="stable")
         order = order[ended[order] > 0]
         taken = order[: int(np.searchsorted(np.cumsum(sizes[order]), window)) + 1]
-        whole = self.reference.zeros()
         per_ring = len(self.buckets)
         for number, ring in enumerate(rings):
             mine = taken[(taken >= number * per_ring) & (taken < (number + 1) * per_ring)]
             if len(mine):
                 parts = ring["counts"][mine - number * per_ring]
-                for field in self.reference.dtype.names or ():
-                    whole[field] += parts[field].sum(axis=0, dtype=whole[field].dtype)
-        return whole, float(ended[taken].min()) if len(taken) else None
+                for field in fields:
+                    into[field] += parts[field].sum(axis=0, dtype=into[field].dtype)
+        return float(ended[taken].min()) if len(taken) else None
 
     def _all_rings(self) -> Iterator[NDArray[np.void]]:
         assert self.directory is not None
@@ -242,8 +238,9 @@ class DriftMonitor(Collector):
         self.feedback = feedback
         self.feedback_window = feedback_window
         self.model: LoadedModel | None = None
-        self.ring: Ring | None = None
-        self._pending: list[tuple[LoadedModel, Seen]] = []
+        self.rings: tuple[Ring, Ring] | None = None  # of predictions, of words
+        self._pending: list[tuple[LoadedModel, str, Seen]] = []
+        self._texts: list[str] = []  # whose words are still to be counted
         self._lock = Lock()
         self._found: tuple[float, Drift | None, float | None, int] = (0.0, None, None, 0)
 
@@ -255,32 +252,36 @@ class DriftMonitor(Collector):
             logger.warning("no drift is measured: %s", error)
             reference = None
         with self._lock:
-            before, self.ring = self.ring, None
+            before, self.rings = self.rings, None
             same = self.model is not None and self.model.digest == model.digest
             self.model = model
             self._found = (0.0, None, None, 0)
             if same:
-                self.ring = before
+                self.rings = before
                 return
-            if before is not None:
-                before.close()
+            self._texts = []
+            for ring in before or ():
+                ring.close()
             if reference is not None:
-                size = max(1, -(-self.window // BUCKETS))
-                self.ring = Ring(reference, size, self.directory, f"drift-{model.digest[:16]}")
+                size = -(-self.window // BUCKETS)
+                name = model.digest[:16]
+                self.rings = (
+                    Ring(reference, size, self.directory, f"drift-{name}"),
+                    Ring(reference, size, self.directory, f"words-{name}"),
+                )
 
     def add_one(self, model: LoadedModel, text: str, found: Prediction) -> None:
         """Note one prediction; it is counted at the next `flush`."""
         scores = found.scores
         score = scores[0] if len(scores) == 1 else max(scores)
-        seen = (text, found.label, score, found.confidence, found.n_tokens, found.n_unknown)
-        self._pending.append((model, seen))
+        seen = (found.label, score, found.confidence, found.n_tokens, found.n_unknown)
+        self._pending.append((model, text, seen))
 
     def add(self, model: LoadedModel, texts: Sequence[str], pieces: Iterable[Predictions]) -> None:
         """Note the predictions of many texts."""
         start = 0
         for piece in pieces:
             rows = zip(
-                texts[start : start + len(piece)],
                 piece.labels,
                 one_score(piece.scores).tolist(),
                 piece.confidence.tolist(),
@@ -288,20 +289,47 @@ class DriftMonitor(Collector):
                 piece.n_unknown.tolist(),
                 strict=True,
             )
-            self._pending.extend((model, row) for row in rows)
+            part = texts[start : start + len(piece)]
+            self._pending.extend((model, text, row) for text, row in zip(part, rows, strict=True))
             start += len(piece)
 
     def flush(self) -> None:
-        """Count what was noted since the last time."""
-        if not self._pending:
-            return
+        """Count what was noted since the last time, and the words of some of it."""
         pending, self._pending = self._pending, []
+        if not pending and not self._texts:
+            return
         with self._lock:
-            ring, model = self.ring, self.model
-            if ring is None or model is None:
+            rings, model = self.rings, self.model
+            if rings is None or model is None:
                 return
-            seen = [row for of, row in pending if of.digest == model.digest]
-            ring.add(seen, _sample([row[0] for row in seen]))
+            reference = rings[0].reference
+            mine = [(text, seen) for of, text, seen in pending if of.digest == model.digest]
+            for counts, part in rings[0].places([seen for _, seen in mine]):
+                labels, scores, confidence, tokens, unknown = zip(*part, strict=True)
+                numbers = map(np.array, (scores, confidence, tokens, unknown))
+                reference.count(counts, labels, *numbers)
+            # Words take longer to count than all the rest: a fair share of the texts at once,
+            # and what a burst leaves over when there is time.
+            self._texts += [text for text, _ in mine]
+            random.shuffle(self._texts)
+            for counts, texts in rings[1].places(self._take_texts()):
+                reference.count_words(counts, texts)
+
+    def _take_texts(self) -> list[str]:
+        """Take texts, at random, as far as the budget of characters reaches."""
+        left = WORD_CHARACTERS
+        taken = []
+        while self._texts and left > 0:
+            text = self._texts.pop()
+            taken.append(text[:left])
+            left -= len(text)
+        kept = 0
+        for place, text in enumerate(self._texts):
+            kept += len(text)
+            if kept > WAITING_CHARACTERS:
+                del self._texts[place:]
+                break
+        return taken
 
     def compare(self) -> Drift | None:
         """Return the drift of all workers' last predictions; at most a second old."""
@@ -311,12 +339,16 @@ class DriftMonitor(Collector):
         if found is not None and now - when < FRESH_SECONDS:
             return found
         with self._lock:
-            ring, model = self.ring, self.model
-            if ring is None or model is None:
+            rings, model = self.rings, self.model
+            if rings is None or model is None:
                 return None
-            counts, since = ring.total(self.window)
+            reference = rings[0].reference
+            counts = reference.zeros()
+            names = reference.dtype.names or ()
+            since = rings[0].total(counts, [n for n in names if n not in WORD_FIELDS], self.window)
+            rings[1].total(counts, WORD_FIELDS, self.window)
         right, n = observed(self.feedback, model.digest, self.feedback_window)
-        found = compare(ring.reference, counts, self.limits, observed=(right, n) if n else None)
+        found = compare(reference, counts, self.limits, observed=(right, n) if n else None)
         self._found = (now, found, since, n)
         return found
 
@@ -483,17 +515,3 @@ def _created(model: LoadedModel) -> float | None:
         return datetime.fromisoformat(str(model.info.get("created"))).timestamp()
     except ValueError:
         return None
-
-
-def _sample(texts: list[str]) -> list[str]:
-    """Return texts, at random, as far as the budget of characters reaches."""
-    if sum(map(len, texts)) > WORD_CHARACTERS:
-        random.shuffle(texts)
-    left = WORD_CHARACTERS
-    taken = []
-    for text in texts:
-        if left <= 0:
-            break
-        taken.append(text[:left])
-        left -= len(text)
-    return taken
