@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -99,7 +100,7 @@ def test_the_logged_model_scores_like_the_stored_one(quick, run):
     result, _ = quick
     texts = ["a wonderful, moving film", "a tedious and stupid mess"]
     model = mlflow.pyfunc.load_model(f"runs:/{result.run_id}/model")
-    frame = model.predict({"text": texts})
+    frame = model.predict(pd.DataFrame({"text": texts}))
     ours = Scorer.load(Path(result.model) / "scorer").predict(texts)
     assert frame["label"].tolist() == ours.labels
     assert np.allclose(frame["probability_positive"], ours.probabilities[:, 1], atol=1e-9, rtol=0)
