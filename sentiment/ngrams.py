@@ -206,7 +206,16 @@ def build_index(
             kept[k - 1][:] = False
     if binary:
         totals = [level.df.astype(np.int64) for level in levels]
-    columns = _lexicographic(levels, kept)
+    # A token with a character below the space sorts its n-grams elsewhere than its rank does.
+    control = (
+        separator == " " and high > 1 and any(min(token, default="!") < " " for token in tokens)
+    )
+
+    def number(kept: list[BoolArray]) -> list[IntArray]:
+        columns = _lexicographic(levels, kept)
+        return _by_strings(levels, columns, tokens, separator) if control else columns
+
+    columns = number(kept)
     n_kept = sum(int(keep.sum()) for keep in kept)
     if max_features is not None and n_kept > max_features:
         counts = np.zeros(n_kept, count_dtype)
@@ -215,7 +224,7 @@ def build_index(
         chosen = np.zeros(n_kept, np.bool_)
         chosen[(-counts).argsort()[:max_features]] = True  # scikit-learn's line, for its ties
         kept = [keep & chosen[column] for column, keep in zip(columns, kept, strict=True)]
-        columns = _lexicographic(levels, kept)
+        columns = number(kept)
     at_positions = [
         np.append(column, np.int32(-1))[entry]
         for column, entry in zip(columns, entries, strict=True)
@@ -348,6 +357,21 @@ def _lexicographic(levels: list[Level], kept: list[BoolArray]) -> list[IntArray]
             starts = (starts + kept[k - 1])[level.prefix] + before - before[first]
         columns.append(np.where(keep, starts, -1).astype(np.int32))
     return columns
+
+
+def _by_strings(
+    levels: list[Level], columns: list[IntArray], tokens: list[str], separator: str
+) -> list[IntArray]:
+    """Give the columns the order of the strings themselves."""
+    numbered = [
+        Level(level.prefix, level.last, column, level.df)
+        for level, column in zip(levels, columns, strict=True)
+    ]
+    names = NgramIndex(tokens, numbered, separator).ngrams()
+    rank = np.empty(len(names) + 1, np.int32)
+    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    rank[-1] = -1
+    return [rank[column] for column in columns]
 
 
 def _compact(

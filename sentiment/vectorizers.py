@@ -74,6 +74,12 @@ class _TextVectorizer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=Non
         stop_words: Iterable[str] | None = self.stop_words
         if isinstance(stop_words, str):
             stop_words = ENGLISH_STOP_WORDS
+        if stop_words is not None and not all(isinstance(word, str) for word in stop_words):
+            raise TextError(f"stop_words={self.stop_words!r} must be strings")
+        try:
+            np.dtype(self.dtype)
+        except TypeError:
+            raise TextError(f"dtype={self.dtype!r} is not a numpy type, e.g. float32") from None
         return TextSpec(
             analyzer=self.analyzer,
             lowercase=bool(self.lowercase),
@@ -92,8 +98,9 @@ class _TextVectorizer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=Non
 
 
 def _check_texts(raw_documents: Iterable[str]) -> Sequence[str]:
-    if isinstance(raw_documents, str):
-        raise TextError("Iterable over raw text documents expected, string object received.")
+    if isinstance(raw_documents, str) or not isinstance(raw_documents, Iterable):
+        kind = "string" if isinstance(raw_documents, str) else type(raw_documents).__name__
+        raise TextError(f"Iterable over raw text documents expected, {kind} object received.")
     texts = list(raw_documents)
     for row, text in enumerate(texts):
         if not isinstance(text, str):
@@ -215,6 +222,13 @@ class CountVectorizer(_TextVectorizer):
         corpus, tokens, df, tf = learn(texts, spec, min_count)
         if not len(corpus.ids) or (corpus.ids.max() < 0 and min_count <= 1):
             raise TextError("empty vocabulary; perhaps the documents only contain stop words")
+        if spec.analyzer == "word" and spec.ngram_range[1] > 1:
+            ambiguous = next((token for token in tokens if " " in token), None)
+            if ambiguous is not None:
+                raise TextError(
+                    f"token_pattern={self.token_pattern!r} matches a space ({ambiguous!r:.40}), so "
+                    "that n-grams would be ambiguous: exclude it or use ngram_range=[1, 1]"
+                )
         index, columns = ngrams.build_index(
             corpus,
             tokens,
@@ -231,7 +245,8 @@ class CountVectorizer(_TextVectorizer):
         )
         if not index.n_features:
             raise TextError(
-                "After pruning, no terms remain. Try a lower min_df or a higher max_df."
+                f"After pruning, no terms remain. Try a lower min_df ({self.min_df}) or a higher "
+                f"max_df ({self.max_df}), or check ngram_range={spec.ngram_range}."
             )
         self.spec_, self.index_, self.n_documents_ = spec, index, n_docs
         self.__dict__.pop("vocabulary_", None)
@@ -363,6 +378,12 @@ class TfidfVectorizer(CountVectorizer):
         if self.binary:
             return "binary"
         return "sublinear" if self.sublinear_tf else "count"
+
+    def _make_spec(self) -> TextSpec:
+        spec = super()._make_spec()
+        if np.dtype(self.dtype) not in (np.float32, np.float64):
+            raise TextError(f"dtype={self.dtype!r} cannot hold weights: use float64 or float32")
+        return spec
 
     def _fit_weights(self) -> None:
         self.idf_ = None
