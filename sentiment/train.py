@@ -243,11 +243,12 @@ def main(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
         hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="config")(
             task
         )()
-    except OSError as error:
-        raise UsageError(
-            f"{error.filename} cannot be written: {error.strerror}; give another folder: output_dir=PATH"
-        ) from error
     except Exception as error:
+        # Hydra's "no such config" is an OSError too, but names no file.
+        if isinstance(error, OSError) and error.filename is not None:
+            raise UsageError(
+                f"{error.filename} cannot be written: {error.strerror}; give another folder: output_dir=PATH"
+            ) from error
         raise config.explain_error(error, arguments) from error
     finally:
         sys.argv = argv
