@@ -187,7 +187,7 @@ def _take(
                     moves.append(_move(registry, mine, alias, version, why=why))
                 if promotion is not None:
                     forced = result is not None and not result.passed
-                    why = promotion.force if forced else why
+                    why = promotion.force if forced else why or promotion.force
                     moves.append(
                         _move(
                             registry, mine, CHAMPION, version,

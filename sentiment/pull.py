@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sentiment.registry import Registry
 
 _TIMEOUT = 10.0  # seconds that a server may take to answer
+_SHORTEST_PAUSE = 0.05  # seconds between two questions
 _LONGEST_PAUSE = 300.0  # seconds between attempts at a model that is refused
 # Ways to sign in that only MLflow's own client knows.
 _ONLY_MLFLOW = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_CLIENT_CERT_PATH", "MLFLOW_WORKSPACE")
@@ -175,7 +176,7 @@ class Watch:
 
         self.reference = reference
         self.output_dir = output_dir
-        self.seconds = seconds
+        self.seconds = max(seconds, _SHORTEST_PAUSE)
         self._report, self._say = report, say
         self._parsed = parse(reference)
         self._stop = threading.Event()
@@ -308,7 +309,7 @@ def ask_server(uri: str, name: str, alias: str) -> str:
             ) from error
         raise SentimentError(f"MLflow at {where} answers {error.code}") from error
     except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(getattr(error, "reason", error)).split())[:200]
         raise SentimentError(f"MLflow at {where} does not answer: {reason}") from error
 
 

@@ -93,6 +93,13 @@ def reaching(where: str) -> Iterator[None]:
 
     try:
         yield
+    except ModuleNotFoundError as error:
+        extras = {"psycopg": "postgres", "psycopg2": "postgres", "boto3": "s3"}
+        extra = extras.get(error.name or "")
+        fix = f"sentiment[{extra}]" if extra else error.name
+        raise UsageError(
+            f"MLflow at {shown(where)} needs the module {error.name!r}: pip install '{fix}'"
+        ) from error
     except (MlflowException, OSError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             # A file of ours, not the server: a full disk, a missing permission.

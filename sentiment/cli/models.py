@@ -251,7 +251,7 @@ def pull(
     watch: Annotated[
         float | None,
         typer.Option(
-            "--watch", metavar="SECONDS", min=0.5, help="Look again this often, for ever."
+            "--watch", metavar="SECONDS", min=0.0, help="Look again this often, for ever."
         ),
     ] = None,
     json_: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import random
 import shutil
@@ -16,6 +17,8 @@ import pytest
 
 from sentiment import config
 from sentiment.train import TrainResult, train
+
+POSTGRES_DRIVER = "psycopg" if importlib.util.find_spec("psycopg") else "psycopg2"
 
 GOOD = ["warm", "clever", "moving", "funny", "tender", "bright", "honest", "superb", "gripping"]
 BAD = ["dull", "clumsy", "tedious", "bland", "noisy", "hollow", "lazy", "awful", "lifeless"]
@@ -48,12 +51,12 @@ def train_some(
 ) -> Trained:
     """Train the models of these names into ``folder``."""
     overrides = {
-        "good": ["model.C=1"],
-        "other": ["model.C=20"],
+        "good": ["model.C=30"],
+        "other": ["model.C=100"],
         # So strong a penalty that it says the same of every text: significantly worse.
         "poor": ["model.C=1e-9"],
         # Another split, so that its test rows are not those of the others.
-        "elsewhere": ["model.C=1", "seed=5"],
+        "elsewhere": ["model.C=30", "seed=5"],
     }
     runs = {}
     for name in names:

@@ -20,7 +20,7 @@ from sentiment.gate import load_rules
 from sentiment.promotion import Promotion
 from sentiment.registry import Registry
 
-from .conftest import Trained, train_some
+from .conftest import POSTGRES_DRIVER, Trained, train_some
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
 
@@ -30,7 +30,7 @@ BINARIES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=T
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
     """Start PostgreSQL on loopback; its data lies on the disk for the length of the tests."""
-    pytest.importorskip("psycopg2")
+    pytest.importorskip(POSTGRES_DRIVER)
     initdb = shutil.which("initdb") or (BINARIES and str(BINARIES / "initdb"))
     if not initdb or not Path(initdb).exists():
         pytest.skip("PostgreSQL's initdb is not installed")
@@ -74,7 +74,7 @@ def database() -> Iterator[str]:
                 assert time.monotonic() < end
                 time.sleep(0.1)
         time.sleep(0.5)  # it listens a moment before it is ready
-        yield f"postgresql://mlflow@127.0.0.1:{port}/postgres"
+        yield f"postgresql+{POSTGRES_DRIVER}://mlflow@127.0.0.1:{port}/postgres"
     finally:
         process.terminate()
         process.wait(30)

@@ -19,7 +19,7 @@ from sentiment.gate import GateRefusedError, load_rules
 from sentiment.promotion import Promotion
 from sentiment.registry import SCORER_FOLDER, Registry, fetch, parse
 
-from .conftest import Cli, Trained
+from .conftest import POSTGRES_DRIVER, Cli, Trained
 
 DEFAULT = Promotion(load_rules("default"), "default")
 
@@ -378,7 +378,7 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["http://127.0.0.1:9", "postgresql://user:secret@127.0.0.1:9/mlflow"]
+    "uri", ["http://127.0.0.1:9", f"postgresql+{POSTGRES_DRIVER}://user:secret@127.0.0.1:9/mlflow"]
 )
 def test_a_server_that_is_away_is_named_within_seconds(
     outputs: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, uri: str
