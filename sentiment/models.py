@@ -43,6 +43,9 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Loss = Literal["squared_hinge", "log_loss"]
 
+# Held-out texts enough to fit the calibration: its error is then far below a percent.
+_ENOUGH_SCORES = 4000
+
 # Problems solved side by side: more share the reading of the matrix, but each needs two
 # float32 vectors as long as the vocabulary.
 _COLUMNS_AT_ONCE = 8
@@ -53,7 +56,7 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     For class ``k`` against the rest, with ``p`` and ``q`` the number of its texts and of the other
     texts that hold a feature, each plus `alpha` and divided by its sum over the features, the
-    feature is multiplied by ``|log(p / q)| ** ratio_power``. The linear model is fitted on that,
+    feature is multiplied by ``1 - beta + beta * |log(p / q)|``. The linear model is fitted on that,
     one-vs-rest, and the ratio is folded into `coef_`, so that a fitted model is a plain linear one.
 
     Parameters
@@ -62,22 +65,23 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Inverse strength of the L2 penalty; larger follows the training texts more closely.
     alpha : float, default=1.0
         Texts added to each count before the ratio; larger trusts rare features less.
-    ratio_power : float, default=1.0
-        How strongly the ratio counts: 1 is Wang & Manning's, 0 leaves a plain linear model.
+    beta : float in [0, 1], default=0.75
+        How strongly the ratio counts: 1 is nothing but the ratio, 0 leaves a plain linear model.
     loss : {"squared_hinge", "log_loss"}, default="squared_hinge"
         Squared hinge is the SVM's; log loss makes it NB-LR.
     calibration : {"affine"} or None, default="affine"
         Whether the scores are calibrated on out-of-fold scores, by an affine map of the score:
         Platt's sigmoid for two classes; for more, one temperature and one offset per class before
         a softmax.
-    calibration_folds : int, default=3
-        Folds of the calibration.
+    calibration_folds : int, default=5
+        Folds of the calibration. Of a large corpus only as many are held out as give 4,000 scores:
+        two parameters per class need no more, and every fold is one more model.
     class_weight : "balanced", dict or None, default=None
         Weight of each class in the loss.
     fit_intercept : bool, default=True
         Whether a constant feature is added.
-    tol : float, default=0.01
-        Stop when the gradient has shrunk by this factor.
+    tol : float, default=0.03
+        Stop when the gradient has shrunk by this factor; a closer optimum is not more accurate.
     max_iter : int, default=30
         Newton steps at most.
     n_jobs : int or None, default=None
@@ -111,7 +115,7 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "C": [Interval(Real, 0, None, closed="neither")],
         "alpha": [Interval(Real, 0, None, closed="neither")],
-        "ratio_power": [Interval(Real, 0, None, closed="left")],
+        "beta": [Interval(Real, 0, 1, closed="both")],
         "loss": [StrOptions({"squared_hinge", "log_loss"})],
         "calibration": [StrOptions({"affine"}), None],
         "calibration_folds": [Interval(Integral, 2, None, closed="left")],
@@ -128,20 +132,20 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         C: float = 1.0,
         alpha: float = 1.0,
-        ratio_power: float = 1.0,
+        beta: float = 0.75,
         loss: Loss = "squared_hinge",
         calibration: Literal["affine"] | None = "affine",
-        calibration_folds: int = 3,
+        calibration_folds: int = 5,
         class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         fit_intercept: bool = True,
-        tol: float = 0.01,
+        tol: float = 0.03,
         max_iter: int = 30,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.C = C
         self.alpha = alpha
-        self.ratio_power = ratio_power
+        self.beta = beta
         self.loss = loss
         self.calibration = calibration
         self.calibration_folds = calibration_folds
@@ -182,8 +186,7 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         weight *= compute_class_weight(self.class_weight, classes=self.classes_, y=y)[codes]
 
-        folds = self._deal_folds(codes)
-        n_folds = int(folds.max()) + 1 if folds is not None else 0
+        folds, n_folds = self._deal_folds(codes)
         targets = range(1, 2) if n_classes == 2 else range(n_classes)
         # One problem per class on all texts, then one per class and calibration fold.
         problems = [(k, -1) for k in targets]
@@ -200,7 +203,7 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             cost = np.stack(
                 [weight if fold < 0 else weight * (folds != fold) for _, fold in batch], axis=1
             )
-            scale = self._scale(kernel, sign, cost)
+            scale = self._scale(kernel, sign, cost) ** 2
             dual, margin, n_iter = _solve(
                 kernel, scale, sign, self.C * cost, self.loss, self.tol, self.max_iter
             )
@@ -213,40 +216,44 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 else:
                     scores[folds == fold, row] = margin[folds == fold, column]
         kernel.close()
-        self._calibrate(scores if folds is not None else None, codes, weight)
+        held_out = folds < n_folds
+        self._calibrate(scores[held_out], codes[held_out], weight[held_out])
         return self
 
-    def _deal_folds(self, codes: NDArray[np.intp]) -> NDArray[np.intp] | None:
-        """Deal the texts of each class evenly into folds; None when nothing can be calibrated."""
+    def _deal_folds(self, codes: NDArray[np.intp]) -> tuple[NDArray[np.intp], int]:
+        """Deal the texts of each class evenly into folds; return each text's, and how many to use.
+
+        None is used when nothing is or can be calibrated.
+        """
+        folds = np.zeros(len(codes), dtype=np.intp)
         if self.calibration is None:
-            return None
+            return folds, 0
         n_folds = min(self.calibration_folds, int(np.bincount(codes).min()))
         if n_folds < 2:
             warnings.warn(
                 "a class has a single text: probabilities are not calibrated", stacklevel=3
             )
-            return None
+            return folds, 0
         random = check_random_state(self.random_state)
         order = random.permutation(len(codes))
         order = order[np.argsort(codes[order], kind="stable")]
-        folds = np.empty(len(codes), dtype=np.intp)
         folds[order] = np.arange(len(codes)) % n_folds
-        return folds
+        return folds, min(n_folds, -(-_ENOUGH_SCORES * n_folds // len(codes)))
 
     def _scale(self, kernel: _Kernel, sign: Float, cost: Float) -> Float32:
-        """Return the absolute log-count ratio to the power, one column per problem."""
-        if self.ratio_power == 0:
+        """Return the factor of every feature, one column per problem."""
+        if self.beta == 0:
             return np.ones((kernel.shape[1], sign.shape[1]), dtype=np.float32)
         inside = self.alpha + kernel.counts(cost * (sign > 0))
         outside = self.alpha + kernel.counts(cost * (sign < 0))
         ratio = np.log(inside / outside) - np.log(inside.sum(axis=0) / outside.sum(axis=0))
-        scale: Float32 = (np.abs(ratio) ** self.ratio_power).astype(np.float32)
+        scale: Float32 = (1 - self.beta + self.beta * np.abs(ratio)).astype(np.float32)
         return scale
 
-    def _calibrate(self, scores: Float | None, codes: NDArray[np.intp], weight: Float) -> None:
+    def _calibrate(self, scores: Float, codes: NDArray[np.intp], weight: Float) -> None:
         """Fold the affine map that makes out-of-fold scores honest into the weights."""
         binary = len(self.classes_) == 2
-        if scores is None:
+        if not len(scores):
             self.link_ = "sigmoid" if binary else "ovr_sigmoid_normalized"
             return
         if binary:
@@ -316,12 +323,16 @@ class _Kernel:
         self.pool = ThreadPoolExecutor(threads)
         self.rows = list(_split(rows, threads))
         self.columns = list(_split(rows.T.tocsr(), threads))
+        self.starts = np.cumsum([0] + [part.shape[0] for part in self.columns[:-1]])
 
     def close(self) -> None:
         self.pool.shutdown()
 
     def _product(self, parts: list[Any], dense: NDArray[Any]) -> NDArray[Any]:
-        return np.concatenate(list(self.pool.map(lambda part: part @ dense, parts)))
+        products: NDArray[Any] = np.concatenate(
+            list(self.pool.map(lambda part: part @ dense, parts))
+        )
+        return products
 
     def counts(self, weight: Float) -> Float:
         """Weight of the texts that hold each feature: (n_samples, k) -> (n_features, k)."""
@@ -335,17 +346,26 @@ class _Kernel:
         return counts
 
     def apply(self, dual: Float, scale: Float32) -> Float:
-        """Return ``X @ (scale**2 * (X.T @ dual))`` plus the constant feature's part."""
-        weights = self._product(self.columns, dual.astype(np.float32))
-        weights *= scale
-        weights *= scale
+        """Return ``X @ (scale * (X.T @ dual))`` plus the constant feature's part.
+
+        `scale` is the square of the factors, shape (n_features, k).
+        """
+        dual32 = dual.astype(np.float32)
+        weights = np.empty(scale.shape, dtype=np.float32)
+
+        def gather(part: Any, first: int) -> None:
+            here = slice(first, first + part.shape[0])
+            np.multiply(part @ dual32, scale[here], out=weights[here])
+
+        list(self.pool.map(gather, self.columns, self.starts))
         product: Float = self._product(self.rows, weights).astype(np.float64)
-        return product + self.constant**2 * dual.sum(axis=0)
+        product += self.constant * dual.sum(axis=0)
+        return product
 
     def weights(self, dual: Float, scale: Float32) -> tuple[Float, float]:
         """Return the weights of the features, and the intercept, that one dual column means."""
         weights = self._product(self.columns, dual.astype(np.float32)).astype(np.float64)
-        return weights * scale.astype(np.float64) ** 2, float(self.constant**2 * dual.sum())
+        return weights * scale, float(self.constant * dual.sum())
 
 
 def _split(matrix: Any, parts: int) -> Iterator[Any]:
@@ -375,8 +395,9 @@ def _solve(
 ) -> tuple[Float, Float, int]:
     """Minimise ``|w|^2 / 2 + sum(cost * loss(sign * margin))`` for every column at once.
 
-    Everything lives in the space of the texts: ``w = scale * X.T @ dual``, and a vector ``v`` of
-    that space has the squared length ``v @ K @ v`` of the weights it stands for, with K the kernel.
+    Everything lives in the space of the texts: the weights are ``scale * X.T @ dual`` but for one
+    factor (`scale` is its square), and a vector ``v`` of that space has the squared length
+    ``v @ K @ v`` of the weights it stands for, with K the kernel.
 
     Returns
     -------
