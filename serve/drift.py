@@ -46,9 +46,12 @@ logger = logging.getLogger("sentiment.serve")
 
 BUCKETS = 10
 FLUSH_SECONDS = 0.25
-# Words are counted in so many characters of each flush at most: about a millisecond.
+# Counting the words of a text costs half as much as scoring it. While there is time, so many
+# characters are counted at each flush; with more than that to score, a small share.
 WORD_CHARACTERS = 16_000
-WAITING_CHARACTERS = 1_000_000
+BUSY_CHARACTERS = 40_000
+BUSY_SHARE = 0.02
+WAITING_TEXTS = 1_000
 # Nobody needs a comparison more often.
 FRESH_SECONDS = 1.0
 
@@ -311,25 +314,27 @@ class DriftMonitor(Collector):
             # Words take longer to count than all the rest: a fair share of the texts at once,
             # and what a burst leaves over when there is time.
             self._texts += [text for text, _ in mine]
-            random.shuffle(self._texts)
-            for counts, texts in rings[1].places(self._take_texts()):
+            scored = sum(len(text) for text, _ in mine)
+            budget = WORD_CHARACTERS if scored < BUSY_CHARACTERS else int(BUSY_SHARE * scored)
+            for counts, texts in rings[1].places(self._take_texts(budget)):
                 reference.count_words(counts, texts)
 
-    def _take_texts(self) -> list[str]:
-        """Take texts, at random, as far as the budget of characters reaches."""
-        left = WORD_CHARACTERS
+    def _take_texts(self, budget: int) -> list[str]:
+        """Take texts at random, as far as a budget of characters reaches, and forget the surplus."""
         taken = []
-        while self._texts and left > 0:
-            text = self._texts.pop()
-            taken.append(text[:left])
-            left -= len(text)
-        kept = 0
-        for place, text in enumerate(self._texts):
-            kept += len(text)
-            if kept > WAITING_CHARACTERS:
-                del self._texts[place:]
-                break
+        while self._texts and budget > 0:
+            text = self._pop_any()
+            taken.append(text[:WORD_CHARACTERS])
+            budget -= len(text)
+        while len(self._texts) > WAITING_TEXTS:
+            self._pop_any()
         return taken
+
+    def _pop_any(self) -> str:
+        texts = self._texts
+        place = int(random.random() * len(texts))
+        texts[place], texts[-1] = texts[-1], texts[place]
+        return texts.pop()
 
     def compare(self) -> Drift | None:
         """Return the drift of all workers' last predictions; at most a second old."""
