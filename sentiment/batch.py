@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -134,16 +135,20 @@ def score_file(
     """
     begin = time.perf_counter()
     counts = {"n_null": 0, "n_abstained": 0}
-    target = _Target(scorer, reader, output, output_format, resume=resume, force=force)
-    n_rows = target.n_resumed
     try:
-        writer = Writer(
-            target.stream,
-            output_format,
-            scorer.labels,
-            header=not target.n_resumed,
-            schema=getattr(reader, "schema", None),
-        )
+        target = _Target(scorer, reader, output, output_format, resume=resume, force=force)
+    except BaseException:
+        reader.close()
+        raise
+    n_rows = target.n_resumed
+    writer = Writer(
+        target.stream,
+        output_format,
+        scorer.labels,
+        header=not target.n_resumed,
+        schema=getattr(reader, "schema", None),
+    )
+    try:
         n_workers = _workers(reader, workers)
         with _Scoring(scorer, n_workers, min_confidence) as scoring:
             for batch, answers in scoring.run(_skip(reader, target.n_resumed)):
@@ -160,6 +165,8 @@ def score_file(
             writer.begin(reader.columns or ["text"])
         writer.close()
     except BaseException:
+        with contextlib.suppress(Exception):
+            writer.close()  # or it would try when it is collected, without a file
         target.leave()
         raise
     finally:

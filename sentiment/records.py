@@ -160,11 +160,14 @@ class Reader:
                 self._size = os.fstat(self._raw.fileno()).st_size
             except OSError as error:
                 raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-        if kind == "parquet":
-            self._batches = self._parquet()
-        else:
-            read = {"csv": self._csv, "tsv": self._csv, "jsonl": self._jsonl, "lines": self._plain}
-            self._batches = read[kind](self._lines(self._open()))
+        read = {"csv": self._csv, "tsv": self._csv, "jsonl": self._jsonl, "lines": self._plain}
+        try:
+            self._batches = (
+                self._parquet() if kind == "parquet" else read[kind](self._lines(self._open()))
+            )
+        except BaseException:
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._batches:
@@ -178,6 +181,12 @@ class Reader:
         if self._raw is None or self._raw.closed or not self._size:
             return None
         return self._raw.tell() / self._size
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the file."""
@@ -275,7 +284,7 @@ class Reader:
             except StopIteration:
                 break
             except csv.Error as error:
-                raise self._fail(row, f"line {reader.line_num}: {error}") from None
+                raise self._fail(row + 1, f"line {reader.line_num}: {error}") from None
             if not names:
                 names = self._header(cells)
                 continue

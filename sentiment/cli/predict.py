@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,6 +78,44 @@ def predict(
         raise UsageError("give texts or --input FILE, not both")
     if not texts and input is None:
         raise UsageError('nothing to predict: give a text ("…"), or --input FILE (- for stdin)')
+    with quiet_pipe():
+        _predict(
+            texts, input, output, text_column, min_confidence, batch_size, workers, model,
+            output_dir, format, output_format,
+            resume=resume, force=force, line_buffered=line_buffered, json=json,
+        )  # fmt: skip
+
+
+@contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """End well when the reader of stdout (head, less) has gone; Typer would end with code 1."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What the interpreter flushes last goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+
+
+def _predict(
+    texts: list[str] | None,
+    input_path: str | None,
+    output: str,
+    text_column: str,
+    min_confidence: float,
+    batch_size: int,
+    workers: int | None,
+    model: str | None,
+    output_dir: Path,
+    input_format: str | None,
+    output_format: str | None,
+    *,
+    resume: bool,
+    force: bool,
+    line_buffered: bool,
+    json: bool,
+) -> None:
     if texts:
         if output != "-":
             raise UsageError("--output goes with --input FILE; texts are answered on stdout")
@@ -82,8 +123,8 @@ def predict(
         return
     from sentiment.records import Reader, find_format
 
-    assert input is not None
-    read_as = find_format(input, format, otherwise="lines")
+    assert input_path is not None
+    read_as = find_format(input_path, input_format, otherwise="lines")
     if json and output_format is None and output == "-":
         output_format = "jsonl"
     write_as = find_format(
@@ -91,9 +132,9 @@ def predict(
     )
     if write_as == "parquet" and output == "-":
         raise UsageError("Parquet cannot be written to standard output: give --output FILE.parquet")
-    if input == "-" and (line_buffered or sys.stdin.isatty()):
+    if input_path == "-" and (line_buffered or sys.stdin.isatty()):
         batch_size = 1
-    reader = Reader(input, read_as, text_column=text_column, batch_size=batch_size)
+    reader = Reader(input_path, read_as, text_column=text_column, batch_size=batch_size)
     scorer = load(model, output_dir)
     _predict_file(
         scorer,

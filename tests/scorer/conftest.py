@@ -15,9 +15,42 @@ from sentiment.vectorizers import TfidfVectorizer
 
 GOOD = ["good", "great", "wonderful", "excellent", "loved", "moving", "brilliant", "fun"]
 BAD = ["bad", "awful", "terrible", "boring", "hated", "dull", "worst", "waste"]
-PLAIN = (
-    ["the", "a", "film", "movie", "it", "is", "was", "of", "and", "plot", "actor", "scene", "music", "I", "this", "that", "don't", "café", "naïve", "İstanbul", "東京", "½", "10", "very", "not", "all", "who", "made", "time", "story", "in", "ЁЖИК", "ending<br", "/>start"]
-)
+PLAIN = [
+    "the",
+    "a",
+    "film",
+    "movie",
+    "it",
+    "is",
+    "was",
+    "of",
+    "and",
+    "plot",
+    "actor",
+    "scene",
+    "music",
+    "I",
+    "this",
+    "that",
+    "don't",
+    "café",
+    "naïve",
+    "İstanbul",
+    "東京",
+    "½",
+    "10",
+    "very",
+    "not",
+    "all",
+    "who",
+    "made",
+    "time",
+    "story",
+    "in",
+    "ЁЖИК",
+    "ending<br",
+    "/>start",
+]
 
 
 def make_texts(n: int, seed: int = 0) -> tuple[list[str], list[str]]:

@@ -22,7 +22,27 @@ from sentiment.scorer import Scorer
 from sentiment.scorer.compile import NotCompilableError, compile_scorer
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
 
-WORDS = ["good", "bad", "fine", "awful", "film", "plot", "the", "a", "it", "was", "not", "very", "don't", "café", "İz", "東京", "x", "of", "and"]
+WORDS = [
+    "good",
+    "bad",
+    "fine",
+    "awful",
+    "film",
+    "plot",
+    "the",
+    "a",
+    "it",
+    "was",
+    "not",
+    "very",
+    "don't",
+    "café",
+    "İz",
+    "東京",
+    "x",
+    "of",
+    "and",
+]
 
 
 def corpus(n: int, classes: int, seed: int) -> tuple[list[str], list[str]]:

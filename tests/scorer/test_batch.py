@@ -1,0 +1,343 @@
+"""Files of every format through a model: every row, in order, whatever happens."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from sentiment.batch import score_file
+from sentiment.errors import SentimentError
+from sentiment.records import Reader
+from sentiment.scorer import Scorer
+
+ROWS = [
+    {"id": "1", "text": 'a good film, "really"', "label": "x"},
+    {"id": "2", "text": "two\nlines of bad", "label": "y"},
+    {"id": "3", "text": None, "label": "z"},
+    {"id": "4", "text": "東京 café great", "label": ""},
+]
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    stem = path.name.removesuffix(".gz").removesuffix(".zst")
+    if stem.endswith(".parquet"):
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+        return
+    text = io.StringIO(newline="")
+    if stem.endswith(".jsonl"):
+        text.writelines(json.dumps(row) + "\n" for row in rows)
+    elif stem.endswith(".txt"):
+        text.writelines(f"{row['text']}\n".replace("two\n", "two ") for row in rows)
+    else:
+        writer = csv.DictWriter(text, list(rows[0]), delimiter="," if ".csv" in stem else "\t")
+        writer.writeheader()
+        writer.writerows(rows)
+    raw = text.getvalue().encode()
+    if path.suffix == ".gz":
+        raw = gzip.compress(raw)
+    elif path.suffix == ".zst":
+        raw = _zstd(raw)
+    path.write_bytes(raw)
+
+
+def _zstd(raw: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(raw)
+    return bytes(sink.getvalue())
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    stem = path.name.removesuffix(".gz").removesuffix(".zst")
+    if stem.endswith(".parquet"):
+        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+        return rows
+    raw = path.read_bytes()
+    if path.suffix == ".gz":
+        raw = gzip.decompress(raw)
+    elif path.suffix == ".zst":
+        raw = pa.CompressedInputStream(pa.BufferReader(raw), "zstd").read()
+    if stem.endswith(".jsonl"):
+        return [json.loads(line) for line in raw.decode().splitlines()]
+    delimiter = "," if ".csv" in stem else "\t"
+    return list(csv.DictReader(io.StringIO(raw.decode(), newline=""), delimiter=delimiter))
+
+
+@pytest.mark.parametrize("to", ["csv", "tsv", "jsonl", "parquet", "csv.gz", "jsonl.zst", "csv.bz2"])
+@pytest.mark.parametrize("of", ["csv", "tsv.gz", "jsonl", "jsonl.zst", "parquet"])
+def test_every_format_into_every_other(
+    of: str, to: str, scorer: Scorer, output_dir: Path, tmp_path: Path, cli: Any
+) -> None:
+    source, target = tmp_path / f"in.{of}", tmp_path / f"out.{to}"
+    write_rows(source, ROWS)
+    answer = cli("predict", "--input", source, "--output", target, "--output-dir", output_dir)
+    assert answer.code == 0, answer.err
+    assert answer.out == ""
+    assert "1 without text" in answer.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([source.name, target.name])
+    if to == "csv.bz2":
+        return
+    found = read_rows(target)
+    assert [row["id"] for row in found] == ["1", "2", "3", "4"]
+    for row, given_row in zip(found, ROWS, strict=True):
+        assert (row["text"] or None) == given_row["text"]
+        assert row["label"] == given_row["label"]  # the file's own column stays
+        if given_row["text"] is None:
+            assert row["predicted_label"] == ""
+            continue
+        expected = scorer.predict_one(str(given_row["text"]))
+        assert row["predicted_label"] == expected.label
+        assert float(row["confidence"]) == pytest.approx(expected.confidence, abs=1e-9)
+        positive = (
+            row["probabilities"]["positive"] if "jsonl" in to else row["probability_positive"]
+        )
+        assert float(positive) == pytest.approx(expected.probabilities[1], abs=1e-9)
+
+
+def test_plain_lines_in_and_out(scorer: Scorer, output_dir: Path, tmp_path: Path, cli: Any) -> None:
+    texts = ["good", "", "bad\u2028film", "x" * 1000, "great\r"]
+    (tmp_path / "in.txt").write_bytes("\n".join(texts).encode())
+    answer = cli("predict", "--input", tmp_path / "in.txt", "--output-dir", output_dir)
+    lines = answer.out.splitlines()
+    assert len(lines) == 5
+    for line, text in zip(lines, texts, strict=True):
+        label, confidence = line.split("\t")
+        expected = scorer.predict_one(text)
+        assert (label, float(confidence)) == (expected.label, pytest.approx(expected.confidence))
+
+
+def test_a_low_confidence_abstains(output_dir: Path, tmp_path: Path, cli: Any) -> None:
+    (tmp_path / "in.txt").write_text("good\nunknown\n")
+    answer = cli(
+        "predict",
+        "--input",
+        tmp_path / "in.txt",
+        "--min-confidence",
+        "1",
+        "--output-dir",
+        output_dir,
+    )
+    assert [line.split("\t")[0] for line in answer.out.splitlines()] == ["abstain", "abstain"]
+    assert "2 abstained" in answer.err
+    assert cli("predict", "x", "--min-confidence", "2", "--output-dir", output_dir).code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"", "empty"),
+        ("a.csv", b"id,label\n1,2\n", "no column 'text'"),
+        ("a.csv", b"text,text\na,b\n", "twice"),
+        ("a.csv", b"id,text\n1,good\n2\n", "row 2"),
+        ("a.csv", b'id,text\n1,"good\n', "row 1"),
+        ("a.csv", b"id,text\n1,good\n2,\xff\xfe\n", "line 3: not UTF-8"),
+        ("a.csv", b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8"),
+        ("a.tsv", b"text\tid\nx\n", "row 1"),
+        ("a.jsonl", b'{"text": "a"}\nnot json\n', "row 2: not JSON"),
+        ("a.jsonl", b'{"text": "a"}\n[1]\n', "row 2: not a JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n{"txt": "a"}\n', "row 2: no column 'text'"),
+        ("a.jsonl", b'{"text": 5}\n', "row 1: 'text' is not a text"),
+        ("a.jsonl", b"[" * 100_000, "row 1"),
+        ("a.txt", b"good\n\xff\n", "row 2: not UTF-8"),
+        ("a.txt", b"ok\n" + b"x" * (17 << 20), "row 2: longer than 16 MB"),
+        ("a.csv", b"text\n" + b"x" * (17 << 20), "longer than 16 MB"),
+        ("a.parquet", b"", "not a Parquet file"),
+        ("a.parquet", b"PAR1" + b"\0" * 50 + b"PAR1", "not a Parquet file"),
+        ("a.txt.gz", b"not gzip", "row 1"),
+        ("a.txt.gz", gzip.compress(b"good\n" * 1000)[:-10], "cannot be read"),
+        ("a.jsonl.zst", b"not zstd", "row 1"),
+    ],
+)
+def test_wrong_bytes_are_one_line_with_file_and_row(
+    name: str, content: bytes, said: str, output_dir: Path, tmp_path: Path, cli: Any
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    target = tmp_path / "out.jsonl"
+    answer = cli(
+        "predict", "--input", tmp_path / name, "--output", target, "--output-dir", output_dir
+    )
+    errors = [line for line in answer.err.splitlines() if line.startswith("error:")]
+    assert answer.code == 2
+    assert len(errors) == 1
+    assert name in errors[0]
+    assert said in errors[0]
+    assert "Traceback" not in answer.err
+    assert not target.exists()
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    raw=st.binary(max_size=200)
+    | st.text('text,a"\n\t{}:[]é\ud7ff', max_size=80).map(
+        lambda text: ("text,b\n" + text).encode()
+    ),
+    kind=st.sampled_from(["csv", "tsv", "jsonl", "parquet", "lines"]),
+)
+def test_any_bytes_are_answered_row_by_row_or_refused(
+    raw: bytes, kind: Any, scorer: Scorer, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(raw)
+    try:
+        with Reader(str(source), kind) as reader:
+            n_rows = sum(len(batch) for batch in reader)
+        with Reader(str(source), kind) as reader:
+            summary = score_file(scorer, reader, str(target), "jsonl", force=True)
+    except SentimentError as refused:
+        assert "\n" not in str(refused)
+    else:
+        assert summary.n_rows == n_rows == len(target.read_text().splitlines())
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "txt"])
+@pytest.mark.parametrize("keep", [0, 1, 0.3, 0.77, 1.0])
+def test_resuming_neither_loses_nor_repeats_a_row(
+    kind: str, keep: float, scorer: Scorer, output_dir: Path, tmp_path: Path, cli: Any
+) -> None:
+    source = tmp_path / "in.jsonl"
+    rows = [{"id": str(i), "text": f'good "{i}"\nbad, film'} for i in range(50)]
+    write_rows(source, rows)
+    target, partial = tmp_path / f"out.{kind}", tmp_path / f"out.{kind}.partial"
+    words = ["predict", "--input", source, "--output", target, "--output-dir", output_dir]
+    assert cli(*words, "--batch-size", 7).code == 0
+    whole = target.read_bytes()
+    target.unlink()
+    partial.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
+    notes = {
+        "model": scorer.digest,
+        "input": str(source),
+        "text_column": "text",
+        "format": "lines" if kind == "txt" else kind,
+    }
+    (tmp_path / f"out.{kind}.partial.json").write_text(json.dumps(notes))
+    answer = cli(*words, "--resume")
+    assert answer.code == 0, answer.err
+    assert target.read_bytes() == whole
+    assert not partial.exists()
+
+
+def test_resuming_refuses_another_input_and_what_cannot_be_resumed(
+    output_dir: Path, tmp_path: Path, cli: Any
+) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("good\n" * 5)
+    words = ["predict", "--output-dir", output_dir, "--resume"]
+    (tmp_path / "out.txt.partial").write_text("positive\t0.9\n")
+    notes = {"model": "0" * 64}
+    (tmp_path / "out.txt.partial.json").write_text(json.dumps(notes))
+    answer = cli(*words, "--input", tmp_path / "a.txt", "--output", tmp_path / "out.txt")
+    assert answer.code == 2
+    assert "another model" in answer.err
+    for name in ("out.parquet", "out.csv.gz"):
+        answer = cli(*words, "--input", tmp_path / "a.txt", "--output", tmp_path / name)
+        assert answer.code == 2
+        assert "line-based" in answer.err
+    assert cli(*words, "--input", tmp_path / "a.txt").code == 2
+
+
+def test_an_output_is_not_overwritten_without_force(
+    output_dir: Path, tmp_path: Path, cli: Any
+) -> None:
+    (tmp_path / "in.txt").write_text("good\n")
+    (tmp_path / "out.txt").write_text("precious")
+    words = ["predict", "--input", tmp_path / "in.txt", "--output-dir", output_dir]
+    answer = cli(*words, "--output", tmp_path / "out.txt")
+    assert answer.code == 2
+    assert "--force" in answer.err
+    assert (tmp_path / "out.txt").read_text() == "precious"
+    assert cli(*words, "--output", tmp_path / "out.txt", "--force").code == 0
+    assert (tmp_path / "out.txt").read_text().startswith("positive\t")
+    assert cli(*words, "--output", tmp_path / "in.txt", "--force").code == 2
+    assert cli(*words, "--output", tmp_path / "no" / "out.txt").code == 2
+
+
+def test_worker_processes_give_the_same_file(scorer: Scorer, tmp_path: Path) -> None:
+    rows = [{"text": f"good film number {i}" if i % 7 else None} for i in range(300)]
+    write_rows(tmp_path / "in.parquet", rows)
+    for workers in (1, 3):
+        reader = Reader(str(tmp_path / "in.parquet"), "parquet", batch_size=16)
+        target = tmp_path / f"{workers}.csv"
+        summary = score_file(scorer, reader, str(target), "csv", workers=workers)
+        assert (summary.n_rows, summary.n_null) == (300, 43)
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "3.csv").read_bytes()
+
+
+def start(words: list[Any], **options: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sentiment", *map(str, words)], stderr=subprocess.PIPE, **options
+    )
+
+
+def test_lines_are_answered_at_once(output_dir: Path) -> None:
+    words = ["predict", "--input", "-", "--line-buffered", "--output-dir", output_dir]
+    process = start(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for text, label in (("good", b"positive"), ("bad", b"negative"), ("wonderful", b"positive")):
+        process.stdin.write(f"{text}\n".encode())
+        process.stdin.flush()
+        assert process.stdout.readline().startswith(label)
+    process.stdin.close()
+    assert process.wait(20) == 0
+    process.stdout.close()
+    assert process.stderr is not None
+    process.stderr.close()
+
+
+def test_a_closed_pipe_ends_quietly(output_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("good\n" * 200_000)
+    words = ["predict", "--input", tmp_path / "in.txt", "--output-dir", output_dir]
+    process = start(words, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    errors = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait(20) == 0
+    assert "Error" not in errors
+    assert "error" not in errors
+
+
+@pytest.mark.parametrize(("name", "kept"), [("out.csv", True), ("out.parquet", False)])
+def test_ctrl_c_leaves_what_can_be_resumed_and_nothing_else(
+    name: str, kept: bool, output_dir: Path, tmp_path: Path, cli: Any
+) -> None:
+    source = tmp_path / "in.txt"
+    source.write_text("good bad film\n" * 400_000)
+    target = tmp_path / name
+    words = ["predict", "--input", source, "--output", target, "--output-dir", output_dir]
+    process = start(words, start_new_session=True)
+    partial = tmp_path / f"{name}.partial"
+    for _ in range(400):
+        if partial.exists() and partial.stat().st_size > 100_000:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    errors = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait(20) == 130
+    assert "Traceback" not in errors
+    assert not target.exists()
+    assert partial.exists() == kept
+    if kept:
+        source.write_text("good bad film\n" * (partial.read_text().count("\n") + 5))
+        assert cli(*words, "--resume").code == 0
+        assert target.read_text().count("\n") == source.read_text().count("\n") + 1
