@@ -313,7 +313,7 @@ class DriftMonitor(Collector):
                 reference.count(counts, labels, *numbers)
             # Words take longer to count than all the rest: a fair share of the texts at once,
             # and what a burst leaves over when there is time.
-            self._texts += [text for text, _ in mine]
+            self._texts += [text[:WORD_CHARACTERS] for text, _ in mine]
             scored = sum(len(text) for text, _ in mine)
             budget = WORD_CHARACTERS if scored < BUSY_CHARACTERS else int(BUSY_SHARE * scored)
             for counts, texts in rings[1].places(self._take_texts(budget)):
@@ -324,7 +324,7 @@ class DriftMonitor(Collector):
         taken = []
         while self._texts and budget > 0:
             text = self._pop_any()
-            taken.append(text[:WORD_CHARACTERS])
+            taken.append(text)
             budget -= len(text)
         while len(self._texts) > WAITING_TEXTS:
             self._pop_any()

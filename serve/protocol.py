@@ -11,6 +11,7 @@ import asyncio
 import time
 from typing import Any
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -38,6 +39,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.service = app_state["service"]
         self.head_since: float | None = None
         self.body_since: float | None = None
+        self._declined_left = 0
         self._unread = 0
         self._unread_since = 0.0
 
@@ -56,7 +58,32 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self.head_since is None and self.body_since is None:
             self.head_since = time.monotonic()
-        super().data_received(data)
+        if self._declined_left:
+            data = self._read_declined(data)
+            if not data:
+                return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
+        except httptools.HttpParserUpgrade as offer:
+            self.parser = httptools.HttpRequestParser(self)
+            if rest := data[offer.args[0] :]:
+                self.data_received(rest)
+
+    def _read_declined(self, data: bytes) -> bytes:
+        """Read the body of a request that offered another protocol; return what follows it.
+
+        ``curl --http2`` and Java's client offer h2c with every request. We go on in HTTP/1.1, as
+        RFC 9110 (7.8) wants, but the parser takes what follows the head for the new protocol.
+        """
+        body, rest = data[: self._declined_left], data[self._declined_left :]
+        self._declined_left -= len(body)
+        self.on_body(body)
+        if not self._declined_left:
+            self.on_message_complete()
+        return rest
 
     def on_message_begin(self) -> None:
         """Start a request."""
@@ -69,10 +96,15 @@ class HttpProtocol(HttpToolsProtocol):
         self.head_since = None
         self.body_since = time.monotonic()
         self.scope["sentiment.read_at"] = time.perf_counter()  # type: ignore[typeddict-unknown-key]
+        if self.parser.should_upgrade():
+            lengths = [value for name, value in self.headers if name == b"content-length"]
+            self._declined_left = int(lengths[0]) if lengths else 0
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Note that the request is whole."""
+        if self._declined_left:
+            return  # only for the parser
         self.body_since = None
         super().on_message_complete()
 
@@ -80,6 +112,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Refuse what is not HTTP, in the shape of every other error."""
         if not self.transport.is_closing():
             self.service.metrics.failed("bad_request")
+            self.head_since = self.body_since = None
             self._refuse(ApiError("bad_request", "this is not an HTTP request"))
 
     def check(self, now: float) -> None:

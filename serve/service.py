@@ -148,7 +148,7 @@ class Service(FastAPI):
                 path = path[len(root) :]
         method: str = scope["method"]
         answer = exchange.answer = Answer(self, send, exchange.request_id)
-        direct = self.direct.get((method, path))
+        direct = self.direct.get(("GET" if method == "HEAD" else method, path))
         route = path
         self._running += 1
         try:

@@ -149,6 +149,31 @@ def test_pipelined_requests_are_answered_in_order(server):
     assert positions == sorted(positions)
 
 
+@pytest.mark.parametrize("offer", [b"h2c", b"websocket"])
+def test_an_offer_of_another_protocol_is_declined(server, offer):
+    body = b'{"text": "a wonderful film"}'
+    request = (
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Connection: Upgrade\r\nUpgrade: %b\r\nContent-Length: %d\r\n\r\n%b"
+    ) % (offer, len(body), body)
+    last = b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    for pieces in ([request + request + last], [request[:-9], request[-9:] + last]):
+        with connect(server) as client:
+            for piece in pieces:
+                client.sendall(piece)
+                time.sleep(0.05)
+            answers = read_all(client)
+        posts = b"".join(pieces).count(b"POST")
+        assert answers.count(b'"confidence"') == posts
+        assert answers.count(b"HTTP/1.1 200") == posts + 1
+
+
+def test_head_is_get_without_a_body(server):
+    answer = httpx.head(f"{server.url}/health")
+    assert answer.status_code == 200
+    assert answer.content == b""
+
+
 def test_a_full_worker_refuses_with_retry_after_and_goes_on(serve, store):
     server = serve(store, max_concurrency=2, queue_size=1).ready()
     texts = [GOOD * 20] * 300
