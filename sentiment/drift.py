@@ -298,8 +298,9 @@ class Reference:
             return
         parts = [view.token_ids(text).astype(np.int64) for text in texts]
         distinct = np.concatenate([np.unique(part) for part in parts])
-        found = np.bincount(distinct, minlength=view.n_tokens + 2)
-        counts["words"] += found[1 : view.n_tokens + 1].astype(np.uint32)
+        known = distinct[(distinct >= 1) & (distinct <= view.n_tokens)]
+        ids, found = np.unique(known, return_counts=True)
+        counts["words"][ids - 1] += found.astype(np.uint32)
         counts["word_texts"] += len(texts)
         counts["word_tokens"] += sum(map(len, parts))
 
