@@ -186,7 +186,7 @@ def test_every_model_config_lists_real_parameters_and_trains(name, reviews):
 @pytest.mark.parametrize("name", ["logreg", "linear_svc", "nbsvm"])
 def test_c_is_a_plain_key(name):
     config = yaml.safe_load((Path(CONFIG_DIR) / "model" / f"{name}.yaml").read_text())
-    assert config["C"] == 1.0
+    assert isinstance(config["C"], float)
 
 
 def test_linear_svc_is_one_linear_score_per_class(reviews):
