@@ -412,18 +412,13 @@ class Registry:
     @contextmanager
     def downloaded(self, source: Source) -> Iterator[Path]:
         """Download the two files of a scorer, nothing else."""
-        from mlflow.exceptions import MlflowException
-
         folder = store.models_dir(self.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
             try:
                 tracking.download(source.folder, _FILES, Path(scratch))
-            except (MlflowException, OSError) as error:
-                reason = " ".join(str(error).split())[:200]
-                raise ModelError(
-                    f"{source.label}: its scorer cannot be fetched from {source.folder} ({reason})"
-                ) from error
+            except ModelError as error:
+                raise ModelError(f"{source.label} holds no whole model: {error}") from error
             yield Path(scratch)
 
     def bring(self, source: Source) -> StoredModel:

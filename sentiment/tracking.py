@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sentiment import __version__
-from sentiment.errors import SentimentError, UsageError
+from sentiment.errors import ModelError, SentimentError, UsageError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -172,13 +172,23 @@ def ensure_registered_model(client: MlflowClient, name: str) -> None:
 
 
 def download(folder_uri: str, names: Sequence[str], destination: Path) -> None:
-    """Download the named files of an artifact folder into an existing directory."""
+    """Download the named files of an artifact folder into an existing directory.
+
+    Raises
+    ------
+    ModelError
+        If one of them is not there or cannot be read.
+    """
     import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
 
     for name in names:
-        mlflow.artifacts.download_artifacts(
-            artifact_uri=f"{folder_uri.rstrip('/')}/{name}", dst_path=str(destination)
-        )
+        uri = f"{folder_uri.rstrip('/')}/{name}"
+        try:
+            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(destination))
+        except (MlflowException, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"{shown(uri)} cannot be fetched ({reason})") from error
 
 
 def download_run_file(client: MlflowClient, run_id: str, name: str, folder: Path) -> Path | None:
