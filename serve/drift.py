@@ -50,7 +50,7 @@ FLUSH_SECONDS = 0.25
 # characters are counted at each flush; with more than that to score, a small share.
 WORD_CHARACTERS = 16_000
 BUSY_CHARACTERS = 40_000
-BUSY_SHARE = 0.02
+BUSY_SHARE = 0.01
 WAITING_TEXTS = 1_000
 # Nobody needs a comparison more often.
 FRESH_SECONDS = 1.0
