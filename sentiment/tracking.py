@@ -90,6 +90,7 @@ def connect(output_dir: Path, uri: str | None = None) -> MlflowClient:
 def reaching(where: str) -> Iterator[None]:
     """Turn MLflow's many ways to say "not reachable" into one line that names the address."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
@@ -100,7 +101,7 @@ def reaching(where: str) -> Iterator[None]:
         raise UsageError(
             f"MLflow at {shown(where)} needs the module {error.name!r}: pip install '{fix}'"
         ) from error
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             # A file of ours, not the server: a full disk, a missing permission.
             raise SentimentError(f"{error.filename}: {error.strerror}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def database() -> Iterator[str]:
         time.sleep(0.5)  # it listens a moment before it is ready
         yield f"postgresql+{POSTGRES_DRIVER}://mlflow@127.0.0.1:{port}/postgres"
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # at once, whoever is still connected
         process.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -90,6 +91,11 @@ def in_postgres(
         yield train_some(
             tmp_path_factory.mktemp("postgres") / "outputs", reviews, ["good", "other"]
         )
+
+
+@pytest.fixture(autouse=True)
+def tracking(clean_environment: None, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
 
 
 def test_promotions_at_once_take_turns(in_postgres: Trained) -> None:

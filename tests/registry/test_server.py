@@ -85,22 +85,21 @@ def server(
         except OSError:
             return False
 
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    os.environ["MLFLOW_TRACKING_URI"] = uri
     try:
         until(healthy, 300)
-        yield Server(
-            uri,
-            train_some(folder / "outputs", reviews, ["good", "other"], ["experiment_name=served"]),
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLFLOW_TRACKING_URI", uri)
+            served = ["experiment_name=served"]
+            yield Server(uri, train_some(folder / "outputs", reviews, ["good", "other"], served))
     finally:
-        if before is None:
-            os.environ.pop("MLFLOW_TRACKING_URI")
-        else:
-            os.environ["MLFLOW_TRACKING_URI"] = before
         os.killpg(process.pid, signal.SIGTERM)  # its own session: the server and its worker
         process.wait(60)
         log.close()
+
+
+@pytest.fixture(autouse=True)
+def tracking(clean_environment: None, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
 
 
 @pytest.fixture
