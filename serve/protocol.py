@@ -16,6 +16,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from serve.listening import welcome
 from serve.problems import ApiError
 
 
@@ -48,6 +49,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.head_since = time.monotonic()
         service = self.service
+        if service.draining:
+            welcome(transport.get_extra_info("socket"))
         if len(self.connections) > service.settings.max_connections:
             service.metrics.rejected.labels("connections").inc()
             self._refuse(ApiError("overloaded", "too many connections"))

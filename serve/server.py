@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn import Config
 from uvicorn.server import Server
 
+from serve.listening import refuse_new_connections
 from serve.protocol import HttpProtocol
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ logger = logging.getLogger("sentiment.serve")
 
 # How long the last connections get to reach a process, and an idle one to stay quiet.
 LAST_SECONDS = 0.3
-_SO_ATTACH_FILTER = 26
 
 
 class PoliteServer(Server):
@@ -156,27 +154,6 @@ class PoliteServer(Server):
             await asyncio.sleep(0.05)
             if self.server_state.total_requests != total:
                 quiet_until = time.monotonic() + LAST_SECONDS
-
-
-def refuse_new_connections(sock: socket.socket) -> None:
-    """Let a listening socket complete no more connections, and keep those it has.
-
-    Closing it would reset connections that clients believe open but that were not accepted yet.
-    A socket filter that drops every packet stops new ones first (Linux; elsewhere nothing
-    happens and that small window stays).
-    """
-    if sys.platform != "linux":
-        return
-    # struct sock_filter {code BPF_RET|BPF_K, jt, jf, k 0}; struct sock_fprog {len, filter*}
-    program = ctypes.create_string_buffer(b"\x06\x00\x00\x00\x00\x00\x00\x00", 8)
-    pointer = ctypes.addressof(program)
-    fprog = (1).to_bytes(ctypes.sizeof(ctypes.c_void_p), sys.byteorder) + pointer.to_bytes(
-        ctypes.sizeof(ctypes.c_void_p), sys.byteorder
-    )
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
-    except OSError as error:
-        logger.debug("no socket filter here: %s", error)
 
 
 def server_config(settings: Settings, **options: Any) -> Config:

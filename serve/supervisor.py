@@ -28,8 +28,9 @@ from typing import Any
 
 from sentiment.errors import SentimentError, UsageError
 from serve.json_log import configure_logging
+from serve.listening import refuse_new_connections
 from serve.puller import Puller
-from serve.server import PoliteServer, refuse_new_connections, server_config
+from serve.server import PoliteServer, server_config
 from serve.settings import Settings
 
 logger = logging.getLogger("sentiment.serve")
