@@ -1,4 +1,4 @@
-"""Run moto's stand-in for AWS until SIGTERM, with four things that Terraform reads back and moto loses.
+"""Run moto's stand-in for AWS until SIGTERM, with what Terraform reads back and moto loses.
 
 Usage: ``aws_stand_in.py REGION``. Prints two lines: its address once it answers, and the ARN of a
 certificate that the load balancer can name. Needs the PyPI package ``moto[server]``.
@@ -20,8 +20,10 @@ os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "stand-in")
 
 import boto3
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse as Autoscaling
+from moto.core.responses import ActionResult
 from moto.ec2.models.security_groups import SecurityGroupRule
-from moto.rds.models import DBParameterGroup
+from moto.ecs.responses import EC2ContainerServiceResponse as Containers
+from moto.rds.models import DBInstance, DBParameterGroup, RDSBackend
 from moto.server import ThreadedMotoServer
 
 # The tags of an autoscaling target: moto has no ListTagsForResource.
@@ -64,12 +66,34 @@ def update_parameters(self: DBParameterGroup, parameters: Iterable[dict[str, Any
     update(self, [{**parameter, "Source": "user"} for parameter in parameters])
 
 
+# What moto's database and service have no field for.
+make_database = RDSBackend.create_db_instance
+make_service = Containers.create_service
+
+
+def create_db_instance(self: RDSBackend, asked: dict[str, Any]) -> DBInstance:
+    database = make_database(self, asked)
+    database.performance_insights_enabled = asked.get("enable_performance_insights", False)
+    database.performance_insights_kms_key_id = asked.get("performance_insights_kms_key_id")
+    return database
+
+
+def create_service(self: Containers) -> ActionResult:
+    answer = make_service(self)
+    service = answer.result["service"]
+    service.health_check_grace_period_seconds = self._get_param("healthCheckGracePeriodSeconds")
+    service.availability_zone_rebalancing = self._get_param("availabilityZoneRebalancing")
+    return answer
+
+
 def main() -> None:
     Autoscaling.register_scalable_target = register_scalable_target
     Autoscaling.list_tags_for_resource = list_tags_for_resource
     SecurityGroupRule.__init__ = init_rule
     SecurityGroupRule.description = property(lambda self: self.said)
     DBParameterGroup.update_parameters = update_parameters
+    RDSBackend.create_db_instance = create_db_instance
+    Containers.create_service = create_service
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
