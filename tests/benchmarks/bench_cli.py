@@ -1,0 +1,47 @@
+"""``sentiment predict "text"`` as a whole process beside Python with joblib.
+
+    python tests/benchmarks/bench_cli.py [--work DIR] [--json]
+
+The model is that of ``bench_scorer.py``. Medians of five runs.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from bench_scorer import arguments, median, prepare, report  # type: ignore[import-not-found]
+
+PEER = (
+    "import sys, joblib; pipeline = joblib.load(sys.argv[1]); "
+    "print(pipeline.predict_proba([sys.argv[2]]))"
+)
+TEXT = "A wonderful film with a plot that never bores."
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    scorer_dir, pipeline_file = prepare(options.work)
+
+    def run(*words: object) -> float:
+        return median(
+            lambda: subprocess.run(
+                [sys.executable, *map(str, words)], check=True, capture_output=True
+            )
+        )
+
+    ours = run("-m", "sentiment", "predict", TEXT, "--model", scorer_dir)
+    theirs = run("-c", PEER, pipeline_file, TEXT)
+    report(
+        {
+            "sentiment predict, s": ours,
+            "python with joblib, s": theirs,
+            "times faster": theirs / ours,
+            "sentiment --help, s": run("-m", "sentiment", "--help"),
+        },
+        options.json,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""``predict``, ``explain`` and ``evaluate`` as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sentiment.scorer import Scorer
+
+
+def test_predict_answers_each_text_and_names_the_model(
+    scorer: Scorer, output_dir: Path, cli: Any
+) -> None:
+    answer = cli("predict", "a good film", "a bad film", "--output-dir", output_dir)
+    labels = [line.split("\t")[0] for line in answer.out.splitlines()]
+    assert (answer.code, labels) == (0, ["positive", "negative"])
+    assert f"latest ({scorer.digest[:12]})" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "nothing to predict"),
+        (["x", "--input", "f.csv"], "not both"),
+        (["x", "--output", "f.csv"], "--input"),
+        (["x", "--model", "championn"], "did you mean 'champion'"),
+        (["--input", "nowhere.csv"], "cannot be read"),
+        (["--input", "nowhere.xyz"], "--format"),
+        (["--input", "-", "--format", "cvs"], "did you mean 'csv'"),
+        (["--input", "-", "--output-format", "parquet"], "standard output"),
+    ],
+)
+def test_wrong_usage_is_one_line(words: list[str], said: str, output_dir: Path, cli: Any) -> None:
+    answer = cli("predict", *words, "--output-dir", output_dir)
+    assert answer.code == 2
+    assert said in answer.err
+    assert answer.err.count("error:") == 1
+    assert answer.out == ""
+
+
+def test_without_a_model_the_fix_is_named(tmp_path: Path, cli: Any) -> None:
+    answer = cli("predict", "x", "--output-dir", tmp_path)
+    assert answer.code == 2
+    assert "sentiment train" in answer.err
+
+
+def test_explain_adds_up(scorer: Scorer, output_dir: Path, cli: Any) -> None:
+    text = "a good <br />film, not BORING"
+    found = cli("explain", text, "--json", "--output-dir", output_dir).document
+    total = sum(item["scores"]["positive"] for item in found["contributions"])
+    score = found["scores"]["positive"]
+    assert total + found["intercept"]["positive"] == pytest.approx(score, abs=1e-9)
+    assert score == pytest.approx(scorer.predict_one(text).scores[0], abs=1e-9)
+    (boring,) = (item for item in found["contributions"] if item["ngram"] == "boring")
+    assert [text[start:end] for start, end in boring["spans"]] == ["BORING"]
+    plain = cli("explain", text, "--output-dir", output_dir, "--top", 3)
+    assert "(intercept)" in plain.out
+    features = cli("explain", "--json", "--top", 4, "--output-dir", output_dir).document
+    assert {label: len(items) for label, items in features.items()} == {
+        "negative": 4,
+        "positive": 4,
+    }
+
+
+def write_labelled(path: Path) -> None:
+    rows = [{"text": "good great film", "label": 1}, {"text": "bad awful film", "label": 0}] * 20
+    rows += [{"text": "bad", "label": 1}, {"text": None, "label": 1}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_evaluate_gates(output_dir: Path, tmp_path: Path, cli: Any) -> None:
+    write_labelled(tmp_path / "test.jsonl")
+    names = ["--label-name", "0=negative", "--label-name", "1=positive"]
+    words = ["evaluate", "--input", tmp_path / "test.jsonl", *names, "--output-dir", output_dir]
+    answer = cli(*words, "--json", "--min-accuracy", "0.9")
+    assert answer.code == 0
+    assert answer.document["n"] == 41
+    assert answer.document["n_skipped"] == 1
+    assert answer.document["metrics"]["accuracy"] == pytest.approx(40 / 41)
+    assert answer.document["metrics"]["accuracy_low"] <= 40 / 41
+    missed = cli(*words, "--min-accuracy=0.99", "--max-log-loss", "0")
+    assert missed.code == 1
+    assert missed.err.count("not met") == 2
+    assert "accuracy" in missed.out
+    for wrong, said in (
+        (["--min-acuracy", "1"], "did you mean 'accuracy'"),
+        (["--min-accuracy", "high"], "needs a number"),
+        (["--mim-accuracy", "1"], "no such option"),
+        (["--label-column", "lable"], "no column 'lable'"),
+        (["--label-name", "0"], "RAW=LABEL"),
+    ):
+        answer = cli(*words, *wrong)
+        assert answer.code == 2, wrong
+        assert said in answer.err
+
+
+def test_evaluate_says_when_no_label_is_known(output_dir: Path, tmp_path: Path, cli: Any) -> None:
+    write_labelled(tmp_path / "test.jsonl")
+    answer = cli("evaluate", "--input", tmp_path / "test.jsonl", "--output-dir", output_dir)
+    assert answer.code == 2
+    assert "--label-name" in answer.err
