@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
+from sentiment.scorer import Prediction, Predictions
 from serve.problems import ApiError, overloaded
 
 if TYPE_CHECKING:
-    from sentiment.scorer import Predictions
     from serve.model import LoadedModel
 
 # Characters: about a millisecond of scoring, and about ten.
@@ -68,6 +70,8 @@ class Scoring:
         """
         check_deadline(deadline)
         if sum(map(len, texts)) <= INLINE_CHARACTERS:
+            if len(texts) == 1:
+                return [_as_many(model.scorer.predict_one(texts[0]))]
             return [model.scorer.predict(texts)]
         done: list[Predictions] = []
         async with self._slot(deadline):
@@ -121,6 +125,17 @@ class _Slot:
 
     async def __aexit__(self, *_: object) -> None:
         self.scoring._slots.release()
+
+
+def _as_many(one: Prediction) -> Predictions:
+    return Predictions(
+        [one.label],
+        np.array([one.confidence]),
+        np.array([one.probabilities]),
+        np.array([one.scores]),
+        np.array([one.n_tokens]),
+        np.array([one.n_unknown]),
+    )
 
 
 def check_deadline(deadline: float) -> None:

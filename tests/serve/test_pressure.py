@@ -207,8 +207,10 @@ def test_what_takes_too_long_is_given_up(serve, store):
     assert server.metric("sentiment_errors_total", error_type="timeout") == 1
 
 
-def test_sigterm_drains_and_no_accepted_request_is_lost(serve, store, load):
-    server = serve(store, drain_seconds=3).ready()
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_drains_and_no_accepted_request_is_lost(serve, store, load, workers):
+    server = serve(store, "--workers", workers, drain_seconds=3).ready()
+    server.wait_for(lambda: server.metric("sentiment_workers_ready") == workers)
     with load(server, 6) as kept, load(server, 6, keep_alive=False) as fresh:
         server.wait_for(lambda: len(kept.answers) > 50 and len(fresh.answers) > 50)
         server.process.send_signal(signal.SIGTERM)

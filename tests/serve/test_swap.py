@@ -135,3 +135,18 @@ def test_without_a_model_it_waits_or_says_what_to_do(serve, cli, train, tmp_path
     server.wait_for(lambda: server.get("/health").status_code == 200)
     assert server.post("/predict", {"text": GOOD}).json()["sentiment"] == "good"
     assert server.metric("sentiment_predictions_total", sentiment="good") == 1
+
+
+def test_a_registry_reference_is_brought_by_a_child_process(serve, own_store, monkeypatch):
+    """With the registry away, what was pulled before is served, and the child keeps trying."""
+    import psutil
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    server = serve(own_store, "--model", "models:/reviews@champion").ready()
+    assert server.get("/model/info").json()["version"] == "1"
+    children = server.wait_for(lambda: psutil.Process(server.process.pid).children())
+    assert children[0].cmdline()[-7:-1] == [
+        *("models", "pull", "models:/reviews@champion", "--watch", "5", "--output-dir")
+    ]
+    assert server.stop() == 0
+    assert not children[0].is_running()
