@@ -15,6 +15,8 @@ import typer
 
 from sentiment import __version__
 from sentiment.cli import (
+    cache,
+    compare,
     config,
     data,
     doctor,
@@ -62,6 +64,8 @@ def build_app() -> typer.Typer:
 
     app.command("train", help=train.HELP, context_settings=HYDRA_SETTINGS)(train.train)
     app.command("sweep", help=sweep.HELP, context_settings=HYDRA_SETTINGS)(sweep.sweep)
+    app.command("compare", help=compare.HELP)(compare.compare)
+    app.add_typer(cache.app, name="cache")
     app.command("config", help=config.HELP, context_settings=HYDRA_SETTINGS)(config.config)
     app.command("data", help=data.HELP, context_settings=HYDRA_SETTINGS)(data.data)
     app.command("doctor")(doctor.doctor)

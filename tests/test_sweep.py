@@ -1,0 +1,376 @@
+"""Sweeps: the real Hydra, MLflow and Optuna on small data."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from sentiment import config, tracking
+from sentiment.cli import sweep as command
+from sentiment.errors import UsageError
+from sentiment.search import Space, grid, paired
+from sentiment.sweep import Task, check
+from sentiment.train import main
+
+GOOD = ["great", "lovely", "fun", "moving", "superb", "warm", "bright"]
+BAD = ["awful", "dull", "boring", "weak", "cold", "flat", "noisy"]
+COMMON = ["the", "film", "plot", "actor", "scene", "music", "story", "end", "start"]
+
+# Fails as often as the file says, waits, or ends its own process; else naive Bayes.
+ODD = """
+import os, signal, time
+from pathlib import Path
+from sklearn.naive_bayes import MultinomialNB
+
+class Odd(MultinomialNB):
+    def __init__(self, *, alpha=1.0, force_alpha=True, fit_prior=True, class_prior=None,
+                 fail=None, wait=0.0, send=None):
+        super().__init__(alpha=alpha, force_alpha=force_alpha, fit_prior=fit_prior,
+                         class_prior=class_prior)
+        self.fail, self.wait, self.send = fail, wait, send
+
+    def fit(self, X, y, sample_weight=None):
+        if self.fail and Path(self.fail).exists():
+            left = int(Path(self.fail).read_text())
+            if left:
+                Path(self.fail).write_text(str(left - 1))
+                raise RuntimeError("a passing trouble")
+        if self.send:
+            os.kill(os.getpid(), getattr(signal, self.send))
+        time.sleep(self.wait)
+        return super().fit(X, y, sample_weight)
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    rng = random.Random(0)
+    rows = ["text,label"]
+    for i in range(120):
+        words = rng.choices(COMMON, k=6) + rng.choices(GOOD if i % 2 else BAD, k=3)
+        rows.append(f"{' '.join(words)},{'pos' if i % 2 else 'neg'}")
+    (folder / "tiny.csv").write_text("\n".join(rows))
+    (folder / "odd_model.py").write_text(ODD)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+
+
+def words(place, out, *more):
+    return [
+        "data=files",
+        f"data.train={place}/tiny.csv",
+        f"output_dir={place}/{out}",
+        "vectorizer.ngram_range=[1,1]",
+        "model=naive_bayes",
+        *more,
+    ]
+
+
+def odd(*more):
+    return ["model._target_=odd_model.Odd", "+model.fail=null", "+model.wait=0", *more]
+
+
+def sweep(place, out, *more):
+    task = Task()
+    main(["-m", *words(place, out, *more)], task)
+    return task.summary
+
+
+def runs_of(place, out, parent=None):
+    client = tracking.connect(place / out)
+    query = "" if parent is None else f"tags.`mlflow.parentRunId` = '{parent}'"
+    return client, tracking.search_runs(
+        client, tracking.experiment_id(client, "sentiment", place), query
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(place):
+    """A grid with an impossible value among good ones."""
+    return sweep(place, "grid", "model.alpha=0.1,1,-1", "vectorizer.max_features=10,null", "seed=7")
+
+
+def test_a_failing_job_leaves_the_others(place, swept):
+    assert swept["state"] == "finished"
+    assert swept["counts"] == {"finished": 4, "failed": 2}
+    _, runs = runs_of(place, "grid", swept["sweep_run"])
+    assert sorted(run.info.status for run in runs) == ["FAILED"] * 2 + ["FINISHED"] * 4
+    failed = [job for job in swept["jobs"] if job["state"] == "failed"]
+    for job in failed:
+        assert "alpha" in job["error"]
+        assert "Traceback" in Path(job["log"]).read_text()
+    client, _ = runs_of(place, "grid")
+    names = [file.path for file in client.list_artifacts(failed[0]["run_id"])]
+    assert "traceback.txt" in names
+
+
+def test_the_answer_is_ranked_and_logged(place, swept):
+    done = [job for job in swept["jobs"] if job["state"] == "finished"]
+    best = swept["best"]
+    assert best["objective"] == max(job["objective"] for job in done)
+    client, _ = runs_of(place, "grid")
+    parent = client.get_run(swept["sweep_run"])
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["sentiment.best_run"] == best["run_id"]
+    assert parent.data.params["model.alpha"] == "0.1,1,-1"
+    artifacts = {file.path for file in client.list_artifacts(swept["sweep_run"])}
+    assert {"sweep.json", "search.png"} <= artifacts
+    assert "evaluation.png" in {file.path for file in client.list_artifacts(best["run_id"])}
+    assert json.loads((Path(swept["folder"]) / "sweep.json").read_text())["best"] == best
+    assert swept["register"].startswith(f"sentiment register --run {best['run_id']}")
+
+
+def test_the_line_to_train_the_best_gives_the_same_config(swept):
+    line = swept["train"].split()
+    assert line[:2] == ["sentiment", "train"]
+    cfg = config.compose(line[2:])
+    assert all(f"{key}" in line for key in swept["best"]["overrides"])
+    assert cfg.seed == 7
+
+
+def test_features_are_made_once_and_latest_stays(place, swept):
+    from sentiment.features import FeatureCache
+
+    assert len(FeatureCache(place / "grid/cache/features", 0).entries()) == 2
+    assert not (place / "grid/models/latest.json").exists()
+
+
+def test_models_of_other_jobs_leave_the_disk(place, swept):
+    digests = [
+        folder.name for folder in (place / "grid/models").iterdir() if len(folder.name) == 64
+    ]
+    assert digests == [swept["best"]["digest"]]
+
+
+def test_resume_skips_what_is_done_and_reopens(place, swept):
+    again = sweep(
+        place, "grid", "model.alpha=0.1,1,-1", "vectorizer.max_features=10,null", "seed=7",
+        "sweep.resume=true",
+    )  # fmt: skip
+    assert again["resumed"]
+    assert again["sweep_run"] == swept["sweep_run"]
+    assert again["counts"] == {"reused": 4, "failed": 2}
+    assert again["best"]["run_id"] == swept["best"]["run_id"]
+    # Another data seed is another result.
+    other = sweep(
+        place, "grid", "model.alpha=0.1", "vectorizer.max_features=10", "seed=8",
+        "sweep.resume=true",
+    )  # fmt: skip
+    assert not other["resumed"]
+    assert other["counts"] == {"finished": 1}
+
+
+def test_compare_shows_what_differs_and_tests_it(place, swept):
+    from sentiment.compare import compare
+
+    found = compare([swept["sweep_run"][:12]], output_dir=place / "grid", sort="val_f1_score")
+    assert len(found.runs) == 4
+    assert set(found.runs[0].params) == {"model.alpha", "vectorizer.max_features"}
+    scores = [run.metrics["val_f1_score"] for run in found.runs]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= run.test.p_value <= 1 for run in found.runs[1:])
+    assert all(run.test.low <= run.test.difference <= run.test.high for run in found.runs[1:])
+    with pytest.raises(UsageError, match="did you mean 'val_f1_score'"):
+        compare([], output_dir=place / "grid", sort="val_f1")
+    with pytest.raises(UsageError, match="no finished run"):
+        compare(["zzzz"], output_dir=place / "grid")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["sweep.objective=test_accuracy"], "test split is never used to choose"),
+        (["sweep.objective=val_f1"], "did you mean 'val_f1_score'"),
+        (["sweep.objective=accuracy"], "did you mean 'val_accuracy'"),
+        (["data.val_size=0"], "needs a validation split"),
+        (["sweep.method=random"], "not one of grid, paired, optuna"),
+        (["sweep.time_budget=soon"], "give a time such as"),
+        (["sweep.jobs=0", "sweep.retries=-1"], "sweep.retries"),
+        (["model.alpah=1,2"], "did you mean 'model.alpha'"),
+        (["sweep.jobs=1,2"], "same in every job"),
+        (["model.alpha=interval(0.1,1)"], "sweep.method=optuna"),
+        (["model=glob(nothing*)"], "matches nothing"),
+        (["sweep.method=paired", "model.alpha=1,2", "seed=1,2,3"], "model.alpha has 2, seed has 3"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_first_job(place, more, message):
+    with pytest.raises(UsageError, match=message):
+        sweep(place, "wrong", *more)
+    assert not list((place / "wrong").glob("sweeps/*/0"))
+
+
+def test_a_dry_run_prints_the_jobs_and_writes_no_run(place, capsys):
+    command.run(words(place, "dry", "model.alpha=1,2", "seed=1,2", "sweep.dry_run=true"))
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[1:] for line in out] == [
+        [f"model.alpha={alpha}", f"seed={seed}"] for alpha in (1, 2) for seed in (1, 2)
+    ]
+    assert not (place / "dry/mlflow.db").exists()
+
+
+def test_the_command_prints_json_and_fails_when_a_job_does(place, capsys):
+    with pytest.raises(typer.Exit) as stop:
+        command.sweep(words(place, "json", "model.alpha=1,-1"), json_=True)
+    assert stop.value.exit_code == 1
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert document["counts"] == {"finished": 1, "failed": 1}
+    assert "[2/2] model.alpha=-1: failed" in printed.err
+
+
+def test_a_failure_stops_the_sweep_when_asked_to(place):
+    found = sweep(place, "stop", "model.alpha=-1,1,2", "sweep.on_error=stop")
+    assert [job["state"] for job in found["jobs"]] == ["failed", "not started", "not started"]
+
+
+def test_no_time_no_jobs(place):
+    found = sweep(place, "stop", "model.alpha=1,2", "sweep.time_budget=0s")
+    assert found["counts"] == {"not started": 2}
+    assert found["best"] is None
+
+
+def test_a_passing_failure_is_tried_again(place):
+    (place / "left").write_text("1")
+    found = sweep(
+        place, "retry", *odd(f"model.fail={place}/left"), "model.alpha=1,2", "sweep.retries=1",
+        "sweep.on_error=stop",
+    )  # fmt: skip
+    assert found["counts"] == {"finished": 2}
+    assert found["jobs"][0]["attempts"] == 2
+    _, runs = runs_of(place, "retry", found["sweep_run"])
+    assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED", "FINISHED"]
+    # What the config forbids is not tried again.
+    found = sweep(place, "retry", "model.alpha=-1,1", "sweep.retries=3")
+    assert found["jobs"][0]["attempts"] == 1
+
+
+def test_pairs(place):
+    found = sweep(place, "pairs", "model.alpha=1,2", "seed=3,4", "sweep.method=paired")
+    assert [job["overrides"] for job in found["jobs"]] == [
+        ["model.alpha=1", "seed=3"],
+        ["model.alpha=2", "seed=4"],
+    ]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_keeps_what_is_finished(place, name):
+    found = sweep(place, "signal", *odd(), "+model.send=null," + name + ",null", "model.alpha=1")
+    assert found["state"] == {"SIGINT": "interrupted", "SIGTERM": "terminated"}[name]
+    assert [job["state"] for job in found["jobs"]] == ["finished", "killed"]
+    client, runs = runs_of(place, "signal", found["sweep_run"])
+    assert sorted(run.info.status for run in runs) == ["FINISHED", "KILLED"]
+    assert client.get_run(found["sweep_run"]).info.status == "KILLED"
+    assert found["best"]["job"] == 0
+
+
+def test_optuna_searches_and_goes_on(place):
+    pytest.importorskip("optuna")
+    space = ["model.alpha=tag(log, interval(0.01, 10))", "vectorizer.max_features=choice(10,null)"]
+    found = sweep(place, "optuna", *space, "sweep.method=optuna", "sweep.trials=4")
+    assert found["counts"].get("finished", 0) >= 3
+    # The config's own values come first, so that the search cannot end below them.
+    assert found["jobs"][0]["overrides"] == ["model.alpha=1.0", "vectorizer.max_features=null"]
+    more = sweep(
+        place, "optuna", *space, "sweep.method=optuna", "sweep.trials=6", "sweep.resume=true"
+    )
+    assert more["sweep_run"] == found["sweep_run"]
+    assert len(more["jobs"]) == 2
+    earlier = {tuple(job["overrides"]) for job in found["jobs"]}
+    assert not earlier & {tuple(job["overrides"]) for job in more["jobs"]}
+
+
+@pytest.mark.slow
+def test_processes_chosen_in_an_experiment_file(place):
+    folder = place / "conf" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "parallel.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /hydra/launcher: joblib\n"
+        "hydra:\n  launcher:\n    n_jobs: 2\n"
+    )
+    found = sweep(
+        place, "parallel", f"hydra.searchpath=[file://{place}/conf]", "experiment=parallel",
+        "model.alpha=0.1,0.5,1,-1",
+    )  # fmt: skip
+    assert found["counts"] == {"finished": 3, "failed": 1}
+    _, runs = runs_of(place, "parallel", found["sweep_run"])
+    processes = {run.data.tags["sentiment.process"].split(":")[1] for run in runs}
+    assert str(os.getpid()) not in processes
+    assert "POLARS_MAX_THREADS" not in os.environ
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_is_resumed(place):
+    line = words(place, "killed", *odd(), "model.alpha=0.1,1,2")
+    slow = [word.replace("model.wait=0", "model.wait='${oc.env:ODD_WAIT,0}'") for word in line]
+    environment = os.environ | {"PYTHONPATH": str(place), "ODD_WAIT": "0"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sentiment", "sweep", *slow, "model.alpha=0.1,1,2", "seed=1"],
+        env=environment, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        folder = place / "killed" / "sweeps"
+        while not list(folder.glob("*/1/status.json")):
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    found = sweep(place, "killed", *slow[5:], "model.alpha=0.1,1,2", "seed=1", "sweep.resume=true")
+    assert found["resumed"]
+    assert found["counts"]["reused"] >= 1
+    assert found["counts"]["reused"] + found["counts"].get("finished", 0) == 3
+    _, runs = runs_of(place, "killed", found["sweep_run"])
+    assert "RUNNING" not in {run.info.status for run in runs}
+
+
+def space(*words):
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+
+    return Space.parse({}, words, ConfigLoaderImpl(create_config_search_path(None)))
+
+
+def test_spaces():
+    found = space("a=1,2", "b=range(1,4)", "c=5", "d=[1,1],[1,2]", "a=3,3,4")
+    assert found.fixed == ("c=5",)
+    assert found.keys == ("b", "d", "a")
+    jobs = grid(found, None).ask(None)
+    assert len(jobs) == 3 * 2 * 2  # the same value twice is one job
+    assert jobs[0] == (("b", "1"), ("d", "[1,1]"), ("a", "3"))
+    assert len(grid(found, 5).ask(None)) == 5
+    assert paired(space("a=1,2", "b=x,y"), None).ask(None) == [
+        (("a", "1"), ("b", "x")),
+        (("a", "2"), ("b", "y")),
+    ]
+    assert grid(space("a=1"), None).ask(None) == [()]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("1h30m", 5400), ("2d", 172800)]
+)
+def test_time_budgets(text, seconds):
+    settings = config.compose([f"sweep.time_budget={text}"]).sweep
+    assert check(settings) == seconds
+
+
+@pytest.mark.parametrize(
+    "name", sorted(p.stem for p in (config.CONFIG_DIR / "search").glob("*.yaml"))
+)
+def test_every_shipped_search_composes(place, name):
+    if name == "optuna":
+        pytest.importorskip("optuna")
+    task = Task()
+    main(["-m", f"search={name}", f"output_dir={place}/shipped", "sweep.dry_run=true"], task)
+    assert task.summary["state"] == "planned"
+    assert task.summary["space"]
