@@ -22,7 +22,6 @@ from sentiment.scorer.container import map_tensors, pack_tensors
 from sentiment.scorer.model import dump_document
 from sentiment.scorer.table import Table, build_table
 
-
 HEADER = (
     rb'\{"a":\{"dtype":"[FU](8|32)","shape":\[-?\d{1,3}\],'
     rb'"data_offsets":\[-?\d,\d{1,3}\]\}\}'
