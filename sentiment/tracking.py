@@ -334,6 +334,10 @@ class Run:
             datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", context)])],
         )
 
+    def log_artifact(self, file: Path, folder: str) -> None:
+        """Log one file into a folder of the run's artifacts."""
+        self.client.log_artifact(self.run_id, str(file), folder)
+
     def log_artifacts(self, folder: Path) -> None:
         """Log every file of a folder."""
         self.client.log_artifacts(self.run_id, str(folder))

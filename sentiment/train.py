@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from sentiment.data import Split, Splits
     from sentiment.scorer.compile import CompiledScorer
+    from sentiment.store import StoredModel
     from sentiment.stream import Stream
     from sentiment.tracking import Run
 
@@ -193,28 +194,37 @@ def train(
             compiled = _compile(cfg, vectorizer, classifier, splits, probabilities["test"])
         with stages("save"):
             from sentiment import store
+            from sentiment.scorer import fallback
 
-            info = _info(cfg, run.run_id, metrics, splits)
-            stored = store.save_model(compiled, info, output_dir)
+            if compiled is None:
+                model = _keep_pipeline(pipeline, output_dir, run.run_id)
+                digest = ""
+            else:
+                info = _info(cfg, run.run_id, metrics, splits)
+                stored = store.save_model(compiled, info, output_dir)
+                model, digest = stored.path.parent, stored.digest
         with stages("log"):
-            _log(
-                cfg, run, Path(scratch), overrides, splits, metrics, probabilities,
-                stored.path, stored.digest, draw=draw,
-            )  # fmt: skip
-            if point_latest:
-                store.set_pointer(
-                    output_dir,
-                    "latest",
-                    stored.digest,
-                    run_id=run.run_id,
-                    source=f"runs:/{run.run_id}",
-                )
+            folder = Path(scratch)
+            _log_run(cfg, run, folder, overrides, splits, metrics, probabilities, classifier, draw)
+            if compiled is None:
+                run.log_artifact(model / fallback.FILE_NAME, "pipeline")
+            else:
+                _log_model(run, folder, stored, compiled, splits)
+                if point_latest:
+                    store.set_pointer(
+                        output_dir,
+                        "latest",
+                        digest,
+                        run_id=run.run_id,
+                        source=f"runs:/{run.run_id}",
+                    )
+            run.log_artifacts(folder)
         stages.timings["total"] = time.perf_counter() - begin
         run.log_metrics({f"seconds_{name}": value for name, value in stages.timings.items()})
     return TrainResult(
         run_id=run.run_id,
-        model=str(stored.path.parent),
-        digest=stored.digest,
+        model=str(model),
+        digest=digest,
         metrics=metrics,
         params=config.flatten(config.to_dict(cfg)),
         timings=stages.timings,
@@ -394,22 +404,31 @@ def _compile(
     classifier: Any,
     splits: Splits,
     expected: NDArray[np.float64],
-) -> CompiledScorer:
-    """Compile the pipeline and hold it against its own answers on the test split."""
-    from sentiment.scorer.compile import compile_scorer
+) -> CompiledScorer | None:
+    """Compile the pipeline and hold it against its own answers on the test split.
+
+    A step of the user's own may not come down to linear scores: then there is no scorer.
+    """
+    from sentiment.scorer.compile import NotCompilableError, compile_scorer
 
     # What held-out texts look like is the reference that drift is measured against.
     reference = splits.val if len(splits.val) else splits.test
-    compiled = compile_scorer(
-        vectorizer,
-        classifier,
-        positive_label=splits.positive_label,
-        reference_texts=reference.texts,
-        reference_labels=reference.labels,
-        reference_name="validation" if len(splits.val) else "test",
-        dtype=cfg.compile.dtype,
-        prune=cfg.compile.prune,
-    )
+    try:
+        compiled = compile_scorer(
+            vectorizer,
+            classifier,
+            positive_label=splits.positive_label,
+            reference_texts=reference.texts,
+            reference_labels=reference.labels,
+            reference_name="validation" if len(splits.val) else "test",
+            dtype=cfg.compile.dtype,
+            prune=cfg.compile.prune,
+        )
+    except NotCompilableError as error:
+        log.warning(
+            "%s; the pipeline is kept in skops format, which predict and serve cannot use", error
+        )
+        return None
     if cfg.compile.dtype == "float32" and not cfg.compile.prune:
         answers = compiled.scorer.predict(splits.test.texts).probabilities
         worst = float(np.abs(answers - expected).max())
@@ -420,6 +439,16 @@ def _compile(
                 "this is a defect: please report it with the config of this run"
             )
     return compiled
+
+
+def _keep_pipeline(pipeline: Any, output_dir: Path, run_id: str) -> Path:
+    """Write a pipeline that does not compile; return its folder."""
+    from sentiment.scorer import fallback
+
+    folder = output_dir / "pipelines" / run_id
+    folder.mkdir(parents=True)
+    fallback.save_pipeline(pipeline, folder / fallback.FILE_NAME)
+    return folder
 
 
 def _info(
@@ -442,7 +471,7 @@ def _info(
     }
 
 
-def _log(
+def _log_run(
     cfg: DictConfig,
     run: Run,
     folder: Path,
@@ -450,17 +479,12 @@ def _log(
     splits: Splits,
     metrics: Mapping[str, float],
     probabilities: Mapping[str, NDArray[np.float64]],
-    scorer_path: Path,
-    digest: str,
-    *,
+    classifier: Any,
     draw: bool,
 ) -> None:
-    """Log parameters, metrics, data sets, artifacts and the model."""
-    from sentiment.scorer import Scorer
-
+    """Log parameters, metrics and data sets; write the artifacts about the test split."""
     run.log_params(config.flatten(config.to_dict(cfg)))
     run.log_metrics({**metrics, **{f"data_{key}": value for key, value in splits.report.items()}})
-    run.set_tags({"sentiment.digest": digest})
     digests = {
         "train": splits.train_fingerprint or splits.train.fingerprint(),
         "val": splits.val.fingerprint(),
@@ -477,15 +501,8 @@ def _log(
             )
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
     (folder / "overrides.json").write_text(json.dumps(list(overrides)), encoding="utf-8")
-    scorer = Scorer.load(scorer_path)
-    strongest = {
-        label: [asdict(feature) for feature in features]
-        for label, features in scorer.top_features(N_FEATURES).items()
-    }
-    (folder / "important_features.json").write_text(
-        json.dumps(strongest, ensure_ascii=False, indent=1), encoding="utf-8"
-    )
-    _write_predictions(folder, splits.test, scorer.labels, probabilities["test"])
+    labels = [str(label) for label in classifier.classes_]
+    _write_predictions(folder, splits.test, labels, probabilities["test"])
     if draw:
         from sentiment import plots
 
@@ -493,11 +510,29 @@ def _log(
             folder / plots.EVALUATION,
             splits.test.labels,
             probabilities["test"],
-            scorer.labels,
+            labels,
             positive_label=splits.positive_label,
         )
-    run.log_artifacts(folder)
-    run.log_scorer(scorer_path, scorer.labels, splits.test.texts[0][:200])
+
+
+def _log_model(
+    run: Run, folder: Path, stored: StoredModel, compiled: CompiledScorer, splits: Splits
+) -> None:
+    """Log the scorer, what weighs most in it, and what making it smaller changed."""
+    run.set_tags({"sentiment.digest": stored.digest})
+    strongest = {
+        label: [asdict(feature) for feature in features]
+        for label, features in compiled.scorer.top_features(N_FEATURES).items()
+    }
+    _write_json(folder / "important_features.json", strongest)
+    if compiled.report:
+        _write_json(folder / "compile_report.json", compiled.report)
+        log.warning("compiled smaller: %s", json.dumps(compiled.report))
+    run.log_scorer(stored.path, compiled.scorer.labels, splits.test.texts[0][:200])
+
+
+def _write_json(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _write_predictions(

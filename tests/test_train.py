@@ -112,7 +112,7 @@ def test_the_logged_model_scores_like_the_stored_one(quick, run):
 
 
 @pytest.mark.parametrize("vectorizer", options("vectorizer"))
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", [name for name in options("model") if name != "custom"])
 def test_every_pair_trains_and_compiles(tmp_path, vectorizer, model):
     cfg = config.compose(
         [*SMALL, f"vectorizer={vectorizer}", f"model={model}", f"output_dir={tmp_path}"]
@@ -120,6 +120,30 @@ def test_every_pair_trains_and_compiles(tmp_path, vectorizer, model):
     result = train(cfg, point_latest=False)
     assert result.metrics["test_accuracy"] > 0.45
     assert not (tmp_path / "models" / "latest.json").exists()
+
+
+def test_a_classifier_of_ones_own_compiles_when_it_is_linear(tmp_path, cli):
+    answer = cli(
+        "train", *SMALL, f"output_dir={tmp_path}", "model=custom", "--json",
+        "model._target_=sklearn.linear_model.LogisticRegressionCV", "+model.cv=2",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "models" / "latest.json").exists()
+
+
+def test_a_classifier_that_is_not_linear_is_kept_as_skops(tmp_path, cli):
+    from sentiment.scorer import fallback
+
+    answer = cli(
+        "train", *SMALL, f"output_dir={tmp_path}", "model=custom", "--json",
+        "model._target_=sklearn.neighbors.KNeighborsClassifier", "+model.n_neighbors=3",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert "KNeighborsClassifier" in answer.err
+    assert "skops" in answer.err
+    assert not (tmp_path / "models").exists()
+    pipeline = fallback.load_pipeline(Path(answer.document["model"]) / fallback.FILE_NAME)
+    assert set(pipeline.predict(["a wonderful film"])) <= {"negative", "positive"}
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))

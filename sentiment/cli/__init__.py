@@ -64,19 +64,19 @@ def build_app() -> typer.Typer:
 
     app.command("train", help=train.HELP, context_settings=HYDRA_SETTINGS)(train.train)
     app.command("sweep", help=sweep.HELP, context_settings=HYDRA_SETTINGS)(sweep.sweep)
+    app.command("register", help=register.HELP)(register.register)
+    app.command("predict")(predict.predict)
+    app.command("serve")(serve.serve)
+    app.command("evaluate", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
+    app.command("explain")(explain.explain)
     app.command("compare", help=compare.HELP)(compare.compare)
+    app.add_typer(models.app, name="models")
+    app.command("monitor")(monitor.monitor)
+    app.add_typer(feedback.app, name="feedback")
     app.add_typer(cache.app, name="cache")
     app.command("config", help=config.HELP, context_settings=HYDRA_SETTINGS)(config.config)
     app.command("data", help=data.HELP, context_settings=HYDRA_SETTINGS)(data.data)
     app.command("doctor")(doctor.doctor)
-    app.command("serve")(serve.serve)
-    app.command("predict")(predict.predict)
-    app.command("explain")(explain.explain)
-    app.command("monitor")(monitor.monitor)
-    app.command("evaluate", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
-    app.command("register", help=register.HELP)(register.register)
-    app.add_typer(models.app, name="models")
-    app.add_typer(feedback.app, name="feedback")
     return app
 
 
@@ -87,14 +87,21 @@ def main() -> None:
     ``--debug`` shows the traceback instead.
     """
     arguments = sys.argv[1:]
-    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    debug = "--debug" in own
-    if debug:
-        own = [argument for argument in own if argument != "--debug"]
-        arguments = own + arguments[len(own) + sys.argv[1:].count("--debug") :]
+    # What follows -- is text.
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    debug = "--debug" in arguments[:end]
+    arguments = [word for word in arguments[:end] if word != "--debug"] + arguments[end:]
     try:
         result = build_app()(args=arguments, prog_name="sentiment", standalone_mode=False)
+        sys.stdout.flush()
         code = result if isinstance(result, int) else 0
+    except (BrokenPipeError, SystemExit) as end:
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
+            raise
+        # The reader (head, less) went away, which Typer would call a failure. What the
+        # interpreter flushes last goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
     except typer.Exit as stop:
         code = stop.exit_code
     except _ClickException as wrong:
@@ -108,11 +115,6 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         code = 128 + signal.SIGINT
-    except BrokenPipeError:
-        # The reader (head, less) went away; point stdout at nothing so that the
-        # interpreter's last flush stays quiet too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except Exception as error:
         if debug:
             raise

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
-import platform
 import shutil
-import sqlite3
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +29,10 @@ def doctor(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Check the installation: packages, extras, tools, models and where runs go."""
+    import importlib.util
+    import platform
+    import sqlite3
+
     from sentiment.cli.console import emit_json, stdout
 
     packages = {name: _version(name) for name in _PACKAGES}
@@ -79,6 +79,8 @@ def doctor(
 
 
 def _version(name: str) -> str | None:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -11,7 +11,7 @@ import typer
 
 from sentiment.cli.console import emit_json, stdout
 from sentiment.cli.output_dir import OutputDir
-from sentiment.cli.predict import Model, load, quiet_pipe
+from sentiment.cli.predict import Model, load
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,16 +38,15 @@ def explain(
     the softmax of the scores). Without a text: the strongest features of each label.
     """
     scorer = load(model, output_dir)
-    with quiet_pipe():
-        if text is None:
-            _show_features(scorer, top, json=json)
-            return
-        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        found = scorer.explain(text, None if json else top)
-        if json:
-            emit_json({"text": text, **explanation_dict(found)})
-        else:
-            _show(text, found)
+    if text is None:
+        _show_features(scorer, top, json=json)
+        return
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    found = scorer.explain(text, None if json else top)
+    if json:
+        emit_json({"text": text, **explanation_dict(found)})
+    else:
+        _show(text, found)
 
 
 def explanation_dict(found: Explanation) -> dict[str, Any]:

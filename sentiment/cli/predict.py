@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,24 +75,11 @@ def predict(
         raise UsageError("give texts or --input FILE, not both")
     if not texts and input is None:
         raise UsageError('nothing to predict: give a text ("…"), or --input FILE (- for stdin)')
-    with quiet_pipe():
-        _predict(
-            texts, input, output, text_column, min_confidence, batch_size, workers, model,
-            output_dir, format, output_format,
-            resume=resume, force=force, line_buffered=line_buffered, json=json,
-        )  # fmt: skip
-
-
-@contextmanager
-def quiet_pipe() -> Iterator[None]:
-    """End well when the reader of stdout (head, less) has gone; Typer would end with code 1."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What the interpreter flushes last goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None
+    _predict(
+        texts, input, output, text_column, min_confidence, batch_size, workers, model,
+        output_dir, format, output_format,
+        resume=resume, force=force, line_buffered=line_buffered, json=json,
+    )  # fmt: skip
 
 
 def _predict(
