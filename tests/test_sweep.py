@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -132,7 +133,7 @@ def test_the_answer_is_ranked_and_logged(place, swept):
 
 
 def test_the_line_to_train_the_best_gives_the_same_config(swept):
-    line = swept["train"].split()
+    line = shlex.split(swept["train"])
     assert line[:2] == ["sentiment", "train"]
     cfg = config.compose(line[2:])
     assert all(f"{key}" in line for key in swept["best"]["overrides"])

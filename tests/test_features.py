@@ -1,0 +1,178 @@
+"""The feature cache: the same features, made once, whoever asks."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer as Stock
+from sklearn.pipeline import FeatureUnion
+
+import sentiment
+from sentiment import features
+from sentiment.data import Split, Splits
+from sentiment.features import FeatureCache
+from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
+
+TEXTS = [
+    "a <br/>great film, great fun", "dull and SLOW", "naïve café \ud800 😀", "not great, not dull",
+    "great great plot", "slow plot and dull end", "the end of a great film", "it is not slow",
+]  # fmt: skip
+
+
+def splits(extra=""):
+    part = lambda texts: Split([text + extra for text in texts], ["a"] * len(texts))  # noqa: E731
+    return Splits("tiny", "here", part(TEXTS[:5]), part(TEXTS[5:6]), part(TEXTS[6:]), ("a",), None)
+
+
+def union(**more):
+    return FeatureUnion(
+        [
+            ("words", TfidfVectorizer(ngram_range=(1, 2), **more)),
+            ("characters", TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 3))),
+        ]
+    )
+
+
+MAKERS = [
+    lambda: CountVectorizer(ngram_range=(1, 2), binary=True),
+    lambda: TfidfVectorizer(ngram_range=(1, 3), sublinear_tf=True, strip_html=True),
+    lambda: TfidfVectorizer(use_idf=False, norm=None),
+    lambda: HashingVectorizer(n_features=64),
+    union,
+]
+
+
+def equal(a, b):
+    assert a.keys() == b.keys()
+    for name, X in a.items():
+        assert X.shape == b[name].shape
+        assert X.dtype == b[name].dtype
+        assert (b[name] != X).nnz == 0
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_what_is_read_is_what_was_made(tmp_path, make):
+    cache = FeatureCache(tmp_path, 10**9)
+    first, again, plain = make(), make(), make()
+    made = cache.fit(first, splits())
+    read = cache.fit(again, splits())
+    equal(made, read)
+    assert len(cache.entries()) == 1
+    expected = {"train": plain.fit_transform(splits().train.texts)}
+    assert (expected["train"] != read["train"]).nnz == 0
+    # The vectorizer that was read goes on as the fitted one does.
+    new = ["great unseen dull", ""]
+    assert (again.transform(new) != plain.transform(new)).nnz == 0
+    assert list(again.get_feature_names_out() if hasattr(again, "index_") else []) == list(
+        plain.get_feature_names_out() if hasattr(plain, "index_") else []
+    )
+    # Private pages: what a solver writes stays in its process.
+    read["train"].data[:] = 0
+    equal(made, cache.fit(make(), splits()))
+
+
+def test_other_data_or_parameters_are_other_features(tmp_path):
+    cache = FeatureCache(tmp_path, 10**9)
+    cache.fit(TfidfVectorizer(), splits())
+    cache.fit(TfidfVectorizer(min_df=2), splits())
+    cache.fit(TfidfVectorizer(), splits(" more"))
+    cache.fit(CountVectorizer(), splits())
+    assert len(cache.entries()) == 4
+
+
+def test_a_damaged_entry_is_made_again(tmp_path):
+    cache = FeatureCache(tmp_path, 10**9)
+    made = cache.fit(TfidfVectorizer(), splits())
+    entry = tmp_path / cache.entries()[0].key
+    (entry / "train-data.npy").write_bytes(b"\x93NUMPY damaged")
+    equal(made, cache.fit(TfidfVectorizer(), splits()))
+    (entry / "state.json").unlink()
+    equal(made, cache.fit(TfidfVectorizer(), splits()))
+    assert len(cache.entries()) == 1
+
+
+def test_the_least_recently_used_goes_first(tmp_path):
+    cache = FeatureCache(tmp_path, 10**9)
+    cache.fit(TfidfVectorizer(min_df=1), splits())
+    cache.fit(TfidfVectorizer(min_df=2), splits())
+    old, new = sorted(cache.entries(), key=lambda entry: entry.about["vectorizer"]["min_df"])
+    os.utime(tmp_path / new.key / "about.json", (1, 1))
+    small = FeatureCache(tmp_path, old.size + new.size)
+    small.fit(TfidfVectorizer(min_df=3), splits())
+    assert old.key in {entry.key for entry in small.entries()}
+    assert new.key not in {entry.key for entry in small.entries()}
+    assert sum(entry.size for entry in small.entries()) <= small.max_bytes
+    assert small.clear() > 0
+    assert small.entries() == []
+
+
+def test_no_room_no_cache(tmp_path):
+    FeatureCache(tmp_path / "none", 0).fit(TfidfVectorizer(), splits())
+    assert not (tmp_path / "none").exists()
+    FeatureCache(tmp_path / "tiny", 10).fit(TfidfVectorizer(), splits())
+    assert FeatureCache(tmp_path / "tiny", 10).entries() == []
+
+
+def test_a_foreign_vectorizer_is_fitted_every_time(tmp_path):
+    class Own(TfidfVectorizer):
+        pass
+
+    cache = FeatureCache(tmp_path, 10**9)
+    for vectorizer in (Stock(), Own()):
+        X = cache.fit(vectorizer, splits())["train"]
+        assert X.shape[0] == 5
+    assert cache.entries() == []
+
+
+PROCESS = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from sentiment import features
+from sentiment.vectorizers import TfidfVectorizer
+from importlib.machinery import SourceFileLoader
+module = SourceFileLoader("own", {file!r}).load_module()
+compute = features._compute
+def slow(vectorizer, splits):
+    with open({log!r}, "a") as file:
+        file.write("computed\\n")
+    time.sleep(0.5)
+    return compute(vectorizer, splits)
+features._compute = slow
+features.FeatureCache(Path({folder!r}), 10**9).fit(TfidfVectorizer(), module.splits())
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_ask_at_once_compute_once(tmp_path):
+    log = tmp_path / "log"
+    script = PROCESS.format(
+        tests=str(Path(__file__).parent), file=__file__, log=str(log), folder=str(tmp_path / "c")
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert log.read_text().split() == ["computed"]
+
+
+def test_the_key_covers_every_module_that_makes_features():
+    """What `sentiment.vectorizers` imports of this package, however indirectly, is in the key."""
+    package = Path(sentiment.__file__).parent
+    # `data` gives the texts, which the key holds by themselves.
+    found, waiting = {"data"}, ["vectorizers", "features"]
+    while waiting:
+        name = waiting.pop()
+        if name in found or not (package / f"{name}.py").exists():
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse((package / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sentiment"):
+                parts = (node.module or "").split(".")
+                waiting += parts[1:2] or [alias.name for alias in node.names]
+    assert found - {"data"} <= set(features.MODULES)
+    assert np.all([(package / f"{name}.py").exists() for name in features.MODULES])
