@@ -43,7 +43,7 @@ class Exchange:
     request_id : str
         From ``X-Request-ID`` when that is harmless, else new.
     started, deadline : float
-        ``time.perf_counter()`` when it was read, and when it has to be answered.
+        ``time.perf_counter()`` when the whole request was there, and when to give up.
     model_version : str
         Which model answered, for the log.
     """
@@ -136,6 +136,9 @@ class Exchange:
             if message["type"] != "http.request":
                 raise ClientGoneError
             body = b"".join(pieces)
+            # A slow upload is the client's time, not ours; the protocol has its own limit for it.
+            self.started = time.perf_counter()
+            self.deadline = self.started + self.service.settings.request_timeout
         if len(body) > limit:
             raise self._too_large()
         return body

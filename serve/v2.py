@@ -9,7 +9,7 @@ Source: https://github.com/kserve/open-inference-protocol (specification/protoco
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import ConfigDict, Field
 from pydantic_core import to_json
@@ -28,14 +28,13 @@ if TYPE_CHECKING:
 Parameters = Annotated[
     dict[str, Any] | None, Field(description="Extensions; none is supported here.")
 ]
-_OUTPUTS = ("label", "probabilities")
 
 
 class InputTensor(Model):
     """Strings."""
 
     name: Annotated[str, Field(max_length=1000)]
-    datatype: Annotated[str, Field(max_length=20, description="BYTES.")]
+    datatype: Literal["BYTES"]
     shape: Annotated[
         list[Annotated[int, Field(ge=0, strict=True)]], Field(min_length=1, max_length=2)
     ]
@@ -49,7 +48,7 @@ class InputTensor(Model):
 class RequestedOutput(Model):
     """An output that is asked for."""
 
-    name: str
+    name: Literal["label", "probabilities"]
     parameters: Parameters = None
 
 
@@ -189,10 +188,7 @@ def add_routes(app: Service) -> None:
         model = _find(app, exchange)
         request = cast(InferRequest, parse(InferRequest, body))
         texts = _texts(app, request)
-        wanted = [output.name for output in request.outputs or ()] or list(_OUTPUTS)
-        for position, name in enumerate(wanted):
-            if name not in _OUTPUTS:
-                raise _invalid(f"outputs.{position}.name", "the outputs are label, probabilities")
+        wanted = [output.name for output in request.outputs or ()] or ["label", "probabilities"]
         pieces = await app.scoring.predict(model, texts, exchange.deadline) if texts else []
         answers = list(rows(pieces))
         tensors: dict[str, dict[str, Any]] = {
@@ -265,8 +261,6 @@ def _texts(app: Service, request: InferRequest) -> list[str]:
     for where in (tensor.parameters, request.parameters):
         if where and "binary_data_size" in where:
             raise _no_binary()
-    if tensor.datatype != "BYTES":
-        raise _invalid("inputs.0.datatype", "must be BYTES: the input is text")
     if tensor.data is None:
         raise _invalid("inputs.0.data", "is missing")
     texts = [item if isinstance(item, str) else item[0] for item in tensor.data]

@@ -209,7 +209,7 @@ def test_what_takes_too_long_is_given_up(serve, store):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sigterm_drains_and_no_accepted_request_is_lost(serve, store, load, workers):
-    server = serve(store, "--workers", workers, drain_seconds=3).ready()
+    server = serve(store, "--workers", workers, drain_seconds=300).ready()
     server.wait_for(lambda: server.metric("sentiment_workers_ready") == workers)
     with load(server, 6) as kept, load(server, 6, keep_alive=False) as fresh:
         server.wait_for(lambda: len(kept.answers) > 50 and len(fresh.answers) > 50)
@@ -220,6 +220,7 @@ def test_sigterm_drains_and_no_accepted_request_is_lost(serve, store, load, work
         assert draining.headers["connection"] == "close"
         assert server.get("/health/live").status_code == 200
         assert server.post("/predict", {"text": GOOD}).status_code == 200
+        server.process.send_signal(signal.SIGTERM)  # once more: enough of draining
         assert server.process.wait(60) == 0
     for clients in (kept, fresh):
         assert not clients.lost
