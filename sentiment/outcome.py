@@ -91,7 +91,9 @@ class Outcome:
         tags = {
             "sentiment.kind": "sweep",
             "sentiment.space": self._space_hash(),
-            "sentiment.command": shlex.join(["sentiment", *sys.argv[1:]]),
+            "sentiment.command": shlex.join(
+                ["sentiment", "sweep", *(word for word in sys.argv[1:] if word != "-m")]
+            ),
             "sentiment.code_hash": tracking.code_hash(),
             "sentiment.process": tracking.process_identity(),
             "sentiment.folder": str(self.folder),

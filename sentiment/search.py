@@ -165,7 +165,7 @@ class Optuna:
     Parameters
     ----------
     space : Space
-        At least one searched key.
+        As `distributions` accepts it.
     defaults : mapping
         The config's own value of each key: the first job, where it lies within the space.
     database : Path
@@ -180,11 +180,6 @@ class Optuna:
         Jobs to ask for at once.
     seed : int
         Of the sampler.
-
-    Raises
-    ------
-    MissingExtraError
-        If Optuna is not installed.
 
     References
     ----------
@@ -204,19 +199,10 @@ class Optuna:
         batch: int,
         seed: int,
     ) -> None:
-        try:
-            import optuna
-        except ImportError as error:
-            raise MissingExtraError("sweep.method=optuna", "optuna") from error
-        if not space.searched:
-            raise UsageError(
-                "sweep.method=optuna has nothing to search: model.C='interval(0.01, 10)'"
-            )
+        self._distributions = distributions(space)
+        import optuna
+
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._distributions = {
-            key: _distribution(override)
-            for key, override in zip(space.keys, space.searched, strict=True)
-        }
         database.parent.mkdir(parents=True, exist_ok=True)
         self._study = optuna.create_study(
             storage=f"sqlite:///{database.resolve()}",
@@ -285,6 +271,28 @@ class Optuna:
             self._study.tell(trial, state=self._failed)
         else:
             self._study.tell(trial, value)
+
+
+def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
+    """Return Optuna's form of a space.
+
+    Raises
+    ------
+    MissingExtraError
+        If Optuna is not installed.
+    UsageError
+        If nothing is searched, or a sweep has no such form.
+    """
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("sweep.method=optuna", "optuna") from error
+    if not space.searched:
+        raise UsageError("sweep.method=optuna has nothing to search: model.C='interval(0.01, 10)'")
+    return {
+        key: _distribution(override)
+        for key, override in zip(space.keys, space.searched, strict=True)
+    }
 
 
 def _distribution(override: Override) -> optuna.distributions.BaseDistribution:

@@ -26,7 +26,16 @@ from sentiment.board import Board, Entry
 from sentiment.errors import SentimentError, UsageError, nearest
 from sentiment.job import STOP, Job, Status, data_key, splits_of, thread_limits
 from sentiment.outcome import Outcome
-from sentiment.search import Assignment, Fixed, Optuna, Search, Space, grid, paired
+from sentiment.search import (
+    Assignment,
+    Fixed,
+    Optuna,
+    Search,
+    Space,
+    distributions,
+    grid,
+    paired,
+)
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +115,8 @@ class Sweep(Sweeper):
             search = (grid if settings.method == "grid" else paired)(self.space, settings.trials)
             # All are composed before the first runs: a wrong word in the last costs no time.
             waiting = [self._compose_job(assignment) for assignment in search.ask(None)]
+        else:
+            distributions(self.space)
         default = waiting[0][1] if waiting else self._compose(self.space.fixed)
         self.outcome = Outcome(
             self.board, self.space, settings, default, self.folder, self._compose
@@ -116,13 +127,12 @@ class Sweep(Sweeper):
         self._check_objective([cfg for _, cfg in waiting] or [default])
         self.outcome.open()
         self.deadline = None if budget is None else time.time() + budget
-        if search is None:
-            search = self._optuna(default)
-        self.board.total = search.total
-        self.folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, self.folder / "multirun.yaml")
         state = "finished"
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(self.config, self.folder / "multirun.yaml")
+            search = search or self._optuna(default)
+            self.board.total = search.total
             with terminable(), self._environment(), task.show(self.board):
                 self._work(search, waiting)
         except KeyboardInterrupt as interrupt:
@@ -315,10 +325,9 @@ class Sweep(Sweeper):
     def _set_up_launcher(self, job: Job) -> Launcher:
         from hydra.core.plugins import Plugins
 
-        chosen = self._with_processes() if self._launcher_target() == _JOBLIB else self.config
         if self._launcher is None:
             self._launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=self.hydra_context, task_function=job, config=chosen
+                hydra_context=self.hydra_context, task_function=job, config=self._launch_config
             )
         self._launcher.setup(
             hydra_context=self.hydra_context, task_function=job, config=self.config
@@ -346,13 +355,14 @@ class Sweep(Sweeper):
     def _environment(self) -> Iterator[None]:
         """Give the processes of other launchers our plugin's place, and local ones their cores."""
         target = self._launcher_target()
+        self._launch_config = self._with_processes() if target == _JOBLIB else self.config
         if target == _BASIC:
             yield
             return
         paths = [config.PLUGINS, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         changes = {"PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys(paths)))}
         if target == _JOBLIB:
-            changes |= thread_limits(int(self._with_processes().hydra.launcher.n_jobs))
+            changes |= thread_limits(int(self._launch_config.hydra.launcher.n_jobs))
         before = {name: os.environ.get(name) for name in changes}
         os.environ.update(changes)
         try:
