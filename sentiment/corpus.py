@@ -57,9 +57,9 @@ def cut_blocks(texts: Sequence[str]) -> list[slice]:
     ----------
     texts : sequence of str
     """
+    if sum(map(len, texts)) <= _BLOCK_CHARACTERS:
+        return [slice(0, len(texts))] if texts else []
     ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
-    if not len(ends) or ends[-1] <= _BLOCK_CHARACTERS:
-        return [slice(0, len(ends))] if len(ends) else []
     marks = np.arange(_BLOCK_CHARACTERS, ends[-1], _BLOCK_CHARACTERS)
     cuts = np.unique(np.concatenate([[0], np.searchsorted(ends, marks) + 1, [len(texts)]]))
     return [slice(int(a), int(b)) for a, b in itertools.pairwise(cuts)]

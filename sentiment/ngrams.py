@@ -9,7 +9,6 @@ in more. Ids are lexicographic ranks, so sorted keys are sorted strings and no s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,34 +108,51 @@ class NgramIndex:
     def prepare(self) -> None:
         """Make what `find` needs; it is not pickled."""
         if self._tables is None:
-            self._columns = [np.append(level.column, np.int32(-1)) for level in self.levels]
-            self._tables = [
-                KeyTable(_keys(level.prefix, level.last)[None]) for level in self.levels[1:]
-            ]
+            self._all_columns = [bool((level.column >= 0).all()) for level in self.levels]
+            self._tables = [KeyTable(_keys(level.prefix, level.last)) for level in self.levels[1:]]
 
-    def find(self, ids: IntArray) -> list[IntArray]:
-        """Return the column of the n-gram that starts at each position, or -1, order by order.
+    def find(self, ids: IntArray) -> tuple[LongArray, IntArray]:
+        """Return where the features of a corpus are.
 
         Parameters
         ----------
         ids : ndarray of int32, shape (n_positions,)
             Token ids of a corpus; -1 for unknown tokens and after every text.
+
+        Returns
+        -------
+        at : ndarray of int64, shape (n_found,)
+            Position of each found n-gram's first token; n-grams come order by order.
+        columns : ndarray of int32, shape (n_found,)
         """
         self.prepare()
-        below = ids
-        columns = [self._columns[0][ids]]
+        at = (ids >= 0).nonzero()[0]
+        entries = ids.take(at)
+        found = [self._features(0, at, entries)]
         for k, table in enumerate(self._tables or [], start=1):
-            at = np.flatnonzero((below[:-k] >= 0) & (ids[k:] >= 0))
-            entries = np.full(len(ids), -1, np.int32)
-            entries[at] = table.find(_keys(below[at], ids[at + k])[None])
-            columns.append(self._columns[k][entries])
-            below = entries
-        return columns
+            # After a known n-gram comes at least the -1 of its text, which no key holds.
+            numbers = table.find(_keys(entries, ids.take(at + k)))
+            known = (numbers >= 0).nonzero()[0]
+            at, entries = at.take(known), numbers.take(known)
+            found.append(self._features(k, at, entries))
+        places, columns = zip(*found, strict=True)
+        return np.concatenate(places), np.concatenate(columns)
+
+    def _features(self, k: int, at: LongArray, entries: IntArray) -> tuple[LongArray, IntArray]:
+        columns = self.levels[k].column.take(entries)
+        if self._all_columns[k]:
+            return at, columns
+        kept = (columns >= 0).nonzero()[0]
+        return at.take(kept), columns.take(kept)
 
 
 def _keys(prefix: IntArray, last: IntArray) -> npt.NDArray[np.uint64]:
-    """Pack non-negative pairs into one word each."""
-    return prefix.astype(np.uint64) << np.uint64(32) | last.view(np.uint32)
+    """Pack pairs into keys of one word, shape (1, n); one without a last token (-1) is no key."""
+    keys = prefix.astype(np.int64)
+    keys <<= 32
+    keys += last
+    keys += 1
+    return keys.view(np.uint64)[None]
 
 
 def build_index(
@@ -153,7 +169,7 @@ def build_index(
     max_features: int | None,
     count_dtype: npt.DTypeLike,
     binary: bool,
-) -> tuple[NgramIndex, list[IntArray]]:
+) -> tuple[NgramIndex, list[IntArray], list[IntArray]]:
     """Build the vocabulary of a corpus.
 
     Parameters
@@ -182,8 +198,10 @@ def build_index(
     -------
     index : NgramIndex
         May be without any feature.
-    columns : list of ndarray of int32, shape (n_positions,)
-        For every order the column of the n-gram that starts at a position, or -1.
+    entries : list of ndarray of int32, shape (n_positions,)
+        For every order the entry of the n-gram that starts at a position, or -1.
+    columns : list of ndarray of int32
+        For every order the column of each entry, or -1; and -1 for entry -1, at the end.
     """
     low, high = ngram_range
     n = len(tokens)
@@ -225,11 +243,8 @@ def build_index(
         chosen[(-counts).argsort()[:max_features]] = True  # scikit-learn's line, for its ties
         kept = [keep & chosen[column] for column, keep in zip(columns, kept, strict=True)]
         columns = number(kept)
-    at_positions = [
-        np.append(column, np.int32(-1))[entry]
-        for column, entry in zip(columns, entries, strict=True)
-    ]
-    return _compact(levels, columns, tokens, separator), at_positions
+    index = _compact(levels, columns, tokens, separator)
+    return index, entries, [np.append(column, np.int32(-1)) for column in columns]
 
 
 def _begins_and_ends(levels: list[Level], k: int, token: int) -> BoolArray:
@@ -258,29 +273,35 @@ def _extend(
     token_bits = n_tokens.bit_length()
     target = min(_BLOCK_POSITIONS, 1 << (62 - token_bits) // 2)
     heavy = totals > target  # has a block of its own
-    begins = np.cumsum(totals) - totals
+    before = np.cumsum(totals) - totals
     new = np.zeros(len(totals), np.bool_)
-    new[1:] = (np.diff(begins // target) != 0) | heavy[1:] | heavy[:-1]
+    new[1:] = (np.diff(before // target) != 0) | heavy[1:] | heavy[:-1]
     block_of = np.cumsum(new).astype(np.uint16)
     n_blocks = int(block_of[-1]) + 1 if len(block_of) else 0
     block_of = np.append(block_of, np.uint16(n_blocks))  # for entry -1
     first_prefix = np.searchsorted(block_of, np.arange(n_blocks))
 
-    def deal(begin: int) -> tuple[LongArray, LongArray]:
+    def deal(begin: int) -> tuple[IntArray, LongArray]:
         part = entries[begin : begin + _CHUNK_POSITIONS]
         blocks = block_of[part]
         following = entries[begin + 1 : begin + 1 + len(part)]
         blocks[: len(following)][following < 0] = n_blocks
         blocks[len(following) :] = n_blocks
-        order = np.argsort(blocks, kind="stable")
+        order = np.argsort(blocks, kind="stable").astype(np.int32)
         sizes = np.bincount(blocks, minlength=n_blocks + 1)
-        return order + begin, np.cumsum(sizes) - sizes
+        return order, np.cumsum(sizes) - sizes
 
-    dealt = list(parallel(deal, range(0, len(ids), _CHUNK_POSITIONS)))
+    begins = range(0, len(ids), _CHUNK_POSITIONS)
+    dealt = list(parallel(deal, begins))
     extended = np.full(len(ids), -1, np.int32)
 
     def build(block: int) -> tuple[LongArray, IntArray, tuple[LongArray, ...]]:
-        at = np.concatenate([order[cuts[block] : cuts[block + 1]] for order, cuts in dealt])
+        at = np.concatenate(
+            [
+                order[cuts[block] : cuts[block + 1]] + np.int64(begin)
+                for begin, (order, cuts) in zip(begins, dealt, strict=True)
+            ]
+        )
         base = int(first_prefix[block])
         pairs = (entries[at].astype(np.int64) - base) << token_bits | ids[at + (k - 1)]
         numbers, pair, df, tf = _count_pairs(pairs, texts[at], min_count)
@@ -397,31 +418,26 @@ def _compact(
     return NgramIndex([tokens[i] for i in np.flatnonzero(needed[0]).tolist()], compacted, separator)
 
 
-def count_columns(
-    columns: Sequence[IntArray], per_text: LongArray
-) -> tuple[LongArray, LongArray, LongArray]:
-    """Count the columns in each text.
+def count_keys(keys: LongArray) -> tuple[LongArray, LongArray, LongArray]:
+    """Count equal features of a text.
 
     Parameters
     ----------
-    columns : sequence of ndarray of int32, shape (n_positions,)
-        Column of the n-gram of each order that starts at a position, or -1.
-    per_text : ndarray of int64, shape (n_texts,)
-        Positions of each text.
+    keys : ndarray of int64, shape (n,)
+        Number of the text, shifted by 32 bits, and column, for every n-gram; sorted in place.
 
     Returns
     -------
     rows, indices, counts : ndarray of int64, shape (nnz,)
         Text, column and count; ascending by text, then column.
     """
-    texts = np.repeat(np.arange(len(per_text), dtype=np.int64) << 32, per_text)
-    keys = np.concatenate([(texts | column)[column >= 0] for column in columns])
     keys.sort()
-    first = np.ones(len(keys), np.bool_)
+    first = np.empty(len(keys), np.bool_)
+    first[:1] = True
     np.not_equal(keys[1:], keys[:-1], out=first[1:])
-    begins = np.flatnonzero(first)
+    begins = first.nonzero()[0]
     counts = np.empty(len(begins), np.int64)
     np.subtract(begins[1:], begins[:-1], out=counts[:-1])
     counts[-1:] = len(keys) - begins[-1:]
-    keys = keys[begins]
+    keys = keys.take(begins)
     return keys >> 32, keys & 0xFFFFFFFF, counts

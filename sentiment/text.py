@@ -37,6 +37,7 @@ SKLEARN_PATTERN = r"(?u)\b\w\w+\b"
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACES = re.compile(r"\s\s+")
+_ASCII_WORD = frozenset(chr(i) for i in range(128) if chr(i).isalnum() or chr(i) == "_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +173,19 @@ class Tokenizer:
     a fitted vocabulary, so whoever looks n-grams up through their prefixes needs no rule for it.
     """
 
-    __slots__ = ("_findall", "_stop_words", "spec")
+    __slots__ = ("_dropped", "_findall", "_spaces", "_stop_words", "spec")
 
     def __init__(self, spec: TextSpec) -> None:
         self.spec = spec
-        self._findall = compile_pattern(spec.token_pattern).findall
+        pattern = compile_pattern(spec.token_pattern)
+        self._findall = pattern.findall
         self._stop_words = frozenset(spec.stop_words or ())
+        # ASCII text is split at what is no word character: three times as fast as matching.
+        self._spaces = None
+        if pattern.pattern in (PATTERNS["word"], PATTERNS["letter"]):
+            self._spaces = "".join(c if c in _ASCII_WORD else " " for c in map(chr, range(128)))
+        short = _ASCII_WORD if pattern.pattern == PATTERNS["word"] else ()
+        self._dropped = self._stop_words.union(short)
 
     def __call__(self, text: str) -> list[str]:
         """Return the tokens in order.
@@ -187,13 +195,13 @@ class Tokenizer:
         text : str
         """
         text = clean(text, self.spec)
-        if self.spec.analyzer == "word":
-            tokens: list[str] = self._findall(text)
-            if self._stop_words:
-                stop_words = self._stop_words
-                return [token for token in tokens if token not in stop_words]
-            return tokens
-        return list(spaced(text, self.spec))
+        if self.spec.analyzer != "word":
+            return list(spaced(text, self.spec))
+        if self._spaces is not None and text.isascii():
+            tokens, dropped = text.translate(self._spaces).split(), self._dropped
+        else:
+            tokens, dropped = self._findall(text), self._stop_words
+        return [token for token in tokens if token not in dropped] if dropped else tokens
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[TextSpec]]:
         return Tokenizer, (self.spec,)

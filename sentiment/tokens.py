@@ -47,14 +47,19 @@ class KeyTable:
     Parameters
     ----------
     keys : ndarray of uint64, shape (n_words, n)
-        Distinct; a key's number is its position.
+        Distinct, and the last word of none is 0; a key's number is its position.
     """
 
     def __init__(self, keys: UInt64) -> None:
         self.n = 0
-        self._keys = np.zeros((len(keys), 16), np.uint64)
-        self._numbers = np.full(16, -1, np.int32)
+        self._make(len(keys), 16)
         self.add(keys)
+
+    def _make(self, n_words: int, n_slots: int) -> None:
+        self._keys = np.zeros((n_words, n_slots), np.uint64)
+        self._numbers = np.full(n_slots, -1, np.int32)
+        self._mask = np.int64(n_slots - 1)
+        self._shift = np.uint64(65 - n_slots.bit_length())
 
     def keys(self) -> UInt64:
         """Return the keys in the order of their numbers, shape (n_words, n)."""
@@ -70,8 +75,7 @@ class KeyTable:
             keys = np.concatenate([self.keys()[:, :begin], keys], axis=1)
             begin = 0
             n_slots = 1 << (3 * self.n).bit_length()
-            self._keys = np.zeros((len(keys), n_slots), np.uint64)
-            self._numbers = np.full(n_slots, -1, np.int32)
+            self._make(len(keys), n_slots)
         numbers = np.arange(begin, self.n, dtype=np.int32)
         slots = self._slot(keys)
         while len(numbers):
@@ -80,13 +84,13 @@ class KeyTable:
             lost = self._numbers[slots] != numbers
             self._keys[:, slots[~lost]] = keys[:, ~lost]
             numbers, keys = numbers[lost], keys[:, lost]
-            slots = slots[lost] + 1 & (len(self._numbers) - 1)
+            slots = slots[lost] + 1 & self._mask
 
     def _slot(self, keys: UInt64) -> Int64:
         mixed = keys[0] * _ODD
         for word in keys[1:]:
             mixed = ((mixed ^ (mixed >> np.uint64(32))) + word) * _ODD
-        mixed >>= np.uint64(65 - len(self._numbers).bit_length())
+        mixed >>= self._shift
         slots: Int64 = mixed.view(np.int64)
         return slots
 
@@ -98,22 +102,25 @@ class KeyTable:
         keys : ndarray of uint64, shape (n_words, m)
         """
         slots = self._slot(keys)
-        numbers = self._numbers[slots]
-        open_ = np.flatnonzero(self._differ(slots, keys) & (numbers >= 0))
-        slots = slots[open_]
+        open_ = self._taken(slots, keys)
+        keys = keys.take(open_, axis=1)
         while len(open_):
-            slots = slots + 1 & (len(self._numbers) - 1)
-            found = self._numbers[slots]
-            numbers[open_] = found
-            again = self._differ(slots, keys[:, open_]) & (found >= 0)
-            open_, slots = open_[again], slots[again]
-        return numbers
+            following = slots.take(open_)
+            following += 1
+            following &= self._mask
+            slots[open_] = following
+            taken = self._taken(following, keys)
+            open_, keys = open_.take(taken), keys.take(taken, axis=1)
+        return self._numbers.take(slots)
 
-    def _differ(self, slots: Int64, keys: UInt64) -> Bools:
-        differ: Bools = self._keys[0][slots] != keys[0]
-        for column, word in zip(self._keys[1:], keys[1:], strict=True):
-            differ |= column[slots] != word
-        return differ
+    def _taken(self, slots: Int64, keys: UInt64) -> Int64:
+        """Return which of the keys have a slot that holds another key."""
+        last = self._keys[-1].take(slots)
+        taken: Bools = last != keys[-1]
+        for column, word in zip(self._keys[:-1], keys[:-1], strict=True):
+            taken |= column.take(slots) != word
+        taken &= last != 0
+        return taken.nonzero()[0]
 
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from copy import copy
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -141,11 +142,16 @@ def _stack(
             data[at : at + len(part.data)] = part.data
             at += len(part.data)
             parts[i] = _NO_ROWS  # so that not all rows are held twice
-    # Setting the arrays skips scipy's checks, which take longer than one text.
-    X = sp.csr_matrix((n_rows, n_columns), dtype=dtype)
+    X = copy(_empty_matrix(n_rows, n_columns, np.dtype(dtype)))
     X.data, X.indices, X.indptr = data, indices, indptr.astype(index)
     X.has_sorted_indices = X.has_canonical_format = True
     return X
+
+
+@lru_cache(maxsize=4)
+def _empty_matrix(n_rows: int, n_columns: int, dtype: np.dtype[Any]) -> sp.csr_matrix:
+    """Return a matrix to copy: scipy's checks of a new one take a tenth of a text's time."""
+    return sp.csr_matrix((n_rows, n_columns), dtype=dtype)
 
 
 class CountVectorizer(_TextVectorizer):
@@ -229,7 +235,7 @@ class CountVectorizer(_TextVectorizer):
                     f"token_pattern={self.token_pattern!r} matches a space ({ambiguous!r:.40}), so "
                     "that n-grams would be ambiguous: exclude it or use ngram_range=[1, 1]"
                 )
-        index, columns = ngrams.build_index(
+        index, entries, columns = ngrams.build_index(
             corpus,
             tokens,
             df,
@@ -260,7 +266,12 @@ class CountVectorizer(_TextVectorizer):
         def assemble(cut: tuple[int, int]) -> _Rows:
             begin, end = cut
             positions = slice(ends[begin] - corpus.per_text[begin], ends[end - 1])
-            return self._weigh([c[positions] for c in columns], corpus.per_text[begin:end])
+            rows = np.repeat(np.arange(end - begin) << 32, corpus.per_text[begin:end])
+            keys = []
+            for column, entry in zip(columns, entries, strict=True):
+                found = column.take(entry[positions])
+                keys.append((rows | found)[found >= 0])
+            return self._weigh(np.concatenate(keys), end - begin)
 
         rows = parallel(assemble, list(pairwise(cuts.tolist())))
         return _stack(rows, n_docs, index.n_features, self.dtype)
@@ -276,7 +287,9 @@ class CountVectorizer(_TextVectorizer):
 
         def transform(cut: slice) -> _Rows:
             corpus = encode(texts[cut])
-            return self._weigh(self.index_.find(corpus.ids), corpus.per_text)
+            at, columns = self.index_.find(corpus.ids)
+            texts_of = corpus.texts().take(at).astype(np.int64)
+            return self._weigh(texts_of << 32 | columns, len(corpus.per_text))
 
         rows = parallel(transform, cut_blocks(texts))
         return _stack(rows, len(texts), self.index_.n_features, self.dtype)
@@ -285,14 +298,14 @@ class CountVectorizer(_TextVectorizer):
     def _encoder(self) -> Encoder:
         return Encoder(self.index_.tokens, self.spec_)
 
-    def _weigh(self, columns: Sequence[npt.NDArray[np.int32]], per_text: Int64) -> _Rows:
-        """Return the matrix rows of texts, given the columns of their n-grams by position."""
-        rows, indices, counts = ngrams.count_columns(columns, per_text)
+    def _weigh(self, keys: Int64, n_rows: int) -> _Rows:
+        """Return rows of the matrix, given the text and the column of every n-gram."""
+        rows, indices, counts = ngrams.count_keys(keys)
         data = np.ones(len(counts)) if self.binary else counts.astype(np.float64)
         return _Rows(
-            np.bincount(rows, minlength=len(per_text)),
+            np.bincount(rows, minlength=n_rows),
             indices.astype(np.int32),
-            self._weights(rows, indices, data, len(per_text)).astype(self.dtype),
+            self._weights(rows, indices, data, n_rows).astype(self.dtype, copy=False),
         )
 
     def _weights(
