@@ -25,10 +25,10 @@ Ints = NDArray[np.int64]
 Counts = NDArray[np.void]
 
 SIGNALS: Mapping[str, tuple[float, str]] = {
-    "score": (0.25, "stability index (PSI) of the score"),
+    "score": (0.2, "stability index (PSI) of the score"),
     "labels": (0.15, "largest change of a label's share"),
     "unknown": (0.05, "rise of the unknown-token share"),
-    "length": (0.25, "stability index (PSI) of the length"),
+    "length": (0.2, "stability index (PSI) of the length"),
     "low_confidence": (0.10, "rise of the share of unsure answers"),
     "words": (0.05, "share of word use that moved"),
     "estimated_accuracy": (0.05, "fall of the estimated accuracy"),
@@ -37,10 +37,10 @@ SIGNALS: Mapping[str, tuple[float, str]] = {
 """Signal: its default limit, and what its value is. A value above the limit is drift."""
 
 ASSUMPTIONS = (
-    "The estimate is the mean probability of the labels given (confidence-based performance "
-    "estimation). It is right as long as the probabilities are calibrated and a text of this kind "
-    "still has the label that such a text had in training; it cannot see labels change meaning, "
-    "and texts unlike any in training are beyond it."
+    "The estimate is the accuracy that reference texts of the same confidence had (confidence-based "
+    "performance estimation). It holds as long as a text of this kind, given this confidence, still "
+    "has the label that such a text had in training; it cannot see labels change their meaning, and "
+    "texts unlike any in training are beyond it."
 )
 MINIMUM_TEXTS = 200
 MINIMUM_ANSWERS = 50
@@ -57,6 +57,8 @@ _Z = 5.0
 _FACTOR = 1.5
 # Weight of the training frequencies as a prior, in word occurrences; keeps rare words from winning.
 _PRIOR = 500.0
+# Weight of a confidence itself against what came of it in the reference, in texts.
+_BELIEF = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,7 +450,7 @@ def stability_index(reference: Ints, seen: Ints) -> tuple[float, float]:
     Returns
     -------
     index : float
-        ``sum((q - p) log(q / p))``; below 0.1 is usually called stable, above 0.25 a major shift.
+        ``sum((q - p) log(q / p))``; below 0.1 is usually called stable, above 0.2 a shift.
     expected : float
         Its mean when both are samples of the same distribution.
     """
@@ -480,12 +482,24 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 def _accuracy(reference: Reference, counts: Counts, n: int) -> Accuracy:
     """Estimate accuracy without labels: see `ASSUMPTIONS`."""
-    observed = reference.document["accuracy"]
-    usual = float(reference.document["mean_confidence"])
+    document = reference.document
+    observed = document["accuracy"]
+    if document["right"] is None:  # the model's own probabilities have to be believed
+        usual = float(document["mean_confidence"])
+        right, variance = float(counts["confidence_sum"]), float(counts["variance_sum"])
+    else:
+        edges = reference.edges["confidence"]
+        middle = np.clip(np.concatenate([edges[:1], (edges[1:] + edges[:-1]) / 2, [1.0]]), 0, 1)
+        of_reference = np.asarray(document["confidence"]["counts"])
+        # Where few reference texts had such a confidence, it is believed itself.
+        rate = (np.asarray(document["right"]) + _BELIEF * middle) / (of_reference + _BELIEF)
+        usual = float(of_reference @ rate) / reference.n
+        right = float(counts["confidence"] @ rate)
+        variance = float(counts["confidence"] @ (rate * (1 - rate)))
     if not n:
         return Accuracy(None, None, None, usual, observed)
-    estimated = float(counts["confidence_sum"]) / n
-    half = 1.96 * float(np.sqrt(counts["variance_sum"])) / n
+    half = 1.96 * variance**0.5 / n
+    estimated = right / n
     return Accuracy(
         estimated, max(0.0, estimated - half), min(1.0, estimated + half), usual, observed
     )

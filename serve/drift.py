@@ -452,8 +452,8 @@ class DriftMonitor(Collector):
             yield gauge(f"sentiment_drift_{name}", last + text, pair(values), "source")
         yield gauge(
             "sentiment_estimated_accuracy_ratio",
-            f"{last}accuracy estimated without labels, from calibrated probabilities; blind to "
-            "labels that change their meaning.",
+            f"{last}accuracy estimated without labels, as reference texts of the same confidence "
+            "had it; blind to labels that change their meaning.",
             pair((drift.accuracy.estimated, drift.accuracy.reference_estimated)),
             "source",
         )

@@ -41,19 +41,21 @@ def reference_statistics(
     -------
     dict
         ``name``, ``n``, ``labels`` (share of each label given), ``tokens`` and ``unknown`` (all
-        tokens, and those that the model does not know), ``mean_confidence``, ``accuracy`` (None
-        without true labels), and ``score``, ``confidence``, ``length`` (tokens),
-        ``unknown_share`` as ``{"edges": [...], "counts": [...]}``: ``counts`` is one longer than
-        ``edges``; the first counts what lies below the first edge, the last what reaches the
-        last. ``score`` is that of the second label, or the winning one's.
+        tokens, and those that the model does not know), ``mean_confidence``, ``accuracy`` and
+        ``right`` (right answers by confidence; both None without true labels), and ``score``,
+        ``confidence``, ``length`` (tokens), ``unknown_share`` as ``{"edges": [...], "counts":
+        [...]}``: ``counts`` is one longer than ``edges``; the first counts what lies below the
+        first edge, the last what reaches the last. ``score`` is that of the second label, or the
+        winning one's.
     """
     found = scorer.predict(texts)
     scores = found.scores[:, 0] if found.scores.shape[1] == 1 else found.scores.max(axis=1)
     unknown = found.n_unknown / np.maximum(found.n_tokens, 1)
-    accuracy = None
+    accuracy = right = None
     if labels is not None:
-        right = sum(a == b for a, b in zip(found.labels, labels, strict=True))
-        accuracy = right / len(texts)
+        hits = np.array([a == b for a, b in zip(found.labels, labels, strict=True)], dtype=bool)
+        accuracy = float(hits.mean())
+        right = histogram(found.confidence[hits], SHARE_EDGES)["counts"]
     return {
         "name": name,
         "n": len(texts),
@@ -63,6 +65,7 @@ def reference_statistics(
         # Rounded, so that the order of a sum does not show in the digest.
         "mean_confidence": round(float(found.confidence.mean()), 6),
         "accuracy": accuracy,
+        "right": right,
         "score": histogram(scores, SCORE_EDGES),
         "confidence": histogram(found.confidence, SHARE_EDGES),
         "length": histogram(found.n_tokens, LENGTH_EDGES),

@@ -101,16 +101,14 @@ def streams() -> Streams:
 @pytest.fixture(scope="session")
 def store(streams, tmp_path_factory) -> Path:
     """An output directory with one model of movie reviews."""
-    from sklearn.linear_model import LogisticRegression
-
+    from sentiment.models import NBSVM
     from sentiment.scorer.compile import compile_scorer
     from sentiment.store import save_model, set_pointer
     from sentiment.vectorizers import TfidfVectorizer
 
     texts, labels = zip(*streams.train, strict=True)
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, strip_html=True)
-    # With more freedom than this its probabilities would be too sure on new texts.
-    classifier = LogisticRegression(C=5, solver="liblinear")
+    vectorizer = TfidfVectorizer(ngram_range=(1, 3), min_df=2, sublinear_tf=True, strip_html=True)
+    classifier = NBSVM()
     classifier.fit(vectorizer.fit_transform(texts), labels)
     held_out, true = zip(*streams.held_out, strict=True)
     compiled = compile_scorer(

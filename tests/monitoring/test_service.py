@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 
 import httpx
 import pytest
@@ -129,7 +130,7 @@ def test_feedback_is_recorded_once_and_exported(serve, streams, tmp_path):
 
     file = tmp_path / "answers.csv"
     done = subprocess.run(
-        ["sentiment", "feedback", "export", "--output", str(file)],
+        [sys.executable, "-m", "sentiment", "feedback", "export", "--output", str(file)],
         check=True,
         env={**os.environ, "SENTIMENT_OUTPUT_DIR": str(service.outputs)},
         capture_output=True,
