@@ -25,6 +25,18 @@ sweep *overrides:
 api *options:
     uv run sentiment serve "$@"
 
+# make the newest model champion if it passes the gate
+promote *options:
+    uv run sentiment register --promote "$@"
+
+# back to the champion before
+rollback:
+    uv run sentiment models rollback
+
+# what was champion, and when
+history:
+    uv run sentiment models history
+
 # open the tracked runs on port 5000
 mlflow:
     uv run mlflow ui --port 5000 --backend-store-uri "${MLFLOW_TRACKING_URI:-sqlite:///outputs/mlflow.db}"
@@ -39,6 +51,27 @@ lint:
     uv run ruff check .
     uv run mypy
     uv run lint-imports
+
+# every figure of the README, beside its peer
+bench:
+    uv run python tests/benchmarks/bench_vectorize.py
+    uv run python tests/benchmarks/bench_train.py
+    uv run python tests/benchmarks/bench_scorer.py
+    uv run python tests/benchmarks/bench_batch.py
+    uv run python tests/benchmarks/bench_cli.py
+    uv run python tests/benchmarks/bench_sweep.py
+
+# requests per second beside `mlflow models serve`
+bench-serve *options:
+    uv run python tests/benchmarks/bench_serve.py "$@"
+
+# what drift and feedback cost a request
+bench-monitoring *options:
+    uv run python tests/benchmarks/bench_monitoring.py "$@"
+
+# accuracy of models and views by cross-validation (minutes to hours)
+bench-accuracy *options:
+    uv run python tests/benchmarks/bench_accuracy.py "$@"
 
 # all checks as the server runs them
 ci:
