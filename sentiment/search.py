@@ -53,11 +53,12 @@ class Space:
         UsageError
             If a key of the sweep itself is searched.
         """
-        words = [f"{key}={_word(value)}" for key, value in params.items()] + list(arguments)
+        words = [f"{key}={word_of(value)}" for key, value in params.items()] + list(arguments)
         latest: dict[str, Override] = {}
         for override in OverridesParser.create(config_loader=loader).parse_overrides(words):
-            latest.pop(override.key_or_group, None)
-            latest[override.key_or_group] = override
+            key = override.get_key_element()
+            latest.pop(key, None)
+            latest[key] = override
         searched = tuple(o for o in latest.values() if o.is_sweep_override())
         for override in searched:
             if _NOT_SEARCHED.match(override.key_or_group):
@@ -78,9 +79,12 @@ class Space:
         return [str(override.input_line) for override in self.searched]
 
 
-def _word(value: Any) -> str:
+def word_of(value: Any) -> str:
+    """Return a value as Hydra writes it in an override: ``null``, ``true``, ``[1,2]``."""
     if value is None:
         return "null"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(word_of, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -214,7 +218,7 @@ class Optuna:
         # A continued study must not draw its first numbers again.
         self._study.sampler = optuna.samplers.TPESampler(
             seed=seed + len(known), multivariate=True, constant_liar=batch > 1,
-            warn_independent_sampling=False, n_startup_trials=min(10, 2 + 2 * len(space.keys)),
+            n_startup_trials=min(10, 2 + 2 * len(space.keys)),
         )  # fmt: skip
         self._failed = optuna.trial.TrialState.FAIL
         for trial in known:
@@ -255,7 +259,7 @@ class Optuna:
         asked = []
         for _ in range(min(self._left, n or 1)):
             trial = self._study.ask(self._distributions)
-            assignment = tuple((key, _word(value)) for key, value in trial.params.items())
+            assignment = tuple((key, word_of(value)) for key, value in trial.params.items())
             self._open.setdefault(assignment, []).append(trial)
             asked.append(assignment)
         self._left -= len(asked)

@@ -35,6 +35,7 @@ from sentiment.search import (
     distributions,
     grid,
     paired,
+    word_of,
 )
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,9 @@ class Sweep(Sweeper):
         settings = self.config.sweep
         plain = config.flatten(config.to_dict(default))
         choices = self.config.hydra.runtime.choices
-        defaults = {key: str(plain.get(key, choices.get(key))) for key in self.space.keys}
+        defaults = {
+            key: word_of(plain.get(key.lstrip("+"), choices.get(key))) for key in self.space.keys
+        }
         return Optuna(
             self.space,
             defaults=defaults,
