@@ -109,7 +109,8 @@ class Outcome:
                     "method": self.settings.method,
                     "objective": self.board.objective,
                     **{
-                        key: word for key, _, word in (w.partition("=") for w in self.space.words())
+                        key.lstrip("+"): word  # MLflow takes no plus in a name
+                        for key, _, word in (w.partition("=") for w in self.space.words())
                     },
                 }
             )
