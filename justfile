@@ -25,6 +25,10 @@ sweep *overrides:
 api *options:
     uv run sentiment serve "$@"
 
+# runs side by side, with a paired test on the same rows
+compare *options:
+    uv run sentiment compare "$@"
+
 # make the newest model champion if it passes the gate
 promote *options:
     uv run sentiment register --promote "$@"
