@@ -64,7 +64,9 @@ def _wrong_parameters(estimator: BaseEstimator) -> list[str]:
     parts: Mapping[str, Any] = estimator.get_params(deep=True)
     nested = [value for value in parts.values() if isinstance(value, BaseEstimator)]
     wrong = []
-    for part in (estimator, *nested):
+    # FeatureUnion and Pipeline state no constraints of their own; those inside them do.
+    checked = [part for part in (estimator, *nested) if hasattr(part, "_parameter_constraints")]
+    for part in checked:
         try:
             part._validate_params()
         except (InvalidParameterError, ValueError) as error:
