@@ -3,6 +3,12 @@ locals {
   image      = { for kind, repository in aws_ecr_repository.this : kind => "${repository.repository_url}:${var.image_tag}" }
   mlflow_uri = "http://mlflow.${var.name}.internal:5000"
 
+  registry = [
+    { name = "MLFLOW_TRACKING_URI", value = local.mlflow_uri },
+    # Artifacts through MLflow, whose role alone reads the bucket.
+    { name = "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", value = "false" },
+  ]
+
   # What every container of every task has: no root, nothing to write but its volumes.
   container = {
     essential              = true
@@ -73,7 +79,7 @@ resource "aws_ecs_task_definition" "mlflow" {
     command = [
       "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1",
       # The rest of the address, name and password included, is in libpq's own variables.
-      "--backend-store-uri", "postgresql://",
+      "--backend-store-uri", "postgresql+psycopg2://",
       "--artifacts-destination", "s3://${aws_s3_bucket.this["artifacts"].id}/mlflow",
     ]
     environment = [
@@ -174,7 +180,7 @@ resource "aws_ecs_task_definition" "api" {
       # The server answers with what it has while this is away.
       essential        = false
       restartPolicy    = { enabled = true, restartAttemptPeriod = 60 }
-      environment      = [{ name = "MLFLOW_TRACKING_URI", value = local.mlflow_uri }]
+      environment      = local.registry
       logConfiguration = local.log["api"]
     }),
   ])
@@ -262,7 +268,7 @@ resource "aws_ecs_task_definition" "train" {
       join(" ", concat(["sentiment", "train"], var.train_overrides)),
       "sentiment register --latest --promote",
     ])]
-    environment      = [{ name = "MLFLOW_TRACKING_URI", value = local.mlflow_uri }]
+    environment      = local.registry
     logConfiguration = local.log["train"]
   })])
 }
