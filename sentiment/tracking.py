@@ -239,6 +239,7 @@ class Run:
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self.client = client
         self.run_id = run_id
+        self.model_id: str | None = None
 
     @classmethod
     def start(
@@ -278,14 +279,15 @@ class Run:
             self.client.log_batch(self.run_id, params=entries[begin : begin + _BATCH])
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Log metrics under names that MLflow accepts."""
+        """Log metrics under names that MLflow accepts, of the run's model too when it is logged."""
         import time
 
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         entries = [
-            Metric(_metric_name(key), float(value), now, 0) for key, value in metrics.items()
+            Metric(_metric_name(key), float(value), now, 0, model_id=self.model_id)
+            for key, value in metrics.items()
         ]
         for begin in range(0, len(entries), _BATCH):
             self.client.log_batch(self.run_id, metrics=entries[begin : begin + _BATCH])
@@ -396,6 +398,7 @@ class Run:
                     for name in ("mlflow", "numpy", "pandas")
                 ],
             )
+        self.model_id = info.model_id
         return str(info.model_uri)
 
 

@@ -205,20 +205,17 @@ def train(
                 model, digest = stored.path.parent, stored.digest
         with stages("log"):
             folder = Path(scratch)
-            _log_run(cfg, run, folder, overrides, splits, metrics, probabilities, classifier, draw)
+            # The model first: metrics logged before it, MLflow would read again one by one.
             if compiled is None:
                 run.log_artifact(model / fallback.FILE_NAME, "pipeline")
             else:
                 _log_model(run, folder, stored, compiled, splits)
-                if point_latest:
-                    store.set_pointer(
-                        output_dir,
-                        "latest",
-                        digest,
-                        run_id=run.run_id,
-                        source=f"runs:/{run.run_id}",
-                    )
+            _log_run(cfg, run, folder, overrides, splits, metrics, probabilities, classifier, draw)
             run.log_artifacts(folder)
+            if digest and point_latest:
+                store.set_pointer(
+                    output_dir, "latest", digest, run_id=run.run_id, source=f"runs:/{run.run_id}"
+                )
         stages.timings["total"] = time.perf_counter() - begin
         run.log_metrics({f"seconds_{name}": value for name, value in stages.timings.items()})
     return TrainResult(
