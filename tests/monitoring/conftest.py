@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import importlib.util
 import json
 import os
@@ -103,7 +104,20 @@ def streams() -> Streams:
 
 @pytest.fixture(scope="session")
 def store(streams, tmp_path_factory) -> Path:
-    """An output directory with one model of movie reviews."""
+    """An output directory with one model of movie reviews, the same for all test processes."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    output_dir = folder / "monitoring-outputs"
+    with (folder / "monitoring.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not output_dir.exists():
+            make_model(streams, folder / "monitoring-new")
+            (folder / "monitoring-new").rename(output_dir)
+    return output_dir
+
+
+def make_model(streams: Streams, output_dir: Path) -> None:
     from sentiment.models import NBSVM
     from sentiment.scorer.compile import compile_scorer
     from sentiment.store import save_model, set_pointer
@@ -122,11 +136,9 @@ def store(streams, tmp_path_factory) -> Path:
         reference_labels=true,
         reference_name="test",
     )
-    output_dir = tmp_path_factory.mktemp("outputs")
     stored = save_model(compiled, {"data": {"name": "reviews"}}, output_dir)
     set_pointer(output_dir, "champion", stored.digest, name="reviews", version=7, source="promote")
     set_pointer(output_dir, "latest", stored.digest, source="train")
-    return output_dir
 
 
 def free_port() -> int:
