@@ -85,3 +85,41 @@ ci:
 clean:
     rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
     find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# build both images: sentiment-serve and sentiment-train
+docker-build:
+    docker build -f docker/Dockerfile --target serve -t sentiment-serve .
+    docker build -f docker/Dockerfile --target train -t sentiment-train .
+
+# start the stack: api 8000, MLflow 5000, Prometheus 9090, Alertmanager 9093, Grafana 3000
+docker-up *options:
+    docker/secrets.sh
+    docker compose -f docker/compose.yaml up -d --wait "$@"
+
+# train in the stack, register and promote: just docker-train experiment=quick
+docker-train *overrides:
+    docker compose -f docker/compose.yaml run --rm train "$@"
+
+# follow the stack's logs: just docker-logs api
+docker-logs *services:
+    docker compose -f docker/compose.yaml logs -f --tail 100 "$@"
+
+# stop the stack; models, runs and metrics stay in its volumes
+docker-down *options:
+    docker compose -f docker/compose.yaml --profile train --profile storage down "$@"
+
+# prove images and stack on a real Docker engine: just verify-docker image
+verify-docker *proofs:
+    docker/verify/docker.sh "$@"
+
+# check the rendered manifests against Kubernetes' schemas
+verify-kubernetes:
+    uv run --with kubernetes-validate docker/verify/kubernetes.sh
+
+# test Terraform, apply and destroy it on a stand-in for AWS, and run checkov
+verify-terraform *options:
+    uv run --with 'moto[server]' --with checkov docker/verify/terraform.sh "$@"
+
+# write the images' hashed lock files after a change of dependencies
+docker-lock *options:
+    docker/lock.sh "$@"

@@ -39,10 +39,11 @@ def need(tool):
 def paths(tmp_path_factory):
     """The paths that the application answers to."""
     from serve.app import create_app
+    from serve.model import ModelHolder
     from serve.settings import Settings
 
-    settings = Settings(wait_for_model=True, output_dir=tmp_path_factory.mktemp("outputs"))
-    app = create_app(None, CollectorRegistry(), settings)
+    outputs = tmp_path_factory.mktemp("outputs")
+    app = create_app(ModelHolder(outputs), CollectorRegistry(), Settings(output_dir=outputs))
     return set(app.openapi()["paths"])
 
 
