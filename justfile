@@ -114,11 +114,11 @@ verify-docker *proofs:
 
 # check the rendered manifests against Kubernetes' schemas
 verify-kubernetes:
-    uv run --with kubernetes-validate docker/verify/kubernetes.sh
+    uv run --no-project --with kubernetes-validate docker/verify/kubernetes.sh
 
 # test Terraform, apply and destroy it on a stand-in for AWS, and run checkov
 verify-terraform *options:
-    uv run --with 'moto[server]' --with checkov docker/verify/terraform.sh "$@"
+    uv run --no-project --with 'moto[server]' --with checkov docker/verify/terraform.sh "$@"
 
 # write the images' hashed lock files after a change of dependencies
 docker-lock *options:
