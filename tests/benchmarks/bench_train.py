@@ -57,7 +57,7 @@ def halves(folder: Path) -> tuple[Path, Path]:
 
     splits = load_splits(
         source="embedded", name="reviews", subset="imdb", label_names=["negative", "positive"],
-        val_size=0.0, test_size=1 / 25000,
+        val_size=0.0, test_size=2 / 25000,
     )  # fmt: skip
     texts = splits.train.texts + splits.test.texts
     labels = splits.train.labels + splits.test.labels
