@@ -92,6 +92,8 @@ def test_alerts_fire_for_their_causes_and_only_for_them(serve, streams, watch, w
     try:
         # Reviews of movies: every gauge has a value, and nothing fires.
         wait_for(lambda: prometheus.query("sentiment_drift_texts >= 300"), 60, "a window of movies")
+        # Before its first look, Prometheus misses the service.
+        wait_for(lambda: not prometheus.firing(), 30, "calm")
         started = time.monotonic()
         while time.monotonic() - started < 8:
             assert prometheus.firing() == set()
