@@ -12,6 +12,13 @@ RULES = HERE.parents[1] / "monitoring" / "prometheus" / "rules"
 TARGET = HERE / "components" / "monitoring" / "prometheusrule.yaml"
 
 
+class Indented(yaml.SafeDumper):
+    """Writes lists indented, as every other file here is."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
 def render() -> str:
     """Return the manifest as text."""
     groups = [
@@ -27,7 +34,9 @@ def render() -> str:
         "spec": {"groups": groups},
     }
     head = "# Made by docker/kubernetes/prometheus_rule.py from monitoring/prometheus/rules: edit those.\n"
-    return head + yaml.safe_dump(manifest, sort_keys=False, width=1000, allow_unicode=True)
+    return head + yaml.dump(
+        manifest, Dumper=Indented, sort_keys=False, width=1000, allow_unicode=True
+    )
 
 
 if __name__ == "__main__":

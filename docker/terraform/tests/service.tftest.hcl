@@ -55,7 +55,7 @@ variables {
   feedback_key      = "not-a-real-key-0123456789-0123456789"
 }
 
-run "nothing_is_public" {
+run "defaults_are_closed" {
   command = apply
 
   assert {
@@ -74,11 +74,6 @@ run "nothing_is_public" {
     condition     = toset([for key, rule in aws_vpc_security_group_ingress_rule.balancer : rule.cidr_ipv4]) == toset(["10.0.0.0/8"])
     error_message = "Callers are those of allowed_cidrs."
   }
-}
-
-run "containers_can_write_nothing_but_their_volumes" {
-  command = apply
-
   assert {
     condition = alltrue(flatten([
       for task in [aws_ecs_task_definition.api, aws_ecs_task_definition.mlflow, aws_ecs_task_definition.train] : [
@@ -98,10 +93,14 @@ run "containers_can_write_nothing_but_their_volumes" {
   }
 }
 
-run "a_stopping_task_has_time_to_drain" {
+run "options_reach_what_they_are_for" {
   command = apply
   variables {
-    drain_seconds = 60
+    drain_seconds       = 60
+    api_keys_secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:keys"
+    train_schedule      = null
+    train_overrides     = ["experiment=best", "model.C=0.1"]
+    alarm_email         = "on-call@example.com"
   }
 
   assert {
@@ -116,16 +115,6 @@ run "a_stopping_task_has_time_to_drain" {
     condition     = aws_lb_target_group.api.health_check[0].path == "/health/ready"
     error_message = "Only ready tasks get requests."
   }
-}
-
-run "api_keys_and_schedule_are_optional" {
-  command = apply
-  variables {
-    api_keys_secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:keys"
-    train_schedule      = null
-    train_overrides     = ["experiment=best", "model.C=0.1"]
-  }
-
   assert {
     condition     = contains([for secret in jsondecode(aws_ecs_task_definition.api.container_definitions)[0].secrets : secret.name], "SENTIMENT_API_KEYS")
     error_message = "The API keys do not reach the service."
@@ -138,14 +127,6 @@ run "api_keys_and_schedule_are_optional" {
     condition     = jsondecode(aws_ecs_task_definition.train.container_definitions)[0].command[0] == "sentiment train experiment=best model.C=0.1 && sentiment register --latest --promote"
     error_message = "The training job runs something else."
   }
-}
-
-run "an_alarm_goes_to_somebody" {
-  command = apply
-  variables {
-    alarm_email = "on-call@example.com"
-  }
-
   assert {
     condition     = length(aws_sns_topic_subscription.email) == 1 && alltrue([for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_actions == toset([aws_sns_topic.alarms.arn])])
     error_message = "An alarm reaches nobody."
