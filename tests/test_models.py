@@ -17,11 +17,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import check_estimator
 
-from sentiment.config import CONFIG_DIR
+from sentiment.config import CONFIG_DIR, compose
 from sentiment.evaluate import evaluate
 from sentiment.models import NBSVM, linear_svc
+from sentiment.pipeline import build_pipeline
+from sentiment.scorer.compile import compile_scorer
 
-SHIPPED = sorted(path.stem for path in (Path(CONFIG_DIR) / "model").glob("*.yaml"))
+# "custom" names no class: the user does.
+SHIPPED = sorted({path.stem for path in (Path(CONFIG_DIR) / "model").glob("*.yaml")} - {"custom"})
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +184,27 @@ def test_every_model_config_lists_real_parameters_and_trains(name, reviews):
     model = make_pipeline(TfidfVectorizer(), instantiate(config)).fit(train, labels)
     assert model.score(test, truth) > 0.8
     assert model.predict_proba(test).shape == (len(test), 2)
+
+
+@pytest.mark.parametrize("name", ["best", "sentences"])
+def test_experiments_with_several_views_train_and_compile(name, reviews):
+    train, labels, test, truth = reviews
+    pipeline = build_pipeline(compose([f"experiment={name}"])).fit(train, labels)
+    assert pipeline.score(test, truth) > 0.8
+    compiled = compile_scorer(*pipeline.named_steps.values(), reference_texts=test[:64])
+    np.testing.assert_allclose(
+        compiled.scorer.predict(test).probabilities, pipeline.predict_proba(test), atol=1e-6
+    )
+
+
+def test_views_leave_out_words_and_endings():
+    views = dict(build_pipeline(compose(["experiment=best"]))[0].transformer_list)
+    texts = ["It's a waste of your time, because it was boring!"] * 2
+    content = views["content"].fit(texts).get_feature_names_out()
+    assert set(content[:5]) == {"boring", "time", "time boring", "waste", "waste time"}
+    assert content[5:].tolist() == ["waste time boring"]
+    stems = views["stems"].fit(["Boringly bored, I'm not"] * 2).get_feature_names_out()
+    assert sorted(stems) == ["bored", "bored not", "borin", "borin bored", "borin bored not", "not"]
 
 
 @pytest.mark.parametrize("name", ["logreg", "linear_svc", "nbsvm"])
