@@ -18,6 +18,8 @@ finish() {
   if [ -n "$engine" ]; then
     kill "$engine" 2>/dev/null || true
     wait "$engine" 2>/dev/null || true
+    # The engine leaves the namespace of --network=host mounted.
+    umount "$work"/exec/netns/* 2>/dev/null || true
   fi
   [ -z "$work" ] || rm -rf "$work"
 }
