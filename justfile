@@ -45,6 +45,10 @@ history:
 mlflow:
     uv run mlflow ui --port 5000 --backend-store-uri "${MLFLOW_TRACKING_URI:-sqlite:///outputs/mlflow.db}"
 
+# Prometheus and Alertmanager on this machine, against a running `sentiment serve`
+monitor *target:
+    monitoring/run-local.sh "$@"
+
 # run the tests (just test tests/test_data.py)
 test *options:
     uv run pytest "$@"
