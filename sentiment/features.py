@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 Matrices = dict[str, sp.csr_matrix]
 
 # What turns texts into features; a test holds this against what `sentiment.vectorizers` imports.
-MODULES = ("corpus", "errors", "features", "ngrams", "text", "tokens", "vectorizers")
+MODULES = ("corpus", "errors", "features", "ngrams", "rows", "text", "tokens", "vectorizers")
 _LEVEL = ("prefix", "last", "column", "df")
 
 

@@ -65,7 +65,7 @@ def test_config_prints_yaml_keys_and_options(cli):
     whole = cli("config", "model=logreg", "model.C=0.5")
     assert yaml.safe_load(whole.out)["model"]["C"] == 0.5
     assert "model.C=0.5\n" in cli("config", "model=logreg", "model.C=0.5", "--keys").out
-    assert "model=linear_svc | logreg" in cli("config", "--options").out
+    assert "linear_svc | logreg | naive_bayes" in cli("config", "--options").out
     assert cli("config", "--json").document["data"]["name"] == "reviews"
     assert cli("config", "modle=x").code == 2
 
