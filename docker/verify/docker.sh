@@ -54,10 +54,10 @@ JSON
   # shellcheck disable=SC2016 # apt fills it in
   mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Codename: bookworm' 2>/dev/null | head -1)
   debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates \
-    bookworm "$work/root" "$mirror" >"$work/debootstrap.log" 2>&1 || { tail -3 "$work/debootstrap.log"; exit 1; }
-  cp /etc/ssl/certs/ca-certificates.crt "$work/root/etc/ssl/certs/"
-  tar -C "$work/root" -c . | "$DOCKER" import --change 'CMD ["python3"]' - "$base" >/dev/null
-  rm -rf "$work/root"
+    bookworm "$work/rootfs" "$mirror" >"$work/debootstrap.log" 2>&1 || { tail -3 "$work/debootstrap.log"; exit 1; }
+  cp /etc/ssl/certs/ca-certificates.crt "$work/rootfs/etc/ssl/certs/"
+  tar -C "$work/rootfs" -c . | "$DOCKER" import --change 'CMD ["python3"]' - "$base" >/dev/null
+  rm -rf "$work/rootfs"
   echo "engine $("$DOCKER" version --format '{{.Server.Version}}') with $base made from Debian's packages"
   case " ${proofs[*]} " in *" compose "* | *" storage "*)
     for image in prometheus alertmanager postgres s3; do
