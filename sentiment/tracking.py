@@ -81,8 +81,12 @@ def connect(output_dir: Path, uri: str | None = None) -> MlflowClient:
     where = tracking_uri(output_dir, uri)
     if where.startswith("sqlite:///"):
         Path(where.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    given = os.environ.get("MLFLOW_TRACKING_URI")
     with reaching(where):
         mlflow.set_tracking_uri(where)
+        if given is None:
+            # MLflow exports it, and the next call would take it for the user's own choice.
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
         client = mlflow.MlflowClient(where)
         client.search_experiments(max_results=1)
     return client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -262,6 +263,13 @@ def test_an_old_file_store_is_recognised(tmp_path):
     assert hint is not None
     assert "mlflow migrate-filestore" in hint
     assert tracking.old_file_store(tmp_path / "mlruns") is None
+
+
+def test_each_folder_has_its_own_runs_in_one_process(tmp_path):
+    for name in ("first", "second", "first"):
+        client = tracking.connect(tmp_path / name)
+        assert client.tracking_uri == f"sqlite:///{tmp_path}/{name}/mlflow.db"
+    assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
 def test_mlflow_environment_wins(tmp_path, monkeypatch):
