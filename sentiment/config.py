@@ -178,9 +178,7 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def compose(
-    overrides: Sequence[str] = (), *, with_hydra: bool = False, name: str = "config"
-) -> DictConfig:
+def compose(overrides: Sequence[str] = (), *, name: str = "config") -> DictConfig:
     """Compose the config that ``sentiment train OVERRIDES`` would use, or the root ``name``.
 
     Raises
@@ -195,7 +193,7 @@ def compose(
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            return hydra.compose(name, list(overrides), return_hydra_config=with_hydra)
+            return hydra.compose(name, list(overrides))
     except Exception as error:
         raise explain_error(error, overrides, name) from error
 
