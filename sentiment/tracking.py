@@ -76,7 +76,7 @@ def connect(output_dir: Path, uri: str | None = None) -> MlflowClient:
 
     # 15 attempts, each twice as long after the last, are most of an hour.
     mlflow.store.db.utils.MAX_RETRY_COUNT = 3
-    for name in ("mlflow", "alembic"):
+    for name in ("mlflow", "alembic", "urllib3.connectionpool"):  # one line, ours, says it all
         logging.getLogger(name).setLevel(logging.ERROR)
     where = tracking_uri(output_dir, uri)
     if where.startswith("sqlite:///"):

@@ -246,6 +246,8 @@ def main(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
     config.register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors out instead of printing and exiting
     argv, sys.argv = sys.argv, ["sentiment", *arguments]
+    root = logging.getLogger()
+    handlers = list(root.handlers)
     try:
         hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="config")(
             task
@@ -259,6 +261,10 @@ def main(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
         raise config.explain_error(error, arguments) from error
     finally:
         sys.argv = argv
+        # Hydra leaves its handlers, on this run's log file and this moment's stderr, to the process.
+        for handler in [one for one in root.handlers if one not in handlers]:
+            root.removeHandler(handler)
+            handler.close()
 
 
 def _writable(output_dir: Path) -> Path:

@@ -46,11 +46,12 @@ def evaluate(
     bounds = parse_bounds(context.args)
     from sentiment.records import Reader, find_format
 
-    reader = Reader(input, find_format(input, format, otherwise="jsonl"), text_column=text_column)
-    scorer = load(model, output_dir)
-    labels, probabilities, n_null = read_answers(
-        scorer, reader, label_column, _label_names(label_name)
-    )
+    kind = find_format(input, format, otherwise="jsonl")
+    with Reader(input, kind, text_column=text_column) as reader:
+        scorer = load(model, output_dir)
+        labels, probabilities, n_null = read_answers(
+            scorer, reader, label_column, _label_names(label_name)
+        )
     if not labels:
         raise DataError(f"{input}: holds no row with text and label")
     if not set(labels) & set(scorer.labels):
