@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,28 @@ def test_help_imports_nothing_heavy():
         "fastapi",
     }
     assert not heavy & set(loaded.stdout.split())
+
+
+def test_one_command_imports_no_other():
+    code = (
+        "import sys; from sentiment.cli import build_app; build_app('predict'); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    commands = {word for word in done.stdout.split() if word.startswith("sentiment.cli.")}
+    assert "sentiment.cli.predict" in commands
+    assert not commands & {"sentiment.cli.train", "sentiment.cli.models", "sentiment.cli.serve"}
+
+
+def test_the_help_is_the_same_whatever_is_imported(cli):
+    from sentiment.cli import COMMANDS, build_app
+
+    group = typer.main.get_command(build_app())
+    assert isinstance(group, typer.core.TyperGroup)
+    assert set(group.commands) == set(COMMANDS)
+    out = cli("--help").out
+    for command, summary in COMMANDS.items():
+        assert f"\n  {command} " in out
+        assert summary in out, "cut short: it must fit a line"
 
 
 @pytest.mark.parametrize(

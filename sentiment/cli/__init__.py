@@ -1,7 +1,7 @@
 """The ``sentiment`` command: each command's file parses, calls one function and prints.
 
-Nothing heavier than Typer is imported before a command runs, so that help and completion
-answer at once; a command imports what it needs in its body.
+A command's file is imported when that command is asked for, and nothing heavier than Typer
+before it runs, so that help, completion and short commands answer at once.
 """
 
 from __future__ import annotations
@@ -9,37 +9,46 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from sentiment import __version__
-from sentiment.cli import (
-    cache,
-    compare,
-    config,
-    data,
-    doctor,
-    evaluate,
-    explain,
-    feedback,
-    models,
-    monitor,
-    predict,
-    register,
-    serve,
-    sweep,
-    train,
-)
-from sentiment.cli.overrides import HYDRA_SETTINGS
 from sentiment.errors import SentimentError
 
 # Typer may carry its own copy of click: take the base of its errors from what it exports.
 _ClickException: Any = typer.BadParameter.__mro__[2]
 
+COMMANDS = {
+    "train": "Train, evaluate, log and save one model.",
+    "sweep": "Train with several configs, rank them, name the best.",
+    "register": "Register a run's model, and promote it through a gate.",
+    "predict": "Classify texts, or every row of a file.",
+    "serve": "Serve predictions over HTTP: a page at /, the API at /docs.",
+    "evaluate": "Measure a model on a labelled file.",
+    "explain": "Show what each n-gram of a text adds to the score.",
+    "compare": "Compare runs: parameters, metrics and a paired test.",
+    "models": "List, show, promote, roll back, pull and prune models.",
+    "monitor": "Tell whether texts have drifted from the training texts.",
+    "feedback": "Use what people said the right labels were.",
+    "cache": "See and clear the features that runs keep for each other.",
+    "config": "Print the config that the same words would train with.",
+    "data": "Show what a training would read.",
+    "doctor": "Check packages, extras, tools, models and settings.",
+}
+"""Each command with its line in the help. ``sentiment.cli.NAME`` holds a function of that name,
+or a Typer ``app``, and perhaps its ``HELP`` and ``SETTINGS``."""
 
-def build_app() -> typer.Typer:
-    """Assemble the command line from one module per command."""
+
+def build_app(*wanted: str) -> typer.Typer:
+    """Assemble the command line from one module per command.
+
+    Parameters
+    ----------
+    *wanted : str
+        The commands to import; the others are known by name alone. All, when none is given.
+    """
     app = typer.Typer(
         name="sentiment",
         no_args_is_help=True,
@@ -62,22 +71,34 @@ def build_app() -> typer.Typer:
             typer.echo(f"sentiment {__version__}")
             raise typer.Exit
 
-    app.command("train", help=train.HELP, context_settings=HYDRA_SETTINGS)(train.train)
-    app.command("sweep", help=sweep.HELP, context_settings=HYDRA_SETTINGS)(sweep.sweep)
-    app.command("register", help=register.HELP)(register.register)
-    app.command("predict")(predict.predict)
-    app.command("serve")(serve.serve)
-    app.command("evaluate", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
-    app.command("explain")(explain.explain)
-    app.command("compare", help=compare.HELP)(compare.compare)
-    app.add_typer(models.app, name="models")
-    app.command("monitor")(monitor.monitor)
-    app.add_typer(feedback.app, name="feedback")
-    app.add_typer(cache.app, name="cache")
-    app.command("config", help=config.HELP, context_settings=HYDRA_SETTINGS)(config.config)
-    app.command("data", help=data.HELP, context_settings=HYDRA_SETTINGS)(data.data)
-    app.command("doctor")(doctor.doctor)
+    for name, summary in COMMANDS.items():
+        if wanted and name not in wanted:
+            app.command(name, short_help=summary)(_not_imported)
+            continue
+        module = import_module(f"sentiment.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name, short_help=summary)
+        else:
+            app.command(
+                name,
+                help=getattr(module, "HELP", None),
+                short_help=summary,
+                context_settings=getattr(module, "SETTINGS", None),
+            )(getattr(module, name))
     return app
+
+
+def _not_imported() -> None:
+    raise AssertionError("a command that was not asked for cannot run")
+
+
+def _wanted(arguments: list[str]) -> tuple[str, ...]:
+    """Return what `build_app` needs for these words of the command line."""
+    if "_SENTIMENT_COMPLETE" in os.environ:  # the shell asks; its words are elsewhere
+        return ()
+    # The options before a command take no value. Where none is named, help or an error follows.
+    first = next((word for word in arguments if not word.startswith("-")), "")
+    return (first,)
 
 
 def main() -> None:
@@ -92,7 +113,9 @@ def main() -> None:
     debug = "--debug" in arguments[:end]
     arguments = [word for word in arguments[:end] if word != "--debug"] + arguments[end:]
     try:
-        result = build_app()(args=arguments, prog_name="sentiment", standalone_mode=False)
+        result = build_app(*_wanted(arguments))(
+            args=arguments, prog_name="sentiment", standalone_mode=False
+        )
         sys.stdout.flush()
         code = result if isinstance(result, int) else 0
     except (BrokenPipeError, SystemExit) as end:

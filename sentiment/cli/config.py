@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sentiment.cli.overrides import Overrides
+from sentiment.cli.overrides import HYDRA_SETTINGS, Overrides
 
 HELP = """Print the config that the same words after `train` would use, or check it.
 
@@ -16,6 +16,7 @@ sentiment config model=logreg --keys     every key with its value, one a line
 sentiment config --options               the groups and what each can be
 sentiment config > my.yaml               a starting point of your own
 """
+SETTINGS = HYDRA_SETTINGS
 
 
 def config(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sentiment.cli.overrides import Overrides
+from sentiment.cli.overrides import HYDRA_SETTINGS, Overrides
 
 HELP = """Show what a training would read: rows, labels, lengths, duplicates and samples.
 
@@ -15,6 +15,7 @@ HELP = """Show what a training would read: rows, labels, lengths, duplicates and
 sentiment data                                       the embedded reviews
 sentiment data data=files data.train=reviews.csv     your own
 """
+SETTINGS = HYDRA_SETTINGS
 
 
 def data(

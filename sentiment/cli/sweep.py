@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sentiment.cli.overrides import Overrides
+from sentiment.cli.overrides import HYDRA_SETTINGS, Overrides
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,6 +31,7 @@ sentiment sweep model.C=0.1,1 hydra/launcher=submitit_slurm
 Values are chosen by the validation split, never by the test split. Every option is a key too
 (--jobs 4 is sweep.jobs=4), so that it can stand in a file of configs/search.
 """
+SETTINGS = HYDRA_SETTINGS
 
 _SHOWN = 30  # rows of the live table
 _STYLES = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sentiment.cli.overrides import Overrides
+from sentiment.cli.overrides import HYDRA_SETTINGS, Overrides
 
 if TYPE_CHECKING:
     from sentiment.train import TrainResult
@@ -22,6 +22,7 @@ sentiment train model=logreg model.C=0.1
 sentiment train data=files data.train=reviews.csv data.label_column=stars
 sentiment train -m model.C=0.1,1                  the same as `sentiment sweep`
 """
+SETTINGS = HYDRA_SETTINGS
 
 
 def train(

@@ -16,6 +16,13 @@ def versions(answers) -> set[str]:
     return {answer.json().get("model_version") for answer in answers}
 
 
+def replace(path, text: str) -> None:
+    """Write a file as whoever moves a pointer does: a reader sees the old or the new, whole."""
+    beside = path.with_suffix(".new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_twenty_moves_under_load_fail_and_mix_nothing(serve, own_store, load, workers):
@@ -69,16 +76,16 @@ def test_a_bad_model_is_refused_and_the_old_one_keeps_serving(serve, own_store):
     # a pointer that is no pointer, then one to a model that is not there
     pointer = own_store / "models" / "champion.json"
     good = pointer.read_text()
-    pointer.write_text("{")
+    replace(pointer, "{")
     server.wait_for(lambda: server.metric("sentiment_model_swaps_total", result="refused") == 2)
-    pointer.write_text(good.replace(other.digest, "0" * 64))
+    replace(pointer, good.replace(other.digest, "0" * 64))
     server.wait_for(lambda: server.metric("sentiment_model_swaps_total", result="refused") == 3)
     assert server.post("/predict", {"text": GOOD}).status_code == 200
 
     # mended, it is taken
     data[-100] ^= 1
     weights.write_bytes(data)
-    pointer.write_text(good)
+    replace(pointer, good)
     server.wait_for(lambda: server.get("/model/info").json()["digest"] == other.digest)
     assert server.metric("sentiment_model_swaps_total", result="success") == 1
 
