@@ -12,7 +12,8 @@ import threading
 import time
 from json.encoder import encode_basestring_ascii as quote
 
-FLUSH_SECONDS = 0.2
+# Often, so that the thread never keeps the interpreter from the requests for long.
+FLUSH_SECONDS = 0.1
 # A pipe takes up to this many bytes in one piece, so lines of several workers never mix.
 PIECE = 4096
 # When the reader has stopped reading, so much is kept in memory before lines are dropped.

@@ -45,12 +45,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sentiment.serve")
 
 BUCKETS = 10
-FLUSH_SECONDS = 0.25
+# Requests wait while counts are made: often, so that each time is short.
+FLUSH_SECONDS = 0.1
 # Counting the words of a text costs half as much as scoring it. While there is time, so many
-# characters are counted at each flush; with more than that to score, a small share.
-WORD_CHARACTERS = 16_000
-BUSY_CHARACTERS = 40_000
+# characters are counted at each flush; with more than the second figure to score, a small share.
+IDLE_CHARACTERS = 6_400
+BUSY_CHARACTERS = 16_000
 BUSY_SHARE = 0.01
+# The words of longer texts than this are counted up to here.
+WORD_CHARACTERS = 16_000
 WAITING_TEXTS = 1_000
 # Nobody needs a comparison more often.
 FRESH_SECONDS = 1.0
@@ -315,7 +318,7 @@ class DriftMonitor(Collector):
             # and what a burst leaves over when there is time.
             self._texts += [text[:WORD_CHARACTERS] for text, _ in mine]
             scored = sum(len(text) for text, _ in mine)
-            budget = WORD_CHARACTERS if scored < BUSY_CHARACTERS else int(BUSY_SHARE * scored)
+            budget = IDLE_CHARACTERS if scored < BUSY_CHARACTERS else int(BUSY_SHARE * scored)
             for counts, texts in rings[1].places(self._take_texts(budget)):
                 reference.count_words(counts, texts)
 

@@ -319,3 +319,47 @@ def test_workers_follow_a_parent_that_dies(serve, store):
 
     server.process.wait()
     server.wait_for(lambda: all(map(gone, workers)))
+
+
+def test_a_request_leaves_nothing_for_the_garbage_collector(store):
+    """Cycles would wait for a collection, and all requests then for its end."""
+    import asyncio
+    import gc
+
+    from prometheus_client import CollectorRegistry
+
+    from serve.app import create_app
+    from serve.model import ModelHolder
+    from serve.settings import load_settings
+
+    holder = ModelHolder(store)
+    app = create_app(holder, CollectorRegistry(), load_settings(access_log=False))
+    holder.load()
+
+    async def ask() -> int:
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/predict",
+            "headers": [(b"content-type", b"application/json")],
+        }
+        statuses = []
+
+        async def receive():
+            return {"type": "http.request", "body": b'{"text": "A fine film."}'}
+
+        async def send(message):
+            statuses.append(message.get("status", 200))
+
+        await app(dict(scope), receive, send)
+        gc.collect()
+        for _ in range(100):
+            await app(dict(scope), receive, send)
+        assert set(statuses) == {200}
+        return gc.collect()
+
+    gc.disable()
+    try:
+        assert asyncio.run(ask()) < 100, "less than one object for each request"
+    finally:
+        gc.enable()
