@@ -60,9 +60,10 @@ lint:
     uv run mypy
     uv run lint-imports
 
-# every figure of the README, beside its peer
-bench:
+# every figure of the README, beside its peer (quarter of an hour on a quiet machine)
+bench: install
     uv run python tests/benchmarks/bench_vectorize.py
+    uv run --with fasttext --with vowpalwabbit python tests/benchmarks/bench_peers.py
     uv run python tests/benchmarks/bench_train.py
     uv run python tests/benchmarks/bench_scorer.py
     uv run python tests/benchmarks/bench_batch.py
@@ -70,7 +71,7 @@ bench:
     uv run python tests/benchmarks/bench_sweep.py
 
 # requests per second beside `mlflow models serve`
-bench-serve *options:
+bench-serve *options: install
     uv run python tests/benchmarks/bench_serve.py "$@"
 
 # what drift and feedback cost a request

@@ -32,6 +32,7 @@ def doctor(
     import importlib.util
     import platform
     import sqlite3
+    import sys
 
     from sentiment.cli.console import emit_json, stdout
 
@@ -45,6 +46,7 @@ def doctor(
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "packages": packages,
+        "bytecode": _compiled("mlflow") or not sys.dont_write_bytecode,
         "extras": extras,
         "tools": tools,
         "sqlite": sqlite3.sqlite_version,
@@ -62,6 +64,11 @@ def doctor(
         console.print(f"python {found['python']}, {found['cpus']} cores, sqlite {found['sqlite']}")
         for name, version in packages.items():
             console.print(f"  {name:<18} {version or 'MISSING'}")
+        if not found["bytecode"]:
+            console.print(
+                "  packages are compiled anew at every start (PYTHONDONTWRITEBYTECODE); "
+                "once: uv sync --compile-bytecode"
+            )
         for name, there in extras.items():
             state = "installed" if there else f"absent: pip install 'sentiment[{name}]'"
             console.print(f"  extra {name:<12} {state}", markup=False)
@@ -85,3 +92,11 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _compiled(package: str) -> bool:
+    """Whether a package lies here with its bytecode."""
+    import importlib.util
+
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.cached is not None and Path(spec.cached).exists()

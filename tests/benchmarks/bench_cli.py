@@ -2,7 +2,8 @@
 
     python tests/benchmarks/bench_cli.py [--work DIR] [--json]
 
-The model is that of ``bench_scorer.py``. Medians of five runs.
+The model is that of ``bench_scorer.py``. Medians of five runs, with bytecode compiled as pip and
+``just install`` leave it; where it is not, both processes first compile all that they import.
 """
 
 from __future__ import annotations
