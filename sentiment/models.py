@@ -46,7 +46,7 @@ Loss = Literal["squared_hinge", "log_loss"]
 # Held-out texts enough to fit the calibration: its error is then far below a percent.
 _ENOUGH_SCORES = 4000
 
-# Problems solved side by side: more share the reading of the matrix, but each needs two
+# Classes solved side by side: more share the reading of the matrix, but each needs two
 # float32 vectors as long as the vocabulary.
 _COLUMNS_AT_ONCE = 8
 
@@ -80,7 +80,7 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Weight of each class in the loss.
     fit_intercept : bool, default=True
         Whether a constant feature is added.
-    tol : float, default=0.03
+    tol : float, default=0.01
         Stop when the gradient has shrunk by this factor; a closer optimum is not more accurate.
     max_iter : int, default=30
         Newton steps at most.
@@ -138,7 +138,7 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         calibration_folds: int = 5,
         class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         fit_intercept: bool = True,
-        tol: float = 0.03,
+        tol: float = 0.01,
         max_iter: int = 30,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -187,34 +187,31 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weight *= compute_class_weight(self.class_weight, classes=self.classes_, y=y)[codes]
 
         folds, n_folds = self._deal_folds(codes)
-        targets = range(1, 2) if n_classes == 2 else range(n_classes)
-        # One problem per class on all texts, then one per class and calibration fold.
-        problems = [(k, -1) for k in targets]
-        problems += [(k, fold) for fold in range(n_folds) for k in targets]
-
+        targets = np.arange(1, 2) if n_classes == 2 else np.arange(n_classes)
         kernel = _Kernel(X, self.n_jobs, fit_intercept=self.fit_intercept)
         scores = np.zeros((len(codes), len(targets)))
         self.coef_ = np.empty((len(targets), X.shape[1]))
         self.intercept_ = np.zeros(len(targets))
         self.n_iter_ = 0
-        for start in range(0, len(problems), _COLUMNS_AT_ONCE):
-            batch = problems[start : start + _COLUMNS_AT_ONCE]
-            sign = np.stack([np.where(codes == k, 1.0, -1.0) for k, _ in batch], axis=1)
-            cost = np.stack(
-                [weight if fold < 0 else weight * (folds != fold) for _, fold in batch], axis=1
-            )
-            scale = self._scale(kernel, sign, cost) ** 2
-            dual, margin, n_iter = _solve(
-                kernel, scale, sign, self.C * cost, self.loss, self.tol, self.max_iter
-            )
-            self.n_iter_ = max(self.n_iter_, n_iter)
-            for column, (k, fold) in enumerate(batch):
-                row = k - targets.start
-                if fold < 0:
-                    weights, intercept = kernel.weights(dual[:, column], scale[:, column])
-                    self.coef_[row], self.intercept_[row] = weights, intercept
+        for start in range(0, len(targets), _COLUMNS_AT_ONCE):
+            columns = slice(start, start + _COLUMNS_AT_ONCE)
+            sign = np.where(codes[:, None] == targets[columns], 1.0, -1.0)
+            everything: Float | None = None
+            # All texts first; each fold then starts from what was found on all of them.
+            for fold in range(-1, n_folds):
+                used = folds != fold
+                cost = np.repeat((weight * used)[:, None], sign.shape[1], axis=1)
+                scale = self._scale(kernel, sign, cost) ** 2
+                dual, margin, n_iter = _solve(
+                    kernel, scale, sign, self.C * cost, self.loss, self.tol, self.max_iter,
+                    start=None if everything is None else everything * used[:, None],
+                )  # fmt: skip
+                self.n_iter_ = max(self.n_iter_, n_iter)
+                if everything is None:
+                    everything = dual
+                    self.coef_[columns], self.intercept_[columns] = kernel.weights(dual, scale)
                 else:
-                    scores[folds == fold, row] = margin[folds == fold, column]
+                    scores[~used, columns] = margin[~used]
         kernel.close()
         held_out = folds < n_folds
         self._calibrate(scores[held_out], codes[held_out], weight[held_out])
@@ -362,10 +359,10 @@ class _Kernel:
         product += self.constant * dual.sum(axis=0)
         return product
 
-    def weights(self, dual: Float, scale: Float32) -> tuple[Float, float]:
-        """Return the weights of the features, and the intercept, that one dual column means."""
+    def weights(self, dual: Float, scale: Float32) -> tuple[Float, Float]:
+        """Return the weights of the features, (k, n_features), and the intercepts that they mean."""
         weights = self._product(self.columns, dual.astype(np.float32)).astype(np.float64)
-        return weights * scale, float(self.constant * dual.sum())
+        return (weights * scale).T, self.constant * dual.sum(axis=0)
 
 
 def _split(matrix: Any, parts: int) -> Iterator[Any]:
@@ -392,12 +389,14 @@ def _solve(
     loss: Loss,
     tol: float,
     max_iter: int,
+    start: Float | None = None,
 ) -> tuple[Float, Float, int]:
     """Minimise ``|w|^2 / 2 + sum(cost * loss(sign * margin))`` for every column at once.
 
     Everything lives in the space of the texts: the weights are ``scale * X.T @ dual`` but for one
     factor (`scale` is its square), and a vector ``v`` of that space has the squared length
-    ``v @ K @ v`` of the weights it stands for, with K the kernel.
+    ``v @ K @ v`` of the weights it stands for, with K the kernel. `start` is a guess of the dual;
+    "converged" means as much with it as without.
 
     Returns
     -------
@@ -409,6 +408,11 @@ def _solve(
     dual = np.zeros_like(cost)
     margin = np.zeros_like(cost)
     first_norm: Float | None = None
+    if start is not None:
+        slope, _ = _derivatives(loss, sign, cost, margin)
+        first_norm = np.sqrt(np.maximum(_dot(slope, kernel.apply(slope, scale)), 0.0))
+        first_norm[first_norm == 0] = 1.0
+        dual, margin = start, kernel.apply(start, scale)
     for iteration in range(max_iter):
         slope, curvature = _derivatives(loss, sign, cost, margin)
         residual = -(dual + slope)
