@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -37,7 +37,15 @@ SKLEARN_PATTERN = r"(?u)\b\w\w+\b"
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACES = re.compile(r"\s\s+")
-_ASCII_WORD = frozenset(chr(i) for i in range(128) if chr(i).isalnum() or chr(i) == "_")
+_ASCII = [chr(code) for code in range(128)]
+_ASCII_WORD = frozenset(c for c in _ASCII if c.isalnum() or c == "_")
+_MARKS = [c for c in _ASCII if c.isprintable() and not c.isspace() and c not in _ASCII_WORD]
+# Tables for `str.translate`: what separates words becomes a space.
+_WORDS_ONLY = "".join(c if c in _ASCII_WORD else " " for c in _ASCII)
+_APOSTROPHES_TOO = "".join(c if c in _ASCII_WORD or c == "'" else " " for c in _ASCII)
+# Control characters are tokens of their own, and rare: "\0" stands for all of them.
+_MARKS_TOO = "".join(" " if c.isspace() else c if c.isprintable() else "\0" for c in _ASCII)
+_MARKS_APART = [(mark, f" {mark} ") for mark in _MARKS if mark not in "'."]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +167,44 @@ def _strip_accents(text: str, how: Literal["unicode", "ascii"]) -> str:
     return "".join([c for c in decomposed if not unicodedata.combining(c)])
 
 
+def _split_words(text: str) -> list[str]:
+    return text.translate(_WORDS_ONLY).split()
+
+
+def _split_apostrophe(text: str) -> list[str] | None:
+    text = text.translate(_APOSTROPHES_TOO)
+    if "'" in text:
+        if "''" in text:
+            return None
+        # Those that do not stand between two letters go.
+        text = f" {text} ".replace(" '", " ").replace("' ", " ")
+    return text.split()
+
+
+def _split_punctuation(text: str) -> list[str] | None:
+    text = text.translate(_MARKS_TOO)
+    if "\0" in text or "''" in text:
+        return None
+    for mark, apart in _MARKS_APART:
+        if mark in text:
+            text = text.replace(mark, apart)
+    if "." in text:
+        text = text.replace("...", "\0").replace(".", " . ").replace("\0", " ... ")
+    if "'" in text:
+        text = f" {text} ".replace(" '", " ' ").replace("' ", " ' ")
+    return text.split()
+
+
+# ASCII text is split two to three times as fast as it is matched. Each gives the matches of its
+# pattern (those of "word" are still to be cleared of single letters), or None for a rare text.
+_SPLITS: dict[str, Callable[[str], list[str] | None]] = {
+    PATTERNS["word"]: _split_words,
+    PATTERNS["letter"]: _split_words,
+    PATTERNS["apostrophe"]: _split_apostrophe,
+    PATTERNS["punctuation"]: _split_punctuation,
+}
+
+
 class Tokenizer:
     """Turn a text into its unigram tokens.
 
@@ -173,19 +219,15 @@ class Tokenizer:
     a fitted vocabulary, so whoever looks n-grams up through their prefixes needs no rule for it.
     """
 
-    __slots__ = ("_dropped", "_findall", "_spaces", "_stop_words", "spec")
+    __slots__ = ("_findall", "_split", "dropped", "spec")
 
     def __init__(self, spec: TextSpec) -> None:
         self.spec = spec
         pattern = compile_pattern(spec.token_pattern)
         self._findall = pattern.findall
-        self._stop_words = frozenset(spec.stop_words or ())
-        # ASCII text is split at what is no word character: three times as fast as matching.
-        self._spaces = None
-        if pattern.pattern in (PATTERNS["word"], PATTERNS["letter"]):
-            self._spaces = "".join(c if c in _ASCII_WORD else " " for c in map(chr, range(128)))
+        self._split = _SPLITS.get(pattern.pattern)
         short = _ASCII_WORD if pattern.pattern == PATTERNS["word"] else ()
-        self._dropped = self._stop_words.union(short)
+        self.dropped = frozenset(spec.stop_words or ()).union(short)
 
     def __call__(self, text: str) -> list[str]:
         """Return the tokens in order.
@@ -194,14 +236,20 @@ class Tokenizer:
         ----------
         text : str
         """
-        text = clean(text, self.spec)
         if self.spec.analyzer != "word":
-            return list(spaced(text, self.spec))
-        if self._spaces is not None and text.isascii():
-            tokens, dropped = text.translate(self._spaces).split(), self._dropped
-        else:
-            tokens, dropped = self._findall(text), self._stop_words
+            return list(spaced(clean(text, self.spec), self.spec))
+        tokens = self.split(text)
+        dropped = self.dropped
         return [token for token in tokens if token not in dropped] if dropped else tokens
+
+    def split(self, text: str) -> list[str]:
+        """Return the tokens in order, and among them words of `dropped`, which are none."""
+        text = clean(text, self.spec)
+        if self._split is not None and text.isascii():
+            tokens = self._split(text)
+            if tokens is not None:
+                return tokens
+        return self._findall(text)
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[TextSpec]]:
         return Tokenizer, (self.spec,)

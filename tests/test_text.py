@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import sys
 import unicodedata
 from collections import Counter
@@ -96,6 +97,22 @@ def test_bad_pattern_names_the_parameter(pattern):
 
 def test_one_group_selects_the_token():
     assert Tokenizer(TextSpec(token_pattern=r"#(\w+)"))("#a b #c") == ["a", "c"]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.one_of(
+        st.text(st.characters(max_codepoint=127), max_size=80),
+        st.text("ab_0 '.\"-\n", max_size=80),
+    )
+)
+@example(text="'tis 'a'b' a''b '' .... ...' '... don't. 'n'")
+@example(text="".join(map(chr, range(128))))
+def test_ascii_text_is_split_as_its_pattern_matches(pattern, text):
+    assert Tokenizer(TextSpec(token_pattern=pattern, lowercase=False))(text) == re.findall(
+        PATTERNS[pattern], text
+    )
 
 
 @pytest.mark.parametrize("pattern", [*PATTERNS, r"(?u)\b\w\w+\b", r"\S+", r"\w*", r"[^\n]"])

@@ -184,7 +184,7 @@ def serve():
 
     yield start
     for server in started:
-        server.stop(signal.SIGKILL)
+        server.stop(signal.SIGINT)
         server.forget()
 
 

@@ -305,6 +305,23 @@ def test_killing_a_worker_under_load_loses_only_what_it_held(serve, store, load)
     server.wait_for(lambda: server.metric("sentiment_workers") == 2)
 
 
+def test_sighup_replaces_every_worker_and_loses_nothing(serve, store, load):
+    server = serve(store, "--workers", 2).ready()
+    server.wait_for(lambda: server.metric("sentiment_workers_ready") == 2)
+    before = set(server.workers())
+    with load(server, 4, keep_alive=False) as clients:
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for(lambda: not before & set(server.workers()))
+        time.sleep(0.3)
+    assert clients.answers
+    assert not clients.lost
+    assert not clients.refused
+    assert {answer.status_code for answer in clients.answers} == {200}
+    assert len(server.workers()) == 2
+    assert server.metric("sentiment_worker_restarts_total") == 0
+    assert server.stop() == 0
+
+
 def test_workers_follow_a_parent_that_dies(serve, store):
     server = serve(store, "--workers", 2).ready()
     workers = server.workers()
