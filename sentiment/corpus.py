@@ -20,6 +20,7 @@ Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
 _BLOCK_CHARACTERS = 300_000  # its arrays fit the second-level cache of current processors
+_DROPPED = -2  # of split words that are no tokens
 _FEW_CHARACTERS = 10_000  # below this, plain Python beats numpy's cost per call
 _SEAM = "\ud800"  # no cleaned text holds a lone surrogate
 _CODE_POINTS = 0x110000
@@ -105,6 +106,7 @@ class Encoder:
         self._table: TokenTable | Int32
         if spec.analyzer == "word":
             self._table = TokenTable([*tokens, *stop_words])
+            self._ids.update(dict.fromkeys(self._tokenizer.dropped, _DROPPED))
         else:
             self._table = np.full(_CODE_POINTS, -1, np.int32)
             self._table[[ord(token) for token in tokens]] = np.arange(self._n)
@@ -125,15 +127,17 @@ class Encoder:
         return Corpus(self._table[points], per_text)
 
     def _encode_few(self, texts: Sequence[str]) -> Corpus:
-        get = self._ids.get
-        ids: list[int] = []
-        per_text: list[int] = []
+        words: list[str] = []
+        starts: list[int] = []
         for text in texts:
-            tokens = self._tokenizer(text)
-            ids += map(get, tokens, itertools.repeat(-1))
-            ids.append(-1)
-            per_text.append(len(tokens) + 1)
-        return Corpus(np.array(ids, np.int32), np.array(per_text, np.int64))
+            starts.append(len(words))
+            words += self._tokenizer.split(text)
+            words.append("")  # no token: -1
+        found = map(self._ids.get, words, itertools.repeat(-1))
+        ids = np.fromiter(found, np.int32, len(words))
+        keep = ids != _DROPPED
+        per_text = np.add.reduceat(keep, starts, dtype=np.int64)
+        return Corpus(ids[keep], per_text)
 
 
 def _with_ends(ids: Int32, per_text: Int64, n: int, first: np.int32) -> Corpus:

@@ -109,7 +109,7 @@ class KeyTable:
             others = self._taken(window, keys[:, :, None])
             slots += others.argmin(axis=1)
             slots &= self._mask
-            open_ = np.asarray(others.all(axis=1)).nonzero()[0]
+            open_ = np.logical_and.reduce(others, axis=1).nonzero()[0]
         else:
             open_ = self._taken(slots, keys).nonzero()[0]
         keys = keys.take(open_, axis=1)

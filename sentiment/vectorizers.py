@@ -37,8 +37,12 @@ class TextError(DataError, ValueError):
     """Texts or parameters that no features can be made of: scikit-learn's ValueError, in one line."""
 
 
-class _TextVectorizer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[misc, call-arg]
+class _TextVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """What the three vectorizers share: the parameters that turn a text into tokens."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        # As in scikit-learn a sparse matrix comes out; looking for another wish costs every text.
+        super().__init_subclass__(auto_wrap_output_keys=None, **options)
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "analyzer": [StrOptions({"word", "char", "char_wb"})],
