@@ -7,10 +7,10 @@ Processor seconds count all threads, and are what to compare on a machine that d
 
 Where our time goes (word 1-3-grams, min_df 2, 25,000 reviews, per processor second of one thread):
 
-- fit, about 5 s: two fifths reading (cleaning, token boundaries, hash-table look-ups, document
+- fit, about 4 s: two fifths reading (cleaning, token boundaries, hash-table look-ups, document
   frequencies), a third building the orders two and three (dealing positions to blocks, sorting keys,
   counting runs), a fifth assembling the matrix;
-- transform, about 3 s: a third reading, a quarter n-gram look-ups (cache misses), a third assembling
+- transform, about 2.5 s: a third reading, a quarter n-gram look-ups (cache misses), a third assembling
   the matrix, of which copying into one array (page faults) is the largest step.
 
 These are from cProfile over processor time on a busy machine: read them as shares.
