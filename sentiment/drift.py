@@ -49,6 +49,8 @@ WORD_FIELDS = ("word_texts", "word_tokens", "words")
 """The fields of counts that `Reference.count_words` fills."""
 
 _HISTOGRAMS = ("score", "confidence", "length", "unknown_share")
+_NEEDED = {"name", "n", "labels", "tokens", "unknown", "mean_confidence", "accuracy", "right"}
+_NEEDED |= {*_HISTOGRAMS}
 # One bin of the index holds a tenth of the reference or more, the usual deciles.
 _BIN_SHARE = 0.1
 # A word moved when its log-odds changed by so many standard errors (a chance of one in a million
@@ -213,6 +215,12 @@ class Reference:
             raise ModelError(
                 f"the model {scorer.digest[:12]} holds no reference: it was compiled without "
                 "held-out texts; train it with a validation or test split"
+            )
+        missing = sorted(_NEEDED - document.keys())
+        if missing:
+            raise ModelError(
+                f"the model {scorer.digest[:12]}: its reference lacks {', '.join(missing)}: another "
+                "version of sentiment compiled it; train it again"
             )
         self.name = str(document["name"])
         self.n = int(document["n"])

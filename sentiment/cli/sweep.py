@@ -158,7 +158,16 @@ def _line(board: Board, entry: Entry) -> str:
 
 
 def _overrides(entry: Entry) -> str:
-    return " ".join(f"{key}={word}" for key, word in entry.assignment) or "the config as it is"
+    words = [f"{key}={_shown(word)}" for key, word in entry.assignment]
+    return " ".join(words) or "the config as it is"
+
+
+def _shown(word: str) -> str:
+    """Return a value as people read it: Optuna's have seventeen digits."""
+    try:
+        return f"{float(word):.4g}" if "." in word and len(word) > 8 else word
+    except ValueError:
+        return word
 
 
 def _live_table(board: Board, height: int) -> Table:
@@ -196,7 +205,7 @@ def _live_table(board: Board, height: int) -> Table:
         stage = f" ({status.stage})" if status.stage else ""
         table.add_row(
             str(entry.job + 1),
-            *(word for _, word in entry.assignment),
+            *(_shown(word) for _, word in entry.assignment),
             "" if status.objective is None else f"{status.objective:.4f}",
             "" if seconds is None else f"{seconds:.1f}",
             f"{status.state}{stage}",
@@ -244,7 +253,7 @@ def _print(summary: dict[str, Any]) -> None:
         table.add_row(
             f"{rank}{' *' if rank == 1 else ''}",
             str(job["job"] + 1),
-            *(word.partition("=")[2] for word in job["overrides"]),
+            *(_shown(word.partition("=")[2]) for word in job["overrides"]),
             f"{job['objective']:.4f}",
             "" if job["seconds"] is None else f"{job['seconds']:.1f}",
             str(job["run_id"])[:8] + (" reused" if job["state"] == "reused" else ""),

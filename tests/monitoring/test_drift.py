@@ -158,6 +158,10 @@ def test_a_model_without_reference_says_so(scorer):
     bare.__dict__ |= {**scorer.__dict__, "document": {**scorer.document, "reference": None}}
     with pytest.raises(ModelError, match="no reference"):
         Reference(bare)
+    older = {key: value for key, value in scorer.document["reference"].items() if key != "right"}
+    bare.__dict__ |= {"document": {**scorer.document, "reference": older}}
+    with pytest.raises(ModelError, match="lacks right: another version"):
+        Reference(bare)
 
 
 def test_stability_index_is_about_its_expected_value_under_chance():
