@@ -1,4 +1,4 @@
-"""Files of records, read and written a batch at a time: CSV, TSV, JSON Lines, Parquet, plain lines.
+"""Files of records, read a batch at a time: CSV, TSV, JSON Lines, Parquet, plain lines.
 
 One row is one record; nothing is skipped. What cannot be read is one `DataError` that names the
 file and the row. Text formats may be compressed (``.gz``, ``.bz2``, ``.zst``).
@@ -223,7 +223,7 @@ class Reader:
             try:
                 line = stream.readline(MAX_ROW_BYTES + 1)
             except (OSError, EOFError, ValueError) as error:  # a damaged compressed file
-                raise self._fail(number, f"cannot be read ({_one_line(error)})") from None
+                raise self._fail(number, f"cannot be read ({one_line(error)})") from None
             if not line:
                 return
             if len(line) > MAX_ROW_BYTES:
@@ -254,7 +254,7 @@ class Reader:
             try:
                 row = json.loads(self._decode(line, number))
             except (ValueError, RecursionError) as error:
-                raise self._fail(number, f"not JSON ({_one_line(error)})") from None
+                raise self._fail(number, f"not JSON ({one_line(error)})") from None
             if not isinstance(row, dict):
                 raise self._fail(number, f"not a JSON object but {type(row).__name__}")
             if self.text_column not in row:
@@ -337,7 +337,7 @@ class Reader:
             # A column chunk is read through a small buffer, not whole.
             file = parquet.ParquetFile(self._raw, buffer_size=1 << 20, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{self.path}: not a Parquet file ({_one_line(error)})") from None
+            raise DataError(f"{self.path}: not a Parquet file ({one_line(error)})") from None
         self.n_rows = file.metadata.num_rows
         self.schema: pa.Schema = file.schema_arrow
         self.columns = list(self.schema.names)
@@ -367,7 +367,7 @@ class Reader:
                     return
                 texts = table.column(self.text_column).to_pylist()
             except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-                raise self._fail(row, f"or after it: cannot be read ({_one_line(error)})") from None
+                raise self._fail(row, f"or after it: cannot be read ({one_line(error)})") from None
             row += len(texts)
             yield Batch(texts, table=table)
 
@@ -379,194 +379,6 @@ class Reader:
         )
 
 
-class Writer:
-    """Writes records with what the model says of them.
-
-    Parameters
-    ----------
-    stream : binary file
-    kind : str
-        One of `FORMATS`.
-    labels : sequence of str
-        The model's labels, in order.
-    header : bool
-        Whether a CSV or TSV begins with its header (not when it is gone on with).
-    schema : pyarrow.Schema, optional
-        Columns of a Parquet input.
-    """
-
-    def __init__(
-        self,
-        stream: IO[bytes],
-        kind: Format,
-        labels: Sequence[str],
-        *,
-        header: bool = True,
-        schema: pa.Schema | None = None,
-    ) -> None:
-        self._stream = stream
-        self._kind = kind
-        self._labels = list(labels)
-        self._header = header
-        self._schema = schema
-        self._names: list[str] | None = None
-        self._parquet: Any = None
-
-    def write(
-        self,
-        batch: Batch,
-        labels: Sequence[str],
-        confidence: Sequence[float | None],
-        probabilities: Sequence[Sequence[float] | None],
-    ) -> None:
-        """Write one batch; a null text has an empty label and no numbers."""
-        if self._kind == "lines":
-            lines = [
-                f"{label}\t{'' if number is None else format_number(number)}\n"
-                for label, number in zip(labels, confidence, strict=True)
-            ]
-            self._stream.write("".join(lines).encode())
-        elif self._kind == "jsonl":
-            self._write_jsonl(batch, labels, confidence, probabilities)
-        elif self._kind == "parquet":
-            self._write_parquet(batch, labels, confidence, probabilities)
-        else:
-            self._write_csv(batch, labels, confidence, probabilities)
-
-    def begin(self, columns: Sequence[str]) -> None:
-        """Write what stands before the first row: the header of a CSV or TSV without rows too."""
-        if self._kind in ("csv", "tsv") and self._names is None:
-            self._csv_header(list(columns))
-
-    def close(self) -> None:
-        """Finish the file; the stream stays open."""
-        if self._kind == "parquet":
-            if self._parquet is None:  # no row came: an empty table is still a table
-                self._open_parquet(self._schema)
-            self._parquet.close()
-
-    def _added(self, names: Sequence[str]) -> list[str]:
-        """Return the names of the added columns; one that is taken gets a prefix."""
-        added = ["label", "confidence", *(f"probability_{label}" for label in self._labels)]
-        taken = set(names)
-        result = []
-        for name in added:
-            fresh = name
-            while fresh in taken:
-                fresh = f"predicted_{fresh}"
-            taken.add(fresh)
-            result.append(fresh)
-        return result
-
-    def _write_jsonl(self, batch: Batch, labels: Any, confidence: Any, probabilities: Any) -> None:
-        lines = []
-        for record, label, number, row in zip(
-            batch.records(), labels, confidence, probabilities, strict=True
-        ):
-            answer = {
-                "label": label,
-                "confidence": number,
-                "probabilities": None if row is None else dict(zip(self._labels, row, strict=True)),
-            }
-            named = {
-                (f"predicted_{name}" if name in record else name): value
-                for name, value in answer.items()
-            }
-            lines.append(json.dumps({**record, **named}, ensure_ascii=False, default=str) + "\n")
-        # A lone surrogate of a JSON escape has no UTF-8: it stays the escape that it was.
-        self._stream.write("".join(lines).encode("utf-8", "backslashreplace"))
-
-    def _csv_header(self, names: list[str]) -> None:
-        self._names = names
-        if self._header:
-            self._write_cells([[*names, *self._added(names)]])
-
-    def _write_cells(self, rows: list[list[Any]]) -> None:
-        import io
-
-        text = io.StringIO()
-        delimiter = "," if self._kind == "csv" else "\t"
-        csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(rows)
-        self._stream.write(text.getvalue().encode("utf-8", "replace"))
-
-    def _write_csv(self, batch: Batch, labels: Any, confidence: Any, probabilities: Any) -> None:
-        records = batch.records()
-        if self._names is None:
-            self._csv_header(list(records[0]))
-        names = self._names or []
-        rows = []
-        for record, label, number, row in zip(
-            records, labels, confidence, probabilities, strict=True
-        ):
-            if len(record) != len(names) or not all(name in record for name in names):
-                extra = [name for name in record if name not in names] or names
-                raise DataError(
-                    f"columns differ between rows ({', '.join(map(str, extra[:5]))}): "
-                    "write .jsonl instead"
-                )
-            cells = [_cell(record[name]) for name in names]
-            numbers = [""] * len(self._labels) if row is None else list(map(format_number, row))
-            rows.append([*cells, label, "" if number is None else format_number(number), *numbers])
-        self._write_cells(rows)
-
-    def _write_parquet(
-        self, batch: Batch, labels: Any, confidence: Any, probabilities: Any
-    ) -> None:
-        import pyarrow as pa
-
-        table = batch.table
-        if table is None:
-            try:
-                kept = None if self._parquet is None else self._schema
-                table = pa.RecordBatch.from_pylist(batch.records(), schema=kept)
-            except (pa.ArrowException, TypeError) as error:
-                raise DataError(
-                    f"a column holds different types ({_one_line(error)}): write .jsonl instead"
-                ) from None
-        if self._parquet is None:
-            self._open_parquet(table.schema)
-        by_label = [
-            [None if row is None else row[number] for row in probabilities]
-            for number in range(len(self._labels))
-        ]
-        columns = [
-            pa.array(labels, pa.string()),
-            pa.array(confidence, pa.float64()),
-            *(pa.array(column, pa.float64()) for column in by_label),
-        ]
-        self._parquet.write_batch(
-            pa.RecordBatch.from_arrays([*table.columns, *columns], schema=self._parquet.schema)
-        )
-
-    def _open_parquet(self, schema: Any) -> None:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        if schema is None:
-            schema = pa.schema([pa.field("text", pa.string())])
-        self._schema = schema
-        kinds = [pa.string()] + [pa.float64()] * (1 + len(self._labels))
-        added = [
-            pa.field(name, kind)
-            for name, kind in zip(self._added(schema.names), kinds, strict=True)
-        ]
-        self._parquet = parquet.ParquetWriter(
-            self._stream, pa.schema([*schema, *added]), compression="zstd", compression_level=1
-        )
-
-
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return value
-
-
-def format_number(number: float) -> str:
-    """Return a probability with every digit that counts, and no more."""
-    return repr(float(number))
-
-
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Return what an error says, short and on one line."""
     return " ".join(str(error).split())[:160] or type(error).__name__
