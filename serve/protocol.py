@@ -138,11 +138,11 @@ class HttpProtocol(HttpToolsProtocol):
         if any(since is not None and now - since > limit for since, limit in waits):
             self._drop()
 
-    def finish(self, now: float, quiet: float) -> None:
-        """Close this connection if it has been idle for `quiet` seconds: the server is going."""
+    def finish(self, now: float, head_seconds: float) -> None:
+        """Close this connection unless it is in the middle of something: the server is going."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
-        elif self.head_since is None or now - self.head_since > quiet:
+        elif self.head_since is None or now - self.head_since > head_seconds:
             self.transport.close()
 
     def _drop(self) -> None:

@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sentiment.serve")
 
+# What a parent tells a worker whose successor serves.
+HAND_OVER = signal.SIGUSR1
 # How long the last connections get to reach a process, and an idle one to stay quiet.
 LAST_SECONDS = 0.3
+# How long one that has been opened, or has begun a request, gets to send the rest of its head.
+HEAD_SECONDS = 2.0
 
 
 class PoliteServer(Server):
@@ -98,7 +102,7 @@ class PoliteServer(Server):
         ignored = {signal.SIGINT} if self.parent is not None else set()
         before = {
             number: signal.signal(number, signal.SIG_IGN if number in ignored else self._on_signal)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, HAND_OVER)
         }
         signal.pthread_sigmask(signal.SIG_UNBLOCK, before)  # a parent forks with them blocked
         try:
@@ -114,6 +118,7 @@ class PoliteServer(Server):
         """Begin to leave; another signal means at once.
 
         SIGTERM drains first. Ctrl-C (SIGINT) is somebody at a keyboard, not a load balancer.
+        `HAND_OVER` leaves the door to the other workers.
         """
         if self.left_by is not None:
             self.force_exit = self.force_exit or number == signal.SIGINT
@@ -130,7 +135,10 @@ class PoliteServer(Server):
         """Let nobody new in, answer whoever is in, and close."""
         if self.service is not None:
             self.service.draining = True
-        if self.parent is None:
+        if self.left_by == HAND_OVER:
+            for server in self.servers:
+                server.close()  # who has not been let in yet waits for the other workers
+        elif self.parent is None:
             for sock in sockets or []:
                 refuse_new_connections(sock)
         # Connections that the kernel has completed are still accepted meanwhile.
@@ -146,7 +154,7 @@ class PoliteServer(Server):
             if now >= quiet_until:
                 for connection in list(self.server_state.connections):
                     assert isinstance(connection, HttpProtocol)
-                    connection.finish(now, LAST_SECONDS)
+                    connection.finish(now, HEAD_SECONDS)
                 if not self.server_state.connections and not self.server_state.tasks:
                     return
             if now > end:

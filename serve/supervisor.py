@@ -30,7 +30,7 @@ from sentiment.errors import SentimentError, UsageError
 from serve.json_log import configure_logging
 from serve.listening import refuse_new_connections
 from serve.puller import Puller
-from serve.server import PoliteServer, server_config
+from serve.server import HAND_OVER, PoliteServer, server_config
 from serve.settings import Settings
 
 logger = logging.getLogger("sentiment.serve")
@@ -234,7 +234,7 @@ class _Supervisor:
                     return
                 time.sleep(0.02)
             self.workers[position] = successor
-            worker.send(signal.SIGQUIT)
+            worker.send(HAND_OVER)
             self._bury(worker)
 
     def _bury(self, worker: _Worker) -> None:

@@ -13,11 +13,13 @@ from hydra.utils import instantiate
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import check_estimator
 
 from sentiment.config import CONFIG_DIR, compose
+from sentiment.data import load_splits
 from sentiment.evaluate import evaluate
 from sentiment.models import NBSVM, linear_svc
 from sentiment.pipeline import build_pipeline
@@ -218,3 +220,18 @@ def test_linear_svc_is_one_linear_score_per_class(reviews):
     model = linear_svc(C=0.1).fit(TfidfVectorizer().fit_transform(train), labels)
     assert len(model.calibrated_classifiers_) == 1
     assert model.calibrated_classifiers_[0].estimator.C == 0.1
+
+
+def test_calibration_knows_that_new_texts_have_unknown_ngrams():
+    """Held-out texts helped to make the vocabulary; probabilities must fit texts that did not."""
+    splits = load_splits(
+        source="embedded", name="reviews", subset="rotten_tomatoes", val_size=0, test_size=0.3
+    )
+    pipeline = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 3), token_pattern=r"\w+|[^\w\s]", binary=True),
+        NBSVM(C=0.3, beta=1.0, random_state=0),
+    )
+    pipeline.fit(splits.train.texts, splits.train.labels)
+    scores = pipeline.decision_function(splits.test.texts)
+    fitted = LogisticRegression(C=1e6).fit(scores[:, None], splits.test.labels)
+    assert 0.9 < fitted.coef_[0, 0] < 1.1, "the slope that would make them honest"
