@@ -132,7 +132,7 @@ class Encoder:
         for text in texts:
             starts.append(len(words))
             words += self._tokenizer.split(text)
-            words.append("")  # no token: -1
+            words.append(_SEAM)  # never a token (the empty string can be one): -1
         found = map(self._ids.get, words, itertools.repeat(-1))
         ids = np.fromiter(found, np.int32, len(words))
         keep = ids != _DROPPED

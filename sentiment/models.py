@@ -184,8 +184,9 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.coef_ = np.empty((len(targets), X.shape[1]))
         self.intercept_ = np.zeros(len(targets))
         self.n_iter_ = 0
-        rows = scipy.sparse.csr_array(X)
-        squares = scipy.sparse.csr_array((rows.data**2, rows.indices, rows.indptr), rows.shape)
+        if n_folds:
+            rows = scipy.sparse.csr_array(X)
+            squares = scipy.sparse.csr_array((rows.data**2, rows.indices, rows.indptr), rows.shape)
         for start in range(0, len(targets), _COLUMNS_AT_ONCE):
             columns = slice(start, start + _COLUMNS_AT_ONCE)
             sign = np.where(codes[:, None] == targets[columns], 1.0, -1.0)

@@ -50,7 +50,9 @@ def request_models(max_text_length: int, max_batch_size: int) -> Requests:
 
         top: Annotated[
             int | None,
-            Field(ge=1, le=10_000, description="Only so many n-grams, strongest first."),
+            Field(
+                ge=1, le=10_000, strict=True, description="Only so many n-grams, strongest first."
+            ),
         ] = None
 
     return Requests(PredictRequest, PredictBatchRequest, ExplainRequest)

@@ -366,3 +366,15 @@ print(X.shape, digest.hexdigest())
     }
     assert len(printed) == 1
     assert printed.pop().startswith("(400, 1048576)")
+
+
+@pytest.mark.parametrize("ngram_range", [(1, 1), (1, 2)])
+def test_a_pattern_that_matches_nothing_gives_empty_tokens_as_in_scikit_learn(ngram_range):
+    from sklearn.feature_extraction.text import CountVectorizer as Theirs
+
+    texts = ["a b c", "b", "  c d"]
+    ours = CountVectorizer(token_pattern=r"\w*", ngram_range=ngram_range).fit(texts)
+    theirs = Theirs(token_pattern=r"\w*", ngram_range=ngram_range).fit(texts)
+    assert ours.vocabulary_ == theirs.vocabulary_
+    for few in (["a b"], ["a b", "c", ""]):
+        assert (ours.transform(few) != theirs.transform(few)).nnz == 0
