@@ -40,7 +40,10 @@ log = logging.getLogger(__name__)
 Matrices = dict[str, sp.csr_matrix]
 
 # What turns texts into features; a test holds this against what `sentiment.vectorizers` imports.
-MODULES = ("corpus", "errors", "features", "ngrams", "rows", "text", "tokens", "vectorizers")
+MODULES = (
+    "corpus", "errors", "features", "ngrams", "rows", "table", "text", "tokens", "vectorizers",
+    "vocabulary",
+)  # fmt: skip
 _LEVEL = ("prefix", "last", "column", "df")
 
 

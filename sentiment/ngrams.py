@@ -1,15 +1,9 @@
-"""N-grams as columns of integers: an n-gram is the pair (id of its prefix, id of its last token).
+"""N-grams as numbers: an n-gram is the pair of its prefix and its last token, and one 64-bit key.
 
-A corpus is the ids of its tokens, all texts one after the other, with -1 after every text. No n-gram
-holds a -1, so none crosses the end of a text. An order is built from the one below: the keys
-(prefix, last token) of all positions are sorted together with the positions, runs of equal keys are
-the n-grams, and those in too few texts are dropped at once, because nothing that extends them can be
-in more. Ids are lexicographic ranks, so sorted keys are sorted strings and no string is ever made.
-
-Memory grows with the corpus: four bytes for each position and order, a dozen for each value of the
-matrix, and blocks of a fixed size beside them. Fitting 500,000 reviews (0.62 GiB of text, word
-1-3-grams, 266 million values) peaked at 8.6 GiB, texts and matrix of 3.0 GiB included; processor
-time grew linearly, 23 s for every 100,000 reviews (tests/benchmarks/bench_vectorize.py --scale).
+The key's digits, in base ``n_tokens + 2``, are the ids of the tokens, from 1; ``n_tokens + 1`` stands
+for every unknown token and for the gap between two texts, so no n-gram across either is ever found.
+Where such numbers pass 64 bits (long n-grams of many tokens), the base is a random odd number and
+keys are these polynomials modulo 2**64, distinct for all n-grams of the vocabulary.
 """
 
 from __future__ import annotations
@@ -20,15 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.corpus import Corpus, parallel
-from sentiment.tokens import KeyTable
+from sentiment.table import Table, build_table
 
 IntArray = npt.NDArray[np.int32]
 LongArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+Ids = npt.NDArray[np.uint64]
 
-_CHUNK_POSITIONS = 1 << 18
-_BLOCK_POSITIONS = 1 << 18
+_ONE = np.uint64(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +69,7 @@ class NgramIndex:
         self.levels = levels
         self.separator = separator
         self.n_features = sum(int((level.column >= 0).sum()) for level in levels)
-        self._tables: list[KeyTable] | None = None
+        self._keyed: KeyedNgrams | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"tokens": self.tokens, "levels": self.levels, "separator": self.separator}
@@ -110,317 +102,136 @@ class NgramIndex:
             df[level.column[kept]] = level.df[kept]
         return df
 
-    def prepare(self) -> None:
-        """Make what `find` needs; it is not pickled."""
-        if self._tables is None:
-            self._all_columns = [bool((level.column >= 0).all()) for level in self.levels]
-            self._tables = [KeyTable(_keys(level.prefix, level.last)) for level in self.levels[1:]]
+    @property
+    def keyed(self) -> KeyedNgrams:
+        """The features of two tokens and more, to be found by their keys; not pickled."""
+        if self._keyed is None:
+            self._keyed = key_ngrams(self.levels, len(self.tokens))
+            # Of the last token, -1: of unknown ones too.
+            self._single = np.append(self.levels[0].column, np.int32(-1))
+            self._column = np.full(len(self._keyed.table.keys), -1, np.int32)
+            self._column[self._keyed.slots] = self._keyed.columns
+        return self._keyed
 
-    def find(self, ids: IntArray) -> tuple[LongArray, IntArray]:
-        """Return where the features of a corpus are.
+    def find(self, ids: IntArray, rows: LongArray | None = None) -> LongArray:
+        """Return the features of a corpus.
 
         Parameters
         ----------
         ids : ndarray of int32, shape (n_positions,)
             Token ids of a corpus; -1 for unknown tokens and after every text.
+        rows : ndarray of int64, shape (n_positions,), optional
+            A number for the text of each position, shifted by 32 bits; by default 0.
 
         Returns
         -------
-        at : ndarray of int64, shape (n_found,)
-            Position of each found n-gram's first token; n-grams come order by order.
-        columns : ndarray of int32, shape (n_found,)
+        ndarray of int64, shape (n_found,)
+            The text's number and the column of each found n-gram, order by order.
         """
-        self.prepare()
-        at = (ids >= 0).nonzero()[0]
-        entries = ids.take(at)
-        found = [self._features(0, at, entries)]
-        for k, table in enumerate(self._tables or [], start=1):
-            # After a known n-gram comes at least the -1 of its text, which no key holds.
-            numbers = table.find(_keys(entries, ids.take(at + k)))
-            known = (numbers >= 0).nonzero()[0]
-            at, entries = at.take(known), numbers.take(known)
-            found.append(self._features(k, at, entries))
-        places, columns = zip(*found, strict=True)
-        return np.concatenate(places), np.concatenate(columns)
-
-    def _features(self, k: int, at: LongArray, entries: IntArray) -> tuple[LongArray, IntArray]:
-        columns = self.levels[k].column.take(entries)
-        if self._all_columns[k]:
-            return at, columns
-        kept = (columns >= 0).nonzero()[0]
-        return at.take(kept), columns.take(kept)
+        keyed = self.keyed
+        columns = self._single.take(ids)
+        known = (columns >= 0).nonzero()[0]
+        found = [columns.take(known).astype(np.int64)]
+        if rows is not None:
+            found[0] |= rows.take(known)
+        if keyed.orders:
+            digits = ids.astype(np.uint64)
+            digits += _ONE
+            digits[ids < 0] = len(self.tokens) + 1
+            keys = join_digits(digits, keyed.orders, keyed.base)
+            slots, there = keyed.table.find(np.concatenate(keys))
+            hits = there.nonzero()[0]
+            found.append(self._column.take(slots.take(hits)).astype(np.int64))
+            if rows is not None:
+                found[1] |= np.concatenate([rows[: len(part)] for part in keys]).take(hits)
+        return np.concatenate(found)
 
 
-def _keys(prefix: IntArray, last: IntArray) -> npt.NDArray[np.uint64]:
-    """Pack pairs into keys of one word, shape (1, n); one without a last token (-1) is no key."""
-    keys = prefix.astype(np.int64)
-    keys <<= 32
-    keys += last
-    keys += 1
-    return keys.view(np.uint64)[None]
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyedNgrams:
+    """The features of two tokens and more, in one table of all orders.
+
+    Attributes
+    ----------
+    base : uint64
+        Of the keys.
+    exact : bool
+        Whether a key can be taken apart into its digits again.
+    orders : tuple of int
+        The numbers of tokens that any of them has, ascending.
+    table : Table
+        Of the keys.
+    slots, columns : ndarray of int64, shape (n,)
+        Slot in the table and feature column of each, order by order.
+    """
+
+    base: np.uint64
+    exact: bool
+    orders: tuple[int, ...]
+    table: Table
+    slots: LongArray
+    columns: LongArray
 
 
-def build_index(
-    corpus: Corpus,
-    tokens: list[str],
-    df: LongArray,
-    tf: LongArray,
-    *,
-    ngram_range: tuple[int, int],
-    whole_words: bool,
-    separator: str,
-    min_count: float,
-    max_count: float,
-    max_features: int | None,
-    count_dtype: npt.DTypeLike,
-    binary: bool,
-) -> tuple[NgramIndex, list[IntArray], list[IntArray]]:
-    """Build the vocabulary of a corpus.
+def join_digits(digits: Ids, orders: tuple[int, ...], base: np.uint64) -> list[Ids]:
+    """Return the keys of the n-grams at every position of a sequence, for each order.
 
     Parameters
     ----------
-    corpus : Corpus
-    tokens : list of str
-        The tokens that are in at least `min_count` texts, sorted; ids are their positions.
-    df, tf : ndarray of int64, shape (n_tokens,)
-        Number of texts that hold a token, and of its occurrences.
-    ngram_range : (int, int)
-        Shortest and longest n-gram that is a feature.
-    whole_words : bool
-        ``char_wb``: a padded word shorter than the shortest n-gram is a feature itself.
-    separator : str
-        What stands between the tokens of an n-gram.
-    min_count, max_count : float
-        Bounds (included) of the number of texts that hold an n-gram.
-    max_features : int or None
-        Keep that many n-grams, the most frequent of the corpus.
-    count_dtype : dtype
-        Type in which scikit-learn adds an n-gram's counts up: it decides ties of `max_features`.
-    binary : bool
-        An n-gram counts once per text for `max_features`.
-
-    Returns
-    -------
-    index : NgramIndex
-        May be without any feature.
-    entries : list of ndarray of int32, shape (n_positions,)
-        For every order the entry of the n-gram that starts at a position, or -1.
-    columns : list of ndarray of int32
-        For every order the column of each entry, or -1; and -1 for entry -1, at the end.
+    digits : ndarray of uint64, shape (n,)
+        Token ids, from 1.
+    orders : tuple of int
+        Numbers of tokens from 2, ascending.
+    base : uint64
     """
-    low, high = ngram_range
-    n = len(tokens)
-    none = np.full(n, -1, np.int32)
-    levels = [Level(none, np.arange(n, dtype=np.int32), none, df.astype(np.int32))]
-    totals = [tf]
-    entries = [corpus.ids]
-    texts = corpus.texts() if high > 1 else none
-    for k in range(2, high + 1):
-        level, total, entry = _extend(corpus.ids, texts, entries[-1], totals[-1], k, n, min_count)
-        levels.append(level)
-        totals.append(total)
-        entries.append(entry)
+    joined = []
+    keys = digits
+    for order in range(2, max(orders, default=1) + 1):
+        keys = keys[:-1] * base
+        keys += digits[order - 1 :]
+        if order in orders:
+            joined.append(keys)
+    return joined
 
-    kept = [level.df <= max_count for level in levels]
-    for k in range(1, low):
-        if whole_words and k > 1:
-            kept[k - 1] &= _begins_and_ends(levels, k, tokens.index(" ") if " " in tokens else -1)
-        else:
-            kept[k - 1][:] = False
-    if binary:
-        totals = [level.df.astype(np.int64) for level in levels]
-    # A token with a character below the space sorts its n-grams elsewhere than its rank does.
-    control = (
-        separator == " " and high > 1 and any(min(token, default="!") < " " for token in tokens)
+
+def key_ngrams(levels: list[Level], n_tokens: int) -> KeyedNgrams:
+    """Give the features of two tokens and more their keys, and put these into a table.
+
+    Parameters
+    ----------
+    levels : list of Level
+    n_tokens : int
+    """
+    orders = tuple(
+        order
+        for order, level in enumerate(levels, start=1)
+        if order > 1 and (level.column >= 0).any()
     )
-
-    def number(kept: list[BoolArray]) -> list[IntArray]:
-        columns = _lexicographic(levels, kept)
-        return _by_strings(levels, columns, tokens, separator) if control else columns
-
-    columns = number(kept)
-    n_kept = sum(int(keep.sum()) for keep in kept)
-    if max_features is not None and n_kept > max_features:
-        counts = np.zeros(n_kept, count_dtype)
-        for column, keep, total in zip(columns, kept, totals, strict=True):
-            counts[column[keep]] = total[keep]
-        chosen = np.zeros(n_kept, np.bool_)
-        chosen[(-counts).argsort()[:max_features]] = True  # scikit-learn's line, for its ties
-        kept = [keep & chosen[column] for column, keep in zip(columns, kept, strict=True)]
-        columns = number(kept)
-    index = _compact(levels, columns, tokens, separator)
-    return index, entries, [np.append(column, np.int32(-1)) for column in columns]
+    base = n_tokens + 2
+    exact = base ** len(levels) < 2**64
+    generator = np.random.Generator(np.random.PCG64(0))
+    while True:
+        if not exact:
+            base = int(generator.integers(2**62, 2**63)) * 2 + 1
+        keys, columns = _keys(levels, np.uint64(base))
+        # No n-gram may meet another: 64 random bits nearly always see to that.
+        if exact or (keys.all() and len(np.unique(keys)) == len(keys)):
+            break
+    table, slots = build_table(keys)
+    return KeyedNgrams(np.uint64(base), exact, orders, table, slots, columns)
 
 
-def _begins_and_ends(levels: list[Level], k: int, token: int) -> BoolArray:
-    """Return which n-grams of order k begin and end with a token."""
-    entries = np.arange(len(levels[k - 1]), dtype=np.int32)
-    for level in levels[k - 1 : 0 : -1]:
-        entries = level.prefix[entries]
-    both: BoolArray = (entries == token) & (levels[k - 1].last == token)
-    return both
-
-
-def _extend(
-    ids: IntArray,
-    texts: IntArray,
-    entries: IntArray,
-    totals: LongArray,
-    k: int,
-    n_tokens: int,
-    min_count: float,
-) -> tuple[Level, LongArray, IntArray]:
-    """Build the order k from the entries of the order below.
-
-    Prefixes are dealt out to blocks of about `_BLOCK_POSITIONS` positions, in order, so that memory
-    is bounded, keys fit 64 bits, and blocks can be sorted at the same time.
-    """
-    token_bits = n_tokens.bit_length()
-    target = min(_BLOCK_POSITIONS, 1 << (62 - token_bits) // 2)
-    heavy = totals > target  # has a block of its own
-    before = np.cumsum(totals) - totals
-    new = np.zeros(len(totals), np.bool_)
-    new[1:] = (np.diff(before // target) != 0) | heavy[1:] | heavy[:-1]
-    block_of = np.cumsum(new).astype(np.uint16)
-    n_blocks = int(block_of[-1]) + 1 if len(block_of) else 0
-    block_of = np.append(block_of, np.uint16(n_blocks))  # for entry -1
-    first_prefix = np.searchsorted(block_of, np.arange(n_blocks))
-
-    def deal(begin: int) -> tuple[IntArray, LongArray]:
-        part = entries[begin : begin + _CHUNK_POSITIONS]
-        blocks = block_of[part]
-        following = entries[begin + 1 : begin + 1 + len(part)]
-        blocks[: len(following)][following < 0] = n_blocks
-        blocks[len(following) :] = n_blocks
-        order = np.argsort(blocks, kind="stable").astype(np.int32)
-        sizes = np.bincount(blocks, minlength=n_blocks + 1)
-        return order, np.cumsum(sizes) - sizes
-
-    begins = range(0, len(ids), _CHUNK_POSITIONS)
-    dealt = list(parallel(deal, begins))
-    extended = np.full(len(ids), -1, np.int32)
-
-    def build(block: int) -> tuple[LongArray, IntArray, tuple[LongArray, ...]]:
-        at = np.concatenate(
-            [
-                order[cuts[block] : cuts[block + 1]] + np.int64(begin)
-                for begin, (order, cuts) in zip(begins, dealt, strict=True)
-            ]
-        )
-        base = int(first_prefix[block])
-        pairs = (entries[at].astype(np.int64) - base) << token_bits | ids[at + (k - 1)]
-        numbers, pair, df, tf = _count_pairs(pairs, texts[at], min_count)
-        return at, numbers, ((pair >> token_bits) + base, pair & (1 << token_bits) - 1, df, tf)
-
-    rows: list[tuple[LongArray, ...]] = []
-    n = 0
-    for at, numbers, row in parallel(build, range(n_blocks)):
-        extended[at] = np.where(numbers >= 0, numbers + np.int32(n), np.int32(-1))
-        rows.append(row)
-        n += len(row[0])
-    empty = np.empty(0, np.int64)
-    prefix, last, df, tf = (
-        np.concatenate(column) for column in zip(*rows, (empty,) * 4, strict=True)
-    )
-    level = Level(
-        prefix.astype(np.int32),
-        last.astype(np.int32),
-        np.full(n, -1, np.int32),
-        df.astype(np.int32),
-    )
-    return level, tf, extended
-
-
-def _count_pairs(
-    pairs: LongArray, texts: IntArray, min_count: float
-) -> tuple[IntArray, LongArray, LongArray, LongArray]:
-    """Give numbers to the distinct pairs that are in enough texts, in ascending order.
-
-    Returns
-    -------
-    numbers : ndarray of int32
-        The number of each given pair, or -1.
-    pair, df, tf : ndarray of int64
-        The numbered pairs, the texts that hold them and their occurrences.
-    """
-    m = len(pairs)
-    bits = np.uint64(max(1, m - 1).bit_length())
-    keys = pairs.view(np.uint64) << bits | np.arange(m, dtype=np.uint64)
-    keys.sort()
-    places = (keys & ((np.uint64(1) << bits) - np.uint64(1))).view(np.int64)
-    keys >>= bits
-    first = np.ones(m, np.bool_)
-    np.not_equal(keys[1:], keys[:-1], out=first[1:])
-    begins = np.flatnonzero(first)
-    where = texts[places]
-    new = first.copy()
-    new[1:] |= where[1:] != where[:-1]
-    seen = np.cumsum(new)
-    df = np.diff(seen[begins] - 1, append=seen[-1] if m else 0)
-    tf = np.diff(begins, append=m)
-    enough = df >= min_count
-    number = np.where(enough, np.cumsum(enough) - 1, -1).astype(np.int32)
-    numbers = np.empty(m, np.int32)
-    numbers[places] = np.repeat(number, tf)
-    return numbers, keys[begins[enough]].view(np.int64), df[enough], tf[enough]
-
-
-def _lexicographic(levels: list[Level], kept: list[BoolArray]) -> list[IntArray]:
-    """Give kept n-grams their columns in the order of their strings; -1 to the others.
-
-    An n-gram comes right before its extensions: this is the pre-order of the prefix tree.
-    """
-    sizes = [keep.astype(np.int64) for keep in kept]
-    for k in range(len(levels) - 1, 0, -1):
-        children = np.bincount(levels[k].prefix, sizes[k], minlength=len(levels[k - 1]))
-        sizes[k - 1] = sizes[k - 1] + children.astype(np.int64)
-    columns = []
-    starts = np.cumsum(sizes[0]) - sizes[0]
-    for k, (level, keep) in enumerate(zip(levels, kept, strict=True)):
-        if k > 0:
-            before = np.cumsum(sizes[k]) - sizes[k]
-            first = np.searchsorted(level.prefix, level.prefix)  # first sibling of each entry
-            starts = (starts + kept[k - 1])[level.prefix] + before - before[first]
-        columns.append(np.where(keep, starts, -1).astype(np.int32))
-    return columns
-
-
-def _by_strings(
-    levels: list[Level], columns: list[IntArray], tokens: list[str], separator: str
-) -> list[IntArray]:
-    """Give the columns the order of the strings themselves."""
-    numbered = [
-        Level(level.prefix, level.last, column, level.df)
-        for level, column in zip(levels, columns, strict=True)
-    ]
-    names = NgramIndex(tokens, numbered, separator).ngrams()
-    rank = np.empty(len(names) + 1, np.int32)
-    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
-    rank[-1] = -1
-    return [rank[column] for column in columns]
-
-
-def _compact(
-    levels: list[Level], columns: list[IntArray], tokens: list[str], separator: str
-) -> NgramIndex:
-    """Keep the entries that are a feature, or the prefix or a token of one."""
-    needed = [column >= 0 for column in columns]
-    for k in range(len(levels) - 1, 0, -1):
-        needed[k - 1][levels[k].prefix[needed[k]]] = True
-        needed[0][levels[k].last[needed[k]]] = True
-    numbers = [(np.cumsum(need) - 1).astype(np.int32) for need in needed]
-    compacted = []
-    for k, (level, column, need) in enumerate(zip(levels, columns, needed, strict=True)):
-        prefix = level.prefix[need]
-        compacted.append(
-            Level(
-                numbers[k - 1][prefix] if k > 0 else prefix,
-                numbers[0][level.last[need]],
-                column[need],
-                level.df[need],
-            )
-        )
-    return NgramIndex([tokens[i] for i in np.flatnonzero(needed[0]).tolist()], compacted, separator)
+def _keys(levels: list[Level], base: np.uint64) -> tuple[Ids, LongArray]:
+    keys = levels[0].last.astype(np.uint64) + _ONE
+    kept_keys: list[Ids] = [np.zeros(0, np.uint64)]
+    kept_columns: list[LongArray] = [np.zeros(0, np.int64)]
+    for level in levels[1:]:
+        keys = keys[level.prefix] * base
+        keys += level.last.astype(np.uint64) + _ONE
+        features = level.column >= 0
+        kept_keys.append(keys[features])
+        kept_columns.append(level.column[features].astype(np.int64))
+    return np.concatenate(kept_keys), np.concatenate(kept_columns)
 
 
 def count_keys(keys: LongArray) -> tuple[LongArray, LongArray, LongArray]:

@@ -16,9 +16,9 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sentiment import ngrams
 from sentiment.corpus import Encoder, cut_blocks, learn, parallel
 from sentiment.errors import DataError
+from sentiment.ngrams import NgramIndex, count_keys
 from sentiment.rows import Rows, normalize, stack
 from sentiment.text import (
     TextSpec,
@@ -27,6 +27,7 @@ from sentiment.text import (
     hash_ngrams,
     hash_tokens,
 )
+from sentiment.vocabulary import build_index
 
 Int64 = npt.NDArray[np.int64]
 
@@ -133,7 +134,7 @@ class CountVectorizer(_TextVectorizer):
     }
 
     spec_: TextSpec
-    index_: ngrams.NgramIndex
+    index_: NgramIndex
     n_documents_: int
     idf_: npt.NDArray[np.float64] | None
     norm: Literal["l1", "l2"] | None = None
@@ -197,7 +198,7 @@ class CountVectorizer(_TextVectorizer):
                     f"token_pattern={self.token_pattern!r} matches a space ({ambiguous!r:.40}), so "
                     "that n-grams would be ambiguous: exclude it or use ngram_range=[1, 1]"
                 )
-        index, entries, columns = ngrams.build_index(
+        index, entries, columns = build_index(
             corpus,
             tokens,
             df,
@@ -245,16 +246,14 @@ class CountVectorizer(_TextVectorizer):
         if not hasattr(self, "index_"):
             check_is_fitted(self, "index_")  # raises; asking it first would cost every text
         texts = _check_texts(raw_documents)
-        self.index_.prepare()
+        self.index_.keyed  # noqa: B018 - built once, before threads ask for it
         encode = self._encoder
 
         def transform(cut: slice) -> Rows:
             corpus = encode(texts[cut])
-            at, columns = self.index_.find(corpus.ids)
-            keys = columns.astype(np.int64)
-            if len(corpus.per_text) > 1:
-                keys |= corpus.texts().take(at).astype(np.int64) << 32
-            return self._weigh(keys, len(corpus.per_text))
+            n_texts = len(corpus.per_text)
+            rows = np.repeat(np.arange(n_texts) << 32, corpus.per_text) if n_texts > 1 else None
+            return self._weigh(self.index_.find(corpus.ids, rows), n_texts)
 
         rows = parallel(transform, cut_blocks(texts))
         return stack(rows, len(texts), self.index_.n_features, self.dtype)
@@ -265,7 +264,7 @@ class CountVectorizer(_TextVectorizer):
 
     def _weigh(self, keys: Int64, n_rows: int) -> Rows:
         """Return rows of the matrix, given the text and the column of every n-gram."""
-        rows, indices, counts = ngrams.count_keys(keys)
+        rows, indices, counts = count_keys(keys)
         data = np.ones(len(counts)) if self.binary else counts.astype(np.float64)
         return Rows(
             np.bincount(rows, minlength=n_rows),

@@ -12,10 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sentiment import corpus as corpora
-from sentiment import ngrams
+from sentiment import vocabulary
 from sentiment.corpus import Encoder, cut_blocks, learn
-from sentiment.ngrams import NgramIndex, build_index, count_keys
+from sentiment.ngrams import NgramIndex, count_keys
 from sentiment.text import TextSpec, Tokenizer
+from sentiment.vocabulary import build_index
 
 # Few words, so that n-grams repeat; "b" begins "ba".
 TEXTS = st.lists(
@@ -67,11 +68,10 @@ def count_all(texts, ngram_range):
 def columns_found(index, texts, ngram_range):
     """Per text, how often each n-gram of the index was found."""
     corpus = Encoder(index.tokens, spec_of(ngram_range))(texts)
-    at, columns = index.find(corpus.ids)
     names = index.ngrams()
     found = [Counter() for _ in texts]
-    for text, column in zip(corpus.texts()[at].tolist(), columns.tolist(), strict=True):
-        found[text][names[column]] += 1
+    for key in index.find(corpus.ids, corpus.texts().astype(np.int64) << 32).tolist():
+        found[key >> 32][names[key & 0xFFFFFFFF]] += 1
     return found
 
 
@@ -192,8 +192,8 @@ def test_no_boundary_and_no_thread_changes_anything(size, threads, monkeypatch):
     _, expected, _, _ = build(texts, (1, 4), min_df=2)
     monkeypatch.setattr(corpora, "_BLOCK_CHARACTERS", 10 * size)
     monkeypatch.setattr(corpora, "thread_count", lambda: threads)
-    monkeypatch.setattr(ngrams, "_CHUNK_POSITIONS", size)
-    monkeypatch.setattr(ngrams, "_BLOCK_POSITIONS", size)
+    monkeypatch.setattr(vocabulary, "_CHUNK_POSITIONS", size)
+    monkeypatch.setattr(vocabulary, "_BLOCK_POSITIONS", size)
     _, index, _, _ = build(texts, (1, 4), min_df=2)
     assert index.tokens == expected.tokens
     for level, other in zip(index.levels, expected.levels, strict=True):

@@ -340,10 +340,10 @@ def test_same_bytes_with_any_number_of_threads():
     """Many small blocks on one or more threads, each time in a process of its own."""
     program = """
 import hashlib, sys
-from sentiment import corpus, ngrams, vectorizers
+from sentiment import corpus, vectorizers, vocabulary
 corpus._BLOCK_CHARACTERS = 500
 corpus.thread_count = lambda: int(sys.argv[1])
-ngrams._BLOCK_POSITIONS = ngrams._CHUNK_POSITIONS = vectorizers._CHUNK_POSITIONS = 999
+vocabulary._BLOCK_POSITIONS = vocabulary._CHUNK_POSITIONS = vectorizers._CHUNK_POSITIONS = 999
 texts = [" ".join(f"w{(i * j) % 97} é{j % 7}" for j in range(i % 40)) for i in range(400)]
 v = vectorizers.TfidfVectorizer(ngram_range=(1, 3), min_df=2, max_features=900)
 digest = hashlib.sha256()

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment.ngrams import Level
+from sentiment.ngrams import Level, key_ngrams
 from sentiment.scorer.container import Tensors
-from sentiment.scorer.table import Table, build_table
 from sentiment.scorer.view import HashView, NgramView
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Ids = NDArray[np.uint64]
 Columns = NDArray[np.int64]
 
 # float16 has 2048 steps between two powers of two and nothing below 6e-8: each column is scaled
@@ -64,15 +62,18 @@ def compile_view(
         view |= {"kind": HashView.kind, "alternate_sign": bool(step.alternate_sign)}
         return view, {"values": values}
     tokens, levels = step.index_.tokens, step.index_.levels
-    if keep is not None:
+    if keep is None:
+        keyed = step.index_.keyed
+    else:
         tokens, levels = _pruned(tokens, levels, keep)
-    base, table, slots, columns, ngrams = _table(levels, len(tokens))
+        keyed = key_ngrams(levels, len(tokens))
+    table, slots = keyed.table, keyed.slots
     first = levels[0].column
     single = np.flatnonzero(first >= 0)
-    orders = [order for order, level in enumerate(levels, start=1) if (level.column >= 0).any()]
+    orders = [1, *keyed.orders] if len(single) else list(keyed.orders)
     values, view["scale"] = _values(
-        np.concatenate([coef[:, first[single]], coef[:, columns]], axis=1),
-        np.concatenate([idf[first[single]], idf[columns]]),
+        np.concatenate([coef[:, first[single]], coef[:, keyed.columns]], axis=1),
+        np.concatenate([idf[first[single]], idf[keyed.columns]]),
         np.concatenate([single + 1, slots + len(tokens) + 2]),
         len(tokens) + 2 + len(table.keys),
         step.norm,
@@ -80,7 +81,7 @@ def compile_view(
     )
     view |= {
         "kind": NgramView.kind,
-        "base": base,
+        "base": int(keyed.base),
         "orders": orders,
         "multiplier": table.multiplier,
         "n_documents": int(step.n_documents_),
@@ -93,9 +94,9 @@ def compile_view(
         "displacements": table.displacements,
         "values": values,
     }
-    if ngrams is not None:
-        tensors["ngrams"] = np.zeros((len(table.keys), ngrams.shape[1]), dtype=np.uint32)
-        tensors["ngrams"][slots] = ngrams
+    if not keyed.exact:
+        tensors["ngrams"] = np.zeros((len(table.keys), len(levels)), dtype=np.uint32)
+        tensors["ngrams"][slots] = _digits(levels)
     return view, tensors
 
 
@@ -120,49 +121,6 @@ def _values(
     values = np.zeros((n_rows, weighted.shape[1]), dtype=dtype)
     values[rows] = weighted
     return values, scale
-
-
-def _table(
-    levels: list[Level], n_tokens: int
-) -> tuple[int, Table, Columns, Columns, NDArray[np.uint32] | None]:
-    """Build the table of all features of two tokens and more.
-
-    Returns
-    -------
-    base : int
-    table : Table
-    slots, columns : int64[n]
-        Slot and feature column of each of them.
-    ngrams : uint32[n, orders] or None
-        Their token ids, where the base is not exact and keys cannot be taken apart.
-    """
-    base = n_tokens + 2
-    if base ** len(levels) < 2**64:
-        keys, columns = _keys(levels, base)
-        table, slots = build_table(keys)
-        return base, table, slots, columns, None
-    generator = np.random.Generator(np.random.PCG64(0))
-    while True:
-        base = int(generator.integers(2**62, 2**63)) * 2 + 1
-        keys, columns = _keys(levels, base)
-        # No n-gram may meet another: 64 random bits nearly always see to that.
-        if keys.all() and len(np.unique(keys)) == len(keys):
-            break
-    table, slots = build_table(keys)
-    return base, table, slots, columns, _digits(levels)
-
-
-def _keys(levels: list[Level], base: int) -> tuple[Ids, Columns]:
-    keys = levels[0].last.astype(np.uint64) + np.uint64(1)
-    kept_keys: list[Ids] = [np.zeros(0, dtype=np.uint64)]
-    kept_columns: list[Columns] = [np.zeros(0, dtype=np.int64)]
-    for level in levels[1:]:
-        keys = keys[level.prefix] * np.uint64(base)
-        keys += level.last.astype(np.uint64) + np.uint64(1)
-        features = level.column >= 0
-        kept_keys.append(keys[features])
-        kept_columns.append(level.column[features].astype(np.int64))
-    return np.concatenate(kept_keys), np.concatenate(kept_columns)
 
 
 def _digits(levels: list[Level]) -> NDArray[np.uint32]:

@@ -1,11 +1,8 @@
 """One view of a text: its n-grams as rows of the stored values, and what each row is worth.
 
-A vectorizer becomes a view. Token ids are ``1 … n_tokens``; an n-gram's key is the number whose
-digits, in base ``n_tokens + 2``, are the ids of its tokens; ``n_tokens + 1`` stands for every
-unknown token and for the gap between two texts, so no n-gram across either is ever found. Where
-such numbers pass 64 bits (long n-grams of many tokens), the base is a random odd number instead,
-keys are these polynomials modulo 2**64, distinct for all stored n-grams, and the token ids are
-stored beside them.
+A vectorizer becomes a view. Token ids are ``1 … n_tokens``, and ``n_tokens + 1`` stands for every
+unknown token and for the gap between two texts; the keys of n-grams are those of `sentiment.ngrams`.
+Where keys cannot be taken apart into token ids, these are stored beside them.
 """
 
 from __future__ import annotations
@@ -19,8 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sentiment.ngrams import join_digits
 from sentiment.scorer.container import Tensors
-from sentiment.scorer.table import Table
+from sentiment.table import Table
 from sentiment.text import (
     TextSpec,
     Tokenizer,
@@ -79,6 +77,7 @@ class NgramView:
         self.base = int(document["base"])
         self._base = np.uint64(self.base)
         self.orders: tuple[int, ...] = tuple(document["orders"])
+        self._longer = tuple(order for order in self.orders if order > 1)
         self.values = tensors[f"{prefix}.values"]
         self.scale = _scale(document)
         self.document_frequency = tensors[f"{prefix}.document_frequency"]
@@ -124,21 +123,15 @@ class NgramView:
         """Return position and row of every known n-gram of a sequence of token ids."""
         positions: list[Ints] = []
         rows: list[Ints] = []
-        keys = ids
-        for order in range(1, self.spec.ngram_range[1] + 1):
-            if order > 1:
-                keys = keys[:-1] * np.uint64(self.base) + ids[order - 1 :]
-            if order not in self.orders or not len(keys):
-                continue
-            if order == 1:
-                known = np.flatnonzero(ids != self.unknown)
-                positions.append(known)
-                rows.append(ids[known].view(np.int64))
-            else:
-                slots, found = self.table.find(keys)
-                known = np.flatnonzero(found)
-                positions.append(known)
-                rows.append(slots[known] + self.first_slot)
+        if 1 in self.orders:
+            known = np.flatnonzero(ids != self.unknown)
+            positions.append(known)
+            rows.append(ids[known].view(np.int64))
+        for keys in join_digits(ids, self._longer, self._base):
+            slots, found = self.table.find(keys)
+            known = np.flatnonzero(found)
+            positions.append(known)
+            rows.append(slots[known] + self.first_slot)
         if not rows:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         return np.concatenate(positions), np.concatenate(rows)
@@ -148,13 +141,7 @@ class NgramView:
 
         This is the hot path of one text: every call into numpy costs about a microsecond.
         """
-        parts = []
-        keys = ids
-        for order in range(2, self.spec.ngram_range[1] + 1):
-            keys = keys[:-1] * self._base
-            keys += ids[order - 1 :]
-            if order in self.orders:
-                parts.append(keys)
+        parts = join_digits(ids, self._longer, self._base)
         singles = ids.view(np.int64) if 1 in self.orders else ids[:0].view(np.int64)
         if not parts:
             return singles

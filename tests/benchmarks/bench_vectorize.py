@@ -48,16 +48,18 @@ def timed(function: Callable[[], Any]) -> tuple[Any, Seconds]:
     return result, (time.perf_counter() - wall, time.process_time() - processor)
 
 
-def one_text(vectorizer: Any, texts: list[str]) -> float:
-    """Return the median microseconds of the processor to transform one text.
+def one_text(vectorizers: dict[str, Any], texts: list[str]) -> dict[str, float]:
+    """Return each vectorizer's median microseconds of the processor to transform one text.
 
-    Each text counts with its fastest of five times: on a busy machine, caches are cold otherwise.
+    They take turns text by text, so that a moment in which the machine is slow is every one's. Each
+    text counts with its fastest of five times: on a busy machine, caches are cold otherwise.
     """
-    fastest = []
+    fastest: dict[str, list[float]] = {name: [] for name in vectorizers}
     for text in texts:
-        times = [timed(lambda text=text: vectorizer.transform([text]))[1][1] for _ in range(5)]
-        fastest.append(min(times))
-    return 1e6 * median(fastest)
+        for name, vectorizer in vectorizers.items():
+            times = [timed(lambda v=vectorizer: v.transform([text]))[1][1] for _ in range(5)]  # noqa: B023
+            fastest[name].append(min(times))
+    return {name: 1e6 * median(times) for name, times in fastest.items()}
 
 
 def report(*words: object) -> None:
@@ -84,12 +86,15 @@ def compare(texts: list[str], repeat: int) -> dict[str, Any]:
             report(f"{name}: wall, processor: fit {fit}, transform {transform}")
     (theirs, A, B), (ours, X, Y) = found["scikit-learn"], found["sentiment"]
     figures = {}
-    for name, (vectorizer, _, _) in found.items():
+    single = one_text(
+        {name: v for name, (v, _, _) in found.items()}, texts[:: len(texts) // 200 or 1]
+    )
+    for name in found:
         row = {}
         for i, clock in enumerate(("wall", "processor")):
             for step, taken in steps[name].items():
                 row[f"{step}, {clock} (s)"] = median(seconds[i] for seconds in taken)
-        row["one text, processor (us)"] = one_text(vectorizer, texts[:: max(1, len(texts) // 200)])
+        row["one text, processor (us)"] = single[name]
         figures[name] = row
     a, b = figures["scikit-learn"], figures["sentiment"]
     ratios = {name: a[name] / b[name] for name in a}
