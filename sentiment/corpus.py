@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -96,20 +96,32 @@ class Encoder:
     spec : TextSpec
     """
 
-    def __init__(self, tokens: list[str], spec: TextSpec) -> None:
-        self._n = len(tokens)
+    def __init__(self, tokens: Sequence[str], spec: TextSpec) -> None:
+        self._tokens = tokens
         self._spec = spec
-        self._tokenizer = Tokenizer(spec)
-        self._ids = {token: i for i, token in enumerate(tokens)}
-        # A stop word is known too, with an id beyond the tokens': n-grams reach over it.
-        stop_words = sorted(set(spec.stop_words or ()) - self._ids.keys())
-        self._table: TokenTable | Int32
-        if spec.analyzer == "word":
-            self._table = TokenTable([*tokens, *stop_words])
-            self._ids.update(dict.fromkeys(self._tokenizer.dropped, _DROPPED))
-        else:
-            self._table = np.full(_CODE_POINTS, -1, np.int32)
-            self._table[[ord(token) for token in tokens]] = np.arange(self._n)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer(self._spec)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        """Word to id, for few texts."""
+        ids = {token: i for i, token in enumerate(self._tokens)}
+        ids.update(dict.fromkeys(self._tokenizer.dropped, _DROPPED))
+        return ids
+
+    @cached_property
+    def _words(self) -> TokenTable:
+        """The same for many texts. Stop words come after the tokens: n-grams reach over them."""
+        known = set(self._tokens)
+        return TokenTable([*self._tokens, *sorted(set(self._spec.stop_words or ()) - known)])
+
+    @cached_property
+    def _of_character(self) -> Int32:
+        ids = np.full(_CODE_POINTS, -1, np.int32)
+        ids[[ord(token) for token in self._tokens]] = np.arange(len(self._tokens))
+        return ids
 
     def __call__(self, texts: Sequence[str]) -> Corpus:
         """Return the texts as a corpus.
@@ -118,13 +130,14 @@ class Encoder:
         ----------
         texts : sequence of str
         """
-        if isinstance(self._table, TokenTable):
-            if sum(map(len, texts)) < _FEW_CHARACTERS:
-                return self._encode_few(texts)
-            spans = scan(texts, self._spec)
-            return _with_ends(self._table.find(spans), spans.per_text, self._n, np.int32(0))
-        points, per_text = _characters(texts, self._spec)
-        return Corpus(self._table[points], per_text)
+        if self._spec.analyzer != "word":
+            points, per_text = _characters(texts, self._spec)
+            return Corpus(self._of_character[points], per_text)
+        if sum(map(len, texts)) < _FEW_CHARACTERS:
+            return self._encode_few(texts)
+        spans = scan(texts, self._spec)
+        ids = self._words.find(spans)
+        return _with_ends(ids, spans.per_text, len(self._tokens), np.int32(0))
 
     def _encode_few(self, texts: Sequence[str]) -> Corpus:
         words: list[str] = []

@@ -412,6 +412,7 @@ def _compile(
 
     A step of the user's own may not come down to linear scores: then there is no scorer.
     """
+    from sentiment.corpus import parallel
     from sentiment.scorer.compile import NotCompilableError, compile_scorer
 
     # What held-out texts look like is the reference that drift is measured against.
@@ -433,7 +434,7 @@ def _compile(
         )
         return None
     if cfg.compile.dtype == "float32" and not cfg.compile.prune:
-        answers = compiled.scorer.predict(splits.test.texts).probabilities
+        answers = compiled.scorer.predict(splits.test.texts, parallel).probabilities
         worst = float(np.abs(answers - expected).max())
         same = bool((answers.argmax(axis=1) == expected.argmax(axis=1)).all())
         if worst > 1e-6 or not same:

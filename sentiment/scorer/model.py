@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +32,7 @@ GOLDEN_TOLERANCE = 1e-9
 ABSTAIN = "abstain"
 """The label of an answer whose confidence is below what the caller asked for."""
 _VIEWS: dict[str, type[View]] = {"ngrams": NgramView, "hashing": HashView}
-_CHUNK = 256
+_CHUNK = 500
 
 
 class Prediction(NamedTuple):
@@ -199,12 +199,16 @@ class Scorer:
                     f"{answer.tolist()}, not {recorded}: compile it again with this version"
                 )
 
-    def predict(self, texts: Sequence[str]) -> Predictions:
+    def predict(
+        self, texts: Sequence[str], each: Callable[..., Iterable[Any]] = map
+    ) -> Predictions:
         """Score texts.
 
         Parameters
         ----------
         texts : sequence of str
+        each : callable
+            Applies a function to a list, in order: `sentiment.corpus.parallel` does it in threads.
 
         Returns
         -------
@@ -214,9 +218,10 @@ class Scorer:
         scores = np.empty((len(texts), len(self.intercept)))
         n_tokens = np.empty(len(texts), dtype=np.int64)
         n_unknown = np.empty(len(texts), dtype=np.int64)
-        for start in range(0, len(texts), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            scores[part], n_tokens[part], n_unknown[part] = self._score(texts[part])
+        parts = [slice(start, start + _CHUNK) for start in range(0, len(texts), _CHUNK)]
+        scored = each(self._score, [texts[part] for part in parts])
+        for part, (score, tokens, unknown) in zip(parts, scored, strict=True):
+            scores[part], n_tokens[part], n_unknown[part] = score, tokens, unknown
         probabilities = _LINKS[self.link](scores)
         best = best_class(scores)
         names = self.labels

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentiment.corpus import parallel
 from sentiment.scorer.explain import top_features
 from sentiment.scorer.model import Scorer
 from sentiment.scorer.view import NgramView
@@ -48,7 +49,7 @@ def reference_statistics(
         first edge, the last what reaches the last. ``score`` is that of the second label, or the
         winning one's.
     """
-    found = scorer.predict(texts)
+    found = scorer.predict(texts, parallel)
     scores = found.scores[:, 0] if found.scores.shape[1] == 1 else found.scores.max(axis=1)
     unknown = found.n_unknown / np.maximum(found.n_tokens, 1)
     accuracy = right = None

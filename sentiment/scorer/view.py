@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, repeat
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +30,16 @@ from sentiment.text import (
     spaced,
 )
 
+if TYPE_CHECKING:
+    from sentiment.corpus import Encoder
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Ids = NDArray[np.uint64]
 
 _HASH_CACHE = 200_000
+_MANY_CHARACTERS = 10_000  # from here on, reading all texts at once is the faster way
+_ONE = np.uint64(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +180,32 @@ class NgramView:
 
     def count(self, texts: Sequence[str]) -> tuple[Rows, Ints, Ints]:
         """Return the features of many texts, the tokens of each text and how many are unknown."""
+        ids, lengths = self._encode(texts)
+        text_of = np.repeat(np.arange(len(texts)), lengths)
+        positions, rows = self.find(ids)
+        unknown = np.bincount(text_of, ids == self.unknown, len(texts))
+        return _count(text_of[positions], rows), lengths - 1, unknown.astype(np.int64) - 1
+
+    def _encode(self, texts: Sequence[str]) -> tuple[Ids, Ints]:
+        """Return the ids of all texts with a gap after each, and their numbers with the gap."""
+        if self._of_character is None and sum(map(len, texts)) >= _MANY_CHARACTERS:
+            corpus = self._encoder(texts)
+            ids = corpus.ids.astype(np.uint64)
+            ids += _ONE
+            ids[corpus.ids < 0] = self.unknown
+            return ids, corpus.per_text
         gap = np.full(1, self.unknown, dtype=np.uint64)
         parts = [self.token_ids(text) for text in texts]
         lengths = np.fromiter(map(len, parts), np.int64, len(parts))
-        ids = np.concatenate(list(chain.from_iterable((part, gap) for part in parts)) or [gap])
-        text_of = np.repeat(np.arange(len(parts)), lengths + 1)
-        positions, rows = self.find(ids)
-        unknown = np.bincount(text_of, ids[: len(text_of)] == self.unknown, len(parts))
-        return _count(text_of[positions], rows), lengths, unknown.astype(np.int64) - 1
+        ids = np.concatenate(list(chain.from_iterable((part, gap) for part in parts)) or [gap[:0]])
+        return ids, lengths + 1
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        # Not imported by who scores a few texts.
+        from sentiment.corpus import Encoder
+
+        return Encoder(self.tokens, self.spec)
 
     def digits(self, row: int) -> list[int]:
         """Return the token ids of a row's n-gram; none for a row that has no n-gram."""
@@ -208,7 +232,7 @@ class NgramView:
 
     def weights(self) -> Floats:
         """Return the weight of every row towards every score, float64 [rows, scores]."""
-        return values_at(self, slice(None))[:, int(self.norm is not None) :]
+        return values_at(self)[:, int(self.norm is not None) :]
 
 
 def _split(text: str, lengths: NDArray[Any]) -> list[str]:
@@ -251,7 +275,7 @@ class HashView:
 
     def weights(self) -> Floats:
         """Return the weight of every column towards every score, float64 [columns, scores]."""
-        return values_at(self, slice(None))[:, int(self.norm is not None) :]
+        return values_at(self)[:, int(self.norm is not None) :]
 
     def count(self, texts: Sequence[str]) -> tuple[Rows, Ints, Ints]:
         """Return the features of many texts and the tokens of each text; none is unknown."""
@@ -327,9 +351,10 @@ def term_frequency(counts: Floats, tf: str) -> Floats:
     return counts
 
 
-def values_at(view: View, rows: Ints | slice) -> Floats:
-    """Return the values of rows as they are meant: narrow ones are stored scaled."""
-    values: Floats = view.values[rows].astype(np.float64)
+def values_at(view: View, rows: Ints | None = None) -> Floats:
+    """Return the values of some rows or all as they are meant: narrow ones are stored scaled."""
+    stored = view.values if rows is None else view.values.take(rows, axis=0)
+    values: Floats = stored.astype(np.float64)
     return values if view.scale is None else values * view.scale
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sentiment.scorer import Scorer
+from sentiment import corpus
+from sentiment.scorer import Scorer, view
 from sentiment.text import Tokenizer
 
 WORDS = "good bad film the plot don't café İstanbul <br /> ½ 東京 ЁЖИК x GREAT ."
@@ -24,11 +25,15 @@ TEXTS = st.text(max_size=60) | st.lists(
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(texts=st.lists(TEXTS, min_size=1, max_size=12), cut=st.integers(1, 12))
+@given(texts=st.lists(TEXTS, min_size=1, max_size=12), cut=st.integers(1, 12), many=st.booleans())
 def test_alone_or_in_any_batch_the_answer_is_one(
-    scorer: Scorer, texts: list[str], cut: int
+    scorer: Scorer, texts: list[str], cut: int, many: bool
 ) -> None:
-    together = scorer.predict(texts)
+    with pytest.MonkeyPatch.context() as patch:
+        if many:  # read all at once, as long batches are
+            patch.setattr(view, "_MANY_CHARACTERS", 0)
+            patch.setattr(corpus, "_FEW_CHARACTERS", 0)
+        together = scorer.predict(texts)
     parts = [scorer.predict(texts[i : i + cut]) for i in range(0, len(texts), cut)]
     probabilities = np.concatenate([part.probabilities for part in parts])
     np.testing.assert_allclose(probabilities, together.probabilities, rtol=0, atol=1e-9)
