@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -26,9 +27,16 @@ log = logging.getLogger(__name__)
 
 STATUS = "status.json"
 STOP = "stop"  # a file in the sweep's folder: no further job begins
+CANCEL = "cancel"  # another: a running job ends when its next stage begins
+REPLACED = "replaced"  # holds a number: jobs below it that have not begun were launched again
+_BEAT = 5.0  # seconds between a running job's signs of life
 
 # The splits of the data that the last job used: jobs of one sweep mostly share them.
 _loaded: dict[str, Splits] = {}
+
+
+class Cancelled(KeyboardInterrupt):
+    """The sweep was interrupted while this job ran elsewhere, where no signal reaches it."""
 
 
 @dataclass
@@ -78,6 +86,14 @@ class Status:
         with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
             json.dump(asdict(self), file)
         Path(name).replace(folder / STATUS)
+
+    @staticmethod
+    def beat(folder: Path) -> int:
+        """Return when a running job last gave a sign of life, by the clock of its file system."""
+        with contextlib.suppress(OSError), (folder / STATUS).open() as file:
+            # Of the open file: what a network file system remembers of a closed one may be old.
+            return os.fstat(file.fileno()).st_mtime_ns
+        return 0
 
     @classmethod
     def read(cls, folder: Path) -> Status | None:
@@ -129,13 +145,13 @@ class Job:
         words = [str(word) for word in hydra.overrides.task]
         status = Status(folder=str(folder), started=time.time())
         out_of_time = self.deadline is not None and time.time() >= self.deadline
-        if out_of_time or (Path(self.folder) / STOP).exists():
+        if out_of_time or (Path(self.folder) / STOP).exists() or hydra.job.num < self._replaced():
             status.state = "not started"
             status.write(folder)
             return asdict(status)
         status.state = "running"
         status.write(folder)
-        with _quiet(status):
+        with _quiet(status), _beating(folder):
             try:
                 self._train(cfg, words, status, folder)
                 status.state = "finished"
@@ -146,6 +162,8 @@ class Job:
                 status.again = not isinstance(error, UsageError)
                 if self.stop_on_error:
                     (Path(self.folder) / STOP).touch()
+            except Cancelled:
+                status.state = "killed"
             except BaseException:
                 status.state = "killed"
                 raise
@@ -154,6 +172,11 @@ class Job:
                 status.stage = ""
                 status.write(folder)
         return asdict(status)
+
+    def _replaced(self) -> int:
+        with contextlib.suppress(OSError):
+            return int((Path(self.folder) / REPLACED).read_text())
+        return 0
 
     def _train(self, cfg: DictConfig, words: list[str], status: Status, folder: Path) -> None:
         from sentiment import tracking, train
@@ -177,6 +200,8 @@ class Job:
 
         def watch(stage: str, seconds: float | None) -> None:
             if seconds is None:
+                if (Path(self.folder) / CANCEL).exists():
+                    raise Cancelled
                 status.stage = stage
                 status.write(folder)
 
@@ -241,6 +266,25 @@ def _quiet(status: Status) -> Iterator[None]:
     finally:
         logging.captureWarnings(False)
         root.removeHandler(collector)
+
+
+@contextmanager
+def _beating(folder: Path) -> Iterator[None]:
+    """Touch ``status.json`` now and then: who reads it on another machine cannot see the process."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(_BEAT):
+            with contextlib.suppress(OSError):
+                os.utime(folder / STATUS)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class _Collector(logging.Handler):

@@ -168,6 +168,11 @@ class Outcome:
             done.setdefault(key, status)  # the newest comes first
         return done
 
+    def end_run(self, run_id: str | None) -> None:
+        """End the run of a job that has died, wherever it ran."""
+        if run_id is not None:
+            self.client.set_terminated(run_id, "FAILED")
+
     def end_dead_runs(self, state: str, *, everywhere: bool = False) -> None:
         """End runs whose process is gone: those of this sweep, or all of the experiment."""
         from sentiment import tracking

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sentiment import config
 from sentiment.board import Board, Entry
 from sentiment.errors import SentimentError, UsageError, nearest
-from sentiment.job import STOP, Job, Status, data_key, splits_of, thread_limits
+from sentiment.job import CANCEL, REPLACED, STOP, Job, Status, data_key, splits_of, thread_limits
 from sentiment.outcome import Outcome
 from sentiment.search import (
     Assignment,
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 _BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 _JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+# Seconds without a sign of life after which a job on another machine is taken for dead.
+_SILENCE = 60.0
 # Jobs handed to local processes at once; models that nobody needs are removed between batches.
 _BATCH = 50
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -138,7 +140,9 @@ class Sweep(Sweeper):
                 self._work(search, waiting)
         except KeyboardInterrupt as interrupt:
             state = "terminated" if isinstance(interrupt, Terminated) else "interrupted"
-            (self.folder / STOP).touch()  # for jobs that still wait in a cluster's queue
+            # For jobs that wait in a cluster's queue, or run there.
+            (self.folder / STOP).touch()
+            (self.folder / CANCEL).touch()
         except BaseException:
             self.outcome.abandon()
             raise
@@ -264,10 +268,13 @@ class Sweep(Sweeper):
         """Run the entries; when a process dies and takes its launch along, go on with the rest."""
         while entries:
             crash = self._launch_once(entries)
+            if crash is not None and self._launcher_target() not in (_BASIC, _JOBLIB):
+                self._outlast(entries)
             for entry in entries:
                 if entry.status.state == "running":
                     entry.status.state, entry.status.again = "failed", True
                     entry.status.error = f"its process died: {crash or 'no reason is known'}"
+                    self.outcome.end_run(entry.status.run_id)
             left = [entry for entry in entries if entry.status.state == "waiting"]
             if crash is None:
                 for entry in left:
@@ -279,7 +286,23 @@ class Sweep(Sweeper):
                 raise crash
             if self.config.sweep.on_error == "stop":
                 (self.folder / STOP).touch()
+            (self.folder / REPLACED).write_text(str(self._launched))
             entries = left
+
+    def _outlast(self, entries: list[Entry]) -> None:
+        """Wait for jobs that go on elsewhere: their launcher gave up when one of them died."""
+        seen: dict[int, tuple[int, float]] = {}
+        alive = True
+        while alive:
+            self.board.refresh()
+            alive = False
+            for entry in entries:
+                if entry.status.state == "running" and entry.folder is not None:
+                    beat, now = Status.beat(entry.folder), time.monotonic()
+                    if entry.job not in seen or beat != seen[entry.job][0]:
+                        seen[entry.job] = beat, now
+                    alive |= now - seen[entry.job][1] < _SILENCE
+            time.sleep(1)
 
     def _launch_once(self, entries: list[Entry]) -> Exception | None:
         """Launch and wait; return what the launcher raised."""
@@ -303,8 +326,11 @@ class Sweep(Sweeper):
                 [entry.words for entry in entries], initial_job_idx=first
             )
         except Exception as error:
-            log.warning("the launcher failed: %s", error)
             crash, returned = error, []
+            if not isinstance(error, SentimentError):
+                crash = SentimentError(" ".join(f"{type(error).__name__}: {error}".split())[:500])
+                crash.__cause__ = error
+            log.warning("the launcher failed: %s", crash)
         self.board.refresh()
         # On a cluster without a shared folder the statuses come back this way alone.
         for entry, result in zip(entries, returned, strict=False):

@@ -8,6 +8,7 @@ import random
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,8 +16,12 @@ import pytest
 import typer
 
 from sentiment import config, tracking
+from sentiment import job as jobs
+from sentiment import sweep as sweeps
+from sentiment.board import Board
 from sentiment.cli import sweep as command
 from sentiment.errors import UsageError
+from sentiment.job import Status
 from sentiment.search import Space, grid, paired
 from sentiment.sweep import Task, check
 from sentiment.train import main
@@ -33,10 +38,10 @@ from sklearn.naive_bayes import MultinomialNB
 
 class Odd(MultinomialNB):
     def __init__(self, *, alpha=1.0, force_alpha=True, fit_prior=True, class_prior=None,
-                 fail=None, wait=0.0, send=None):
+                 fail=None, wait=0.0, send=None, stop=None, flags=""):
         super().__init__(alpha=alpha, force_alpha=force_alpha, fit_prior=fit_prior,
                          class_prior=class_prior)
-        self.fail, self.wait, self.send = fail, wait, send
+        self.fail, self.wait, self.send, self.stop, self.flags = fail, wait, send, stop, flags
 
     def fit(self, X, y, sample_weight=None):
         if self.fail and Path(self.fail).exists():
@@ -46,6 +51,9 @@ class Odd(MultinomialNB):
                 raise RuntimeError("a passing trouble")
         if self.send:
             os.kill(os.getpid(), getattr(signal, self.send))
+        for flag in self.flags.split():
+            for folder in Path(self.stop).glob("sweeps/*"):
+                (folder / flag).write_text("99")
         time.sleep(self.wait)
         return super().fit(X, y, sample_weight)
 """
@@ -272,6 +280,43 @@ def test_a_signal_keeps_what_is_finished(place, name):
     assert sorted(run.info.status for run in runs) == ["FINISHED", "KILLED"]
     assert client.get_run(found["sweep_run"]).info.status == "KILLED"
     assert found["best"]["job"] == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "first", "run"),
+    [("stop cancel", "killed", "KILLED"), ("replaced", "finished", "FINISHED")],
+)
+def test_a_job_on_another_machine_finds_what_the_sweep_left_it(place, flags, first, run):
+    """No signal reaches it there: files say that it shall end, or that it was launched again."""
+    place_of_sweep = f"far {first}"
+    more = odd(f"+model.stop={place}/{place_of_sweep}", f"+model.flags={flags}", "model.alpha=1,2")
+    found = sweep(place, place_of_sweep, *more)
+    assert [job["state"] for job in found["jobs"]] == [first, "not started"]
+    _, runs = runs_of(place, place_of_sweep, found["sweep_run"])
+    assert [run.info.status for run in runs] == [run]
+
+
+def test_a_sweep_outlasts_its_launcher(tmp_path, monkeypatch):
+    """Jobs of a cluster go on when the launcher gives up because one of them died."""
+    monkeypatch.setattr(sweeps, "_SILENCE", 1.5)
+    monkeypatch.setattr(jobs, "_BEAT", 0.1)
+    sweeper = sweeps.Sweep()
+    sweeper.board = Board(keys=(), objective="val_f1_score", maximize=True)
+    dead, alive = (sweeper.board.add((), [], "") for _ in range(2))
+    for entry in (dead, alive):
+        entry.folder = tmp_path / str(entry.job)
+        Status(state="running").write(entry.folder)
+
+    def work():
+        with jobs._beating(alive.folder):
+            time.sleep(4)
+            Status(state="finished", objective=0.5).write(alive.folder)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    sweeper._outlast([dead, alive])
+    worker.join()
+    assert (dead.status.state, alive.status.state) == ("running", "finished")
 
 
 def test_optuna_searches_and_goes_on(place):

@@ -266,7 +266,8 @@ def _print(summary: dict[str, Any]) -> None:
         if job["state"] == "failed":
             words = " ".join(job["overrides"])
             notes.print(f"failed: job {job['job'] + 1} {words}: {job['error']}", markup=False)
-            notes.print(f"        {job['log']}", markup=False)
+            if job["log"]:
+                notes.print(f"        {job['log']}", markup=False)
     counts = ", ".join(f"{count} {state}" for state, count in summary["counts"].items())
     notes.print(f"{summary['state']} after {summary['seconds']:.1f} s: {counts}", markup=False)
     notes.print(f"sweep run {summary['sweep_run']} in {summary['folder']}", markup=False)
