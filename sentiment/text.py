@@ -398,12 +398,23 @@ def hash_columns(
     return columns, 1 - 2 * (ngrams & np.uint64(1)).astype(np.int8)
 
 
+_BLOCK = 0x1000  # code points looked at at once: all of them would take 100 MB for a moment
+
+
 @lru_cache(maxsize=1)
 def word_ranges() -> tuple[tuple[int, int], ...]:
     """Return the code point ranges (both ends included) of Python's word characters.
 
     Other engines know another version of Unicode; with these ranges they match what scoring matches.
     """
-    every = "".join(map(chr, range(0xD800))) + "\ufffd" * 0x800
-    every += "".join(map(chr, range(0xE000, 0x110000)))
-    return tuple((m.start(), m.end() - 1) for m in re.finditer(r"\w+", every))
+    ranges: list[tuple[int, int]] = []
+    for begin in range(0, 0x110000, _BLOCK):
+        points = np.arange(begin, begin + _BLOCK, dtype="<u4")
+        # A replacement mark stands for each lone surrogate, as in a text.
+        block = points.tobytes().decode("utf-32-le", "surrogatepass")
+        for match in re.finditer(r"\w+", _SURROGATE.sub("\ufffd", block)):
+            first, last = begin + match.start(), begin + match.end() - 1
+            if ranges and ranges[-1][1] == first - 1:
+                first = ranges.pop()[0]
+            ranges.append((first, last))
+    return tuple(ranges)
