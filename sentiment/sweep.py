@@ -7,7 +7,6 @@ skips what is done, tries again what failed, stops in time, and ranks the result
 from __future__ import annotations
 
 import logging
-import os
 import re
 import signal
 import time
@@ -16,7 +15,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -24,7 +22,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sentiment import config
 from sentiment.board import Board, Entry
 from sentiment.errors import SentimentError, UsageError, nearest
-from sentiment.job import CANCEL, REPLACED, STOP, Job, Status, data_key, splits_of, thread_limits
+from sentiment.job import CANCEL, STOP, Status, data_key, splits_of
+from sentiment.launch import Launches
 from sentiment.outcome import Outcome
 from sentiment.search import (
     Assignment,
@@ -40,12 +39,6 @@ from sentiment.search import (
 
 log = logging.getLogger(__name__)
 
-_BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-_JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
-# Seconds without a sign of life after which a job on another machine is taken for dead.
-_SILENCE = 60.0
-# Jobs handed to local processes at once; models that nobody needs are removed between batches.
-_BATCH = 50
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Composed = tuple[Entry, DictConfig]
@@ -93,8 +86,6 @@ class Sweep(Sweeper):
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
-        self._launcher: Launcher | None = None
-        self._launched = 0
 
     def sweep(self, arguments: list[str]) -> dict[str, Any]:
         """Run the sweep that the overrides describe, and return its summary.
@@ -129,14 +120,17 @@ class Sweep(Sweeper):
             return task.summary
         self._check_objective([cfg for _, cfg in waiting] or [default])
         self.outcome.open()
-        self.deadline = None if budget is None else time.time() + budget
+        deadline = None if budget is None else time.time() + budget
+        self.launches = Launches(
+            self.hydra_context, self.config, self.board, self.outcome, self.folder, deadline
+        )
         state = "finished"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(self.config, self.folder / "multirun.yaml")
             search = search or self._optuna(default)
             self.board.total = search.total
-            with terminable(), self._environment(), task.show(self.board):
+            with terminable(), self.launches.environment(), task.show(self.board):
                 self._work(search, waiting)
         except KeyboardInterrupt as interrupt:
             state = "terminated" if isinstance(interrupt, Terminated) else "interrupted"
@@ -212,7 +206,7 @@ class Sweep(Sweeper):
     def _work(self, search: Search, waiting: list[Composed]) -> None:
         """Ask, skip, launch and tell until the search is over or something ends it."""
         done = self.outcome.done_before() if self.config.sweep.resume else {}
-        size = search.batch or self._batch_size()
+        size = search.batch or self.launches.batch_size
         while not self._stopped():
             if isinstance(search, Fixed):
                 batch, waiting = waiting[:size], waiting[size or len(waiting) :]
@@ -226,7 +220,7 @@ class Sweep(Sweeper):
             for entry, _ in batch:
                 if keys.get(entry.job) in done:
                     entry.status = done[keys[entry.job]]
-            self._attempt([entry for entry, _ in batch if entry.status.state == "waiting"])
+            self.launches.run([entry for entry, _ in batch if entry.status.state == "waiting"])
             for entry, _ in batch:
                 search.tell(entry.assignment, entry.status.objective)
                 if entry.job in keys and entry.status.state == "finished":
@@ -242,166 +236,7 @@ class Sweep(Sweeper):
             return entry.config_hash, ""
 
     def _stopped(self) -> bool:
-        return self._out_of_time() or (self.folder / STOP).exists()
-
-    def _out_of_time(self) -> bool:
-        return self.deadline is not None and time.time() >= self.deadline
-
-    def _attempt(self, entries: list[Entry]) -> None:
-        """Launch the entries, and those that failed again as often as allowed."""
-        while entries:
-            self._launch(entries)
-            again = [
-                entry
-                for entry in entries
-                if entry.status.state == "failed"
-                and entry.status.again
-                and entry.status.attempts <= self.config.sweep.retries
-            ]
-            if not again or self._out_of_time():
-                return
-            # A failure that is tried again has not stopped the sweep yet.
-            (self.folder / STOP).unlink(missing_ok=True)
-            entries = again + [entry for entry in entries if entry.status.state == "not started"]
-
-    def _launch(self, entries: list[Entry]) -> None:
-        """Run the entries; when a process dies and takes its launch along, go on with the rest."""
-        while entries:
-            crash = self._launch_once(entries)
-            if crash is not None and self._launcher_target() not in (_BASIC, _JOBLIB):
-                self._outlast(entries)
-            for entry in entries:
-                if entry.status.state == "running":
-                    entry.status.state, entry.status.again = "failed", True
-                    entry.status.error = f"its process died: {crash or 'no reason is known'}"
-                    self.outcome.end_run(entry.status.run_id)
-            left = [entry for entry in entries if entry.status.state == "waiting"]
-            if crash is None:
-                for entry in left:
-                    entry.status.state = "failed"
-                    entry.status.error = "the launcher did not run it"
-                return
-            self.outcome.end_dead_runs("FAILED")
-            if len(left) == len(entries):
-                raise crash
-            if self.config.sweep.on_error == "stop":
-                (self.folder / STOP).touch()
-            (self.folder / REPLACED).write_text(str(self._launched))
-            entries = left
-
-    def _outlast(self, entries: list[Entry]) -> None:
-        """Wait for jobs that go on elsewhere: their launcher gave up when one of them died."""
-        seen: dict[int, tuple[int, float]] = {}
-        alive = True
-        while alive:
-            self.board.refresh()
-            alive = False
-            for entry in entries:
-                if entry.status.state == "running" and entry.folder is not None:
-                    beat, now = Status.beat(entry.folder), time.monotonic()
-                    if entry.job not in seen or beat != seen[entry.job][0]:
-                        seen[entry.job] = beat, now
-                    alive |= now - seen[entry.job][1] < _SILENCE
-            time.sleep(1)
-
-    def _launch_once(self, entries: list[Entry]) -> Exception | None:
-        """Launch and wait; return what the launcher raised."""
-        first = self._launched
-        self._launched += len(entries)
-        for number, entry in enumerate(entries, start=first):
-            entry.status = Status(attempts=entry.status.attempts + 1)
-            entry.folder = self.folder / str(number)
-        job = Job(
-            folder=str(self.folder),
-            parent_run_id=self.outcome.run.run_id,
-            keys=self.space.keys,
-            objective=self.board.objective,
-            deadline=self.deadline,
-            stop_on_error=self.config.sweep.on_error == "stop",
-            tags=self.outcome.git,
-        )
-        crash = None
-        try:
-            returned = self._set_up_launcher(job).launch(
-                [entry.words for entry in entries], initial_job_idx=first
-            )
-        except Exception as error:
-            crash, returned = error, []
-            if not isinstance(error, SentimentError):
-                crash = SentimentError(" ".join(f"{type(error).__name__}: {error}".split())[:500])
-                crash.__cause__ = error
-            log.warning("the launcher failed: %s", crash)
-        self.board.refresh()
-        # On a cluster without a shared folder the statuses come back this way alone.
-        for entry, result in zip(entries, returned, strict=False):
-            value = result._return_value
-            if entry.status.state == "waiting" and isinstance(value, dict):
-                entry.status = Status(**{**value, "attempts": entry.status.attempts})
-            elif isinstance(value, Exception) and not entry.status.ended:
-                entry.status.state, entry.status.error = "failed", str(value)
-        return crash
-
-    def _launcher_target(self) -> str:
-        target = str(self.config.hydra.launcher._target_)
-        return _JOBLIB if target == _BASIC and self.config.sweep.jobs != 1 else target
-
-    def _batch_size(self) -> int | None:
-        """Return how many jobs one launch gets; None for all, which a cluster's queue likes best."""
-        return {_BASIC: 1, _JOBLIB: max(_BATCH, 10 * self.config.sweep.jobs)}.get(
-            self._launcher_target()
-        )
-
-    def _set_up_launcher(self, job: Job) -> Launcher:
-        from hydra.core.plugins import Plugins
-
-        if self._launcher is None:
-            self._launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=self.hydra_context, task_function=job, config=self._launch_config
-            )
-        self._launcher.setup(
-            hydra_context=self.hydra_context, task_function=job, config=self.config
-        )
-        return self._launcher
-
-    def _with_processes(self) -> DictConfig:
-        """Return the config with Hydra's joblib launcher and a number of processes."""
-        from hydra_plugins.hydra_joblib_launcher.config import (  # type: ignore[import-untyped]
-            JobLibLauncherConf,
-        )
-        from joblib import effective_n_jobs
-
-        chosen = self.config.copy()
-        with open_dict(chosen.hydra):
-            if chosen.hydra.launcher._target_ == _BASIC:
-                chosen.hydra.launcher = OmegaConf.structured(JobLibLauncherConf)
-                chosen.hydra.launcher.batch_size = "1"
-            if self.config.sweep.jobs != 1:
-                chosen.hydra.launcher.n_jobs = self.config.sweep.jobs
-            chosen.hydra.launcher.n_jobs = effective_n_jobs(chosen.hydra.launcher.n_jobs)
-        return chosen
-
-    @contextmanager
-    def _environment(self) -> Iterator[None]:
-        """Give the processes of other launchers our plugin's place, and local ones their cores."""
-        target = self._launcher_target()
-        self._launch_config = self._with_processes() if target == _JOBLIB else self.config
-        if target == _BASIC:
-            yield
-            return
-        paths = [config.PLUGINS, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-        changes = {"PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys(paths)))}
-        if target == _JOBLIB:
-            changes |= thread_limits(int(self._launch_config.hydra.launcher.n_jobs))
-        before = {name: os.environ.get(name) for name in changes}
-        os.environ.update(changes)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+        return self.launches.out_of_time() or (self.folder / STOP).exists()
 
 
 def reused(status: Status) -> Status:

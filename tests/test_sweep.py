@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from sentiment import config, tracking
+from sentiment import config, launch, tracking
 from sentiment import job as jobs
-from sentiment import sweep as sweeps
 from sentiment.board import Board
 from sentiment.cli import sweep as command
 from sentiment.errors import UsageError
@@ -298,11 +297,10 @@ def test_a_job_on_another_machine_finds_what_the_sweep_left_it(place, flags, fir
 
 def test_a_sweep_outlasts_its_launcher(tmp_path, monkeypatch):
     """Jobs of a cluster go on when the launcher gives up because one of them died."""
-    monkeypatch.setattr(sweeps, "_SILENCE", 1.5)
+    monkeypatch.setattr(launch, "_SILENCE", 1.5)
     monkeypatch.setattr(jobs, "_BEAT", 0.1)
-    sweeper = sweeps.Sweep()
-    sweeper.board = Board(keys=(), objective="val_f1_score", maximize=True)
-    dead, alive = (sweeper.board.add((), [], "") for _ in range(2))
+    board = Board(keys=(), objective="val_f1_score", maximize=True)
+    dead, alive = (board.add((), [], "") for _ in range(2))
     for entry in (dead, alive):
         entry.folder = tmp_path / str(entry.job)
         Status(state="running").write(entry.folder)
@@ -314,7 +312,7 @@ def test_a_sweep_outlasts_its_launcher(tmp_path, monkeypatch):
 
     worker = threading.Thread(target=work)
     worker.start()
-    sweeper._outlast([dead, alive])
+    launch.outlast([dead, alive], board)
     worker.join()
     assert (dead.status.state, alive.status.state) == ("running", "finished")
 
