@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.text import TextSpec, Tokenizer, clean, spaced
+from sentiment.text import MANY_CHARACTERS, TextSpec, Tokenizer, clean, spaced
 from sentiment.tokens import TokenTable, scan
 
 Int32 = npt.NDArray[np.int32]
@@ -21,7 +22,6 @@ Int64 = npt.NDArray[np.int64]
 
 _BLOCK_CHARACTERS = 300_000  # its arrays fit the second-level cache of current processors
 _DROPPED = -2  # of split words that are no tokens
-_FEW_CHARACTERS = 10_000  # below this, plain Python beats numpy's cost per call
 _SEAM = "\ud800"  # no cleaned text holds a lone surrogate
 _CODE_POINTS = 0x110000
 
@@ -91,7 +91,7 @@ class Encoder:
 
     Parameters
     ----------
-    tokens : list of str
+    tokens : sequence of str
         Token ``i`` has id ``i``.
     spec : TextSpec
     """
@@ -99,6 +99,8 @@ class Encoder:
     def __init__(self, tokens: Sequence[str], spec: TextSpec) -> None:
         self._tokens = tokens
         self._spec = spec
+        self._made_table: TokenTable | None = None
+        self._lock = threading.Lock()  # many threads ask for the table first
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -111,11 +113,13 @@ class Encoder:
         ids.update(dict.fromkeys(self._tokenizer.dropped, _DROPPED))
         return ids
 
-    @cached_property
-    def _words(self) -> TokenTable:
-        """The same for many texts. Stop words come after the tokens: n-grams reach over them."""
-        known = set(self._tokens)
-        return TokenTable([*self._tokens, *sorted(set(self._spec.stop_words or ()) - known)])
+    def _table(self) -> TokenTable:
+        """Word to id, for many texts. Stop words come after the tokens: n-grams reach over them."""
+        with self._lock:
+            if self._made_table is None:
+                stop_words = set(self._spec.stop_words or ()) - set(self._tokens)
+                self._made_table = TokenTable([*self._tokens, *sorted(stop_words)])
+        return self._made_table
 
     @cached_property
     def _of_character(self) -> Int32:
@@ -133,10 +137,10 @@ class Encoder:
         if self._spec.analyzer != "word":
             points, per_text = _characters(texts, self._spec)
             return Corpus(self._of_character[points], per_text)
-        if sum(map(len, texts)) < _FEW_CHARACTERS:
+        if sum(map(len, texts)) < MANY_CHARACTERS:
             return self._encode_few(texts)
         spans = scan(texts, self._spec)
-        ids = self._words.find(spans)
+        ids = self._table().find(spans)
         return _with_ends(ids, spans.per_text, len(self._tokens), np.int32(0))
 
     def _encode_few(self, texts: Sequence[str]) -> Corpus:

@@ -29,6 +29,7 @@ STATUS = "status.json"
 STOP = "stop"  # a file in the sweep's folder: no further job begins
 CANCEL = "cancel"  # another: a running job ends when its next stage begins
 REPLACED = "replaced"  # holds a number: jobs below it that have not begun were launched again
+MARKERS = (STOP, CANCEL, REPLACED)
 _BEAT = 5.0  # seconds between a running job's signs of life
 
 # The splits of the data that the last job used: jobs of one sweep mostly share them.
@@ -82,10 +83,7 @@ class Status:
     def write(self, folder: Path) -> None:
         """Replace ``status.json``: a reader sees the old one or the new one."""
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".status-", dir=folder)
-        with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-            json.dump(asdict(self), file)
-        Path(name).replace(folder / STATUS)
+        write_whole(folder / STATUS, json.dumps(asdict(self)))
 
     @staticmethod
     def beat(folder: Path) -> int:
@@ -174,7 +172,7 @@ class Job:
         return asdict(status)
 
     def _replaced(self) -> int:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             return int((Path(self.folder) / REPLACED).read_text())
         return 0
 
@@ -224,6 +222,14 @@ class Job:
         status.objective = result.metrics.get(self.objective)
         status.metrics = result.metrics
         status.digest, status.model = result.digest, result.model
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one."""
+    handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+    with open(handle, "w", encoding="utf-8") as beside:  # noqa: PTH123 - a descriptor
+        beside.write(text)
+    Path(name).replace(file)
 
 
 def data_key(cfg: DictConfig) -> str:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sentiment import config
 from sentiment.board import Board, Entry
 from sentiment.errors import SentimentError
-from sentiment.job import REPLACED, STOP, Job, Status, thread_limits
+from sentiment.job import REPLACED, STATUS, STOP, Job, Status, thread_limits, write_whole
 from sentiment.outcome import Outcome
 
 log = logging.getLogger(__name__)
@@ -98,26 +98,39 @@ class Launches:
         """Run the entries; when a process dies and takes its launch along, go on with the rest."""
         while entries:
             crash = self._launch_once(entries)
-            if crash is not None and self._target not in (_BASIC, _JOBLIB):
-                outlast(entries, self.board)
-            for entry in entries:
-                if entry.status.state == "running":
-                    entry.status.state, entry.status.again = "failed", True
-                    entry.status.error = f"its process died: {crash or 'no reason is known'}"
-                    self.outcome.end_run(entry.status.run_id)
-            left = [entry for entry in entries if entry.status.state == "waiting"]
             if crash is None:
-                for entry in left:
-                    entry.status.state = "failed"
-                    entry.status.error = "the launcher did not run it"
+                for entry in entries:
+                    if entry.status.state == "running":
+                        self._mark_dead(entry, "no reason is known")
+                    elif entry.status.state == "waiting":
+                        entry.status.state = "failed"
+                        entry.status.error = "the launcher did not run it"
                 return
-            self.outcome.end_dead_runs("FAILED")
-            if len(left) == len(entries):
-                raise crash
             if self.config.sweep.on_error == "stop":
                 (self.folder / STOP).touch()
-            (self.folder / REPLACED).write_text(str(self._launched))
+            if self._target not in (_BASIC, _JOBLIB):
+                outlast(entries, self.board, self.folder / REPLACED, self._launched)
+            for entry in entries:
+                if entry.status.state == "running":
+                    self._mark_dead(entry, str(crash))
+            self.outcome.end_dead_runs("FAILED")
+            left = [entry for entry in entries if entry.status.state in ("waiting", "not started")]
+            if (self.folder / STOP).exists() or self.out_of_time():
+                for entry in left:
+                    entry.status.state = "not started"
+                return
+            if len(left) == len(entries):
+                if not any(entry.status.ended for entry in self.board.entries):
+                    raise crash
+                for entry in left:
+                    entry.status.state, entry.status.error = "failed", str(crash)
+                return
             entries = left
+
+    def _mark_dead(self, entry: Entry, reason: str) -> None:
+        entry.status.state, entry.status.again = "failed", True
+        entry.status.error = f"its process died: {reason}"
+        self.outcome.end_run(entry.status.run_id)
 
     def _launch_once(self, entries: list[Entry]) -> Exception | None:
         """Launch and wait; return what the launcher raised."""
@@ -126,6 +139,7 @@ class Launches:
         for number, entry in enumerate(entries, start=first):
             entry.status = Status(attempts=entry.status.attempts + 1)
             entry.folder = self.folder / str(number)
+            (entry.folder / STATUS).unlink(missing_ok=True)
         job = Job(
             folder=str(self.folder),
             parent_run_id=self.outcome.run.run_id,
@@ -207,17 +221,40 @@ class Launches:
                     os.environ[name] = value
 
 
-def outlast(entries: list[Entry], board: Board) -> None:
-    """Wait for jobs that go on elsewhere: their launcher gave up when one of them died."""
+def outlast(entries: list[Entry], board: Board, replaced: Path, launched: int) -> None:
+    """Wait for jobs that go on elsewhere: their launcher gave up when one of them died.
+
+    When none runs any more, those that have not begun are told that they never shall; what begins
+    at the same moment, or has begun unseen by a slow network file system, is waited for too.
+
+    Parameters
+    ----------
+    entries : list of Entry
+        The jobs of that launch.
+    board : Board
+        Reads their status.
+    replaced : Path
+        The file that tells them.
+    launched : int
+        Above their numbers.
+    """
     seen: dict[int, tuple[int, float]] = {}
-    alive = True
-    while alive:
+    quiet: float | None = None
+    while True:
         board.refresh()
+        now = time.monotonic()
         alive = False
         for entry in entries:
             if entry.status.state == "running" and entry.folder is not None:
-                beat, now = Status.beat(entry.folder), time.monotonic()
+                beat = Status.beat(entry.folder)
                 if entry.job not in seen or beat != seen[entry.job][0]:
                     seen[entry.job] = beat, now
                 alive |= now - seen[entry.job][1] < _SILENCE
+        if alive:
+            quiet = None
+        elif quiet is None:
+            quiet = now
+            write_whole(replaced, str(launched))
+        elif now - quiet >= _SILENCE or all(entry.status.state != "waiting" for entry in entries):
+            return
         time.sleep(1)

@@ -3,7 +3,7 @@
 The key's digits, in base ``n_tokens + 2``, are the ids of the tokens, from 1; ``n_tokens + 1`` stands
 for every unknown token and for the gap between two texts, so no n-gram across either is ever found.
 Where such numbers pass 64 bits (long n-grams of many tokens), the base is a random odd number and
-keys are these polynomials modulo 2**64, distinct for all n-grams of the vocabulary.
+keys are these polynomials modulo 2**64, distinct for all features of two tokens and more.
 """
 
 from __future__ import annotations
@@ -104,14 +104,42 @@ class NgramIndex:
 
     @property
     def keyed(self) -> KeyedNgrams:
-        """The features of two tokens and more, to be found by their keys; not pickled."""
+        """The features by their keys, made when first asked for; not pickled."""
         if self._keyed is None:
             self._keyed = key_ngrams(self.levels, len(self.tokens))
-            # Of the last token, -1: of unknown ones too.
-            self._single = np.append(self.levels[0].column, np.int32(-1))
-            self._column = np.full(len(self._keyed.table.keys), -1, np.int32)
-            self._column[self._keyed.slots] = self._keyed.columns
         return self._keyed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyedNgrams:
+    """The features of a vocabulary, those of two tokens and more in one table of all orders.
+
+    Attributes
+    ----------
+    n_tokens : int
+    base : uint64
+        Of the keys.
+    exact : bool
+        Whether a key can be taken apart into its digits again.
+    orders : tuple of int
+        The numbers of tokens from 2 that any feature has, ascending.
+    table : Table
+        Of the keys.
+    slots, columns : ndarray of int64, shape (n,)
+        Slot in the table and column of each feature of two tokens and more, order by order.
+    of_token, of_slot : ndarray of int32
+        The column of each token, and at the end -1 for an unknown one; that of each slot.
+    """
+
+    n_tokens: int
+    base: np.uint64
+    exact: bool
+    orders: tuple[int, ...]
+    table: Table
+    slots: LongArray
+    columns: LongArray
+    of_token: IntArray
+    of_slot: IntArray
 
     def find(self, ids: IntArray, rows: LongArray | None = None) -> LongArray:
         """Return the features of a corpus.
@@ -128,49 +156,33 @@ class NgramIndex:
         ndarray of int64, shape (n_found,)
             The text's number and the column of each found n-gram, order by order.
         """
-        keyed = self.keyed
-        columns = self._single.take(ids)
+        columns = self.of_token.take(ids)
         known = (columns >= 0).nonzero()[0]
         found = [columns.take(known).astype(np.int64)]
         if rows is not None:
             found[0] |= rows.take(known)
-        if keyed.orders:
-            digits = ids.astype(np.uint64)
-            digits += _ONE
-            digits[ids < 0] = len(self.tokens) + 1
-            keys = join_digits(digits, keyed.orders, keyed.base)
-            slots, there = keyed.table.find(np.concatenate(keys))
+        if self.orders:
+            keys = join_digits(to_digits(ids, self.n_tokens), self.orders, self.base)
+            slots, there = self.table.find(np.concatenate(keys))
             hits = there.nonzero()[0]
-            found.append(self._column.take(slots.take(hits)).astype(np.int64))
+            found.append(self.of_slot.take(slots.take(hits)).astype(np.int64))
             if rows is not None:
                 found[1] |= np.concatenate([rows[: len(part)] for part in keys]).take(hits)
         return np.concatenate(found)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class KeyedNgrams:
-    """The features of two tokens and more, in one table of all orders.
+def to_digits(ids: IntArray, n_tokens: int) -> Ids:
+    """Return the digits of token ids, of which -1 is an unknown token or a gap.
 
-    Attributes
+    Parameters
     ----------
-    base : uint64
-        Of the keys.
-    exact : bool
-        Whether a key can be taken apart into its digits again.
-    orders : tuple of int
-        The numbers of tokens that any of them has, ascending.
-    table : Table
-        Of the keys.
-    slots, columns : ndarray of int64, shape (n,)
-        Slot in the table and feature column of each, order by order.
+    ids : ndarray of int32, shape (n,)
+    n_tokens : int
     """
-
-    base: np.uint64
-    exact: bool
-    orders: tuple[int, ...]
-    table: Table
-    slots: LongArray
-    columns: LongArray
+    digits = ids.astype(np.uint64)
+    digits += _ONE
+    digits[ids < 0] = n_tokens + 1
+    return digits
 
 
 def join_digits(digits: Ids, orders: tuple[int, ...], base: np.uint64) -> list[Ids]:
@@ -195,7 +207,7 @@ def join_digits(digits: Ids, orders: tuple[int, ...], base: np.uint64) -> list[I
 
 
 def key_ngrams(levels: list[Level], n_tokens: int) -> KeyedNgrams:
-    """Give the features of two tokens and more their keys, and put these into a table.
+    """Give features their keys, and put these into a table.
 
     Parameters
     ----------
@@ -214,11 +226,19 @@ def key_ngrams(levels: list[Level], n_tokens: int) -> KeyedNgrams:
         if not exact:
             base = int(generator.integers(2**62, 2**63)) * 2 + 1
         keys, columns = _keys(levels, np.uint64(base))
-        # No n-gram may meet another: 64 random bits nearly always see to that.
-        if exact or (keys.all() and len(np.unique(keys)) == len(keys)):
+        try:
+            table, slots = build_table(keys)
             break
-    table, slots = build_table(keys)
-    return KeyedNgrams(np.uint64(base), exact, orders, table, slots, columns)
+        except ValueError:
+            # N-grams met; 64 random bits nearly always see to it that they do not.
+            if exact:
+                raise
+    of_slot = np.full(len(table.keys), -1, np.int32)
+    of_slot[slots] = columns
+    of_token = np.append(levels[0].column, np.int32(-1))
+    return KeyedNgrams(
+        n_tokens, np.uint64(base), exact, orders, table, slots, columns, of_token, of_slot
+    )
 
 
 def _keys(levels: list[Level], base: np.uint64) -> tuple[Ids, LongArray]:

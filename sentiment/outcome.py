@@ -170,8 +170,13 @@ class Outcome:
 
     def end_run(self, run_id: str | None) -> None:
         """End the run of a job that has died, wherever it ran."""
-        if run_id is not None:
-            self.client.set_terminated(run_id, "FAILED")
+        if run_id is None:
+            return
+        try:
+            if self.client.get_run(run_id).info.status == "RUNNING":
+                self.client.set_terminated(run_id, "FAILED")
+        except Exception as error:  # what is left of the sweep matters more
+            log.warning("run %s of a dead job cannot be ended: %s", run_id, error)
 
     def end_dead_runs(self, state: str, *, everywhere: bool = False) -> None:
         """End runs whose process is gone: those of this sweep, or all of the experiment."""

@@ -6,6 +6,7 @@ skips what is done, tries again what failed, stops in time, and ranks the result
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import signal
@@ -22,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sentiment import config
 from sentiment.board import Board, Entry
 from sentiment.errors import SentimentError, UsageError, nearest
-from sentiment.job import CANCEL, STOP, Status, data_key, splits_of
+from sentiment.job import CANCEL, MARKERS, STOP, Status, data_key, splits_of
 from sentiment.launch import Launches
 from sentiment.outcome import Outcome
 from sentiment.search import (
@@ -121,12 +122,14 @@ class Sweep(Sweeper):
         self._check_objective([cfg for _, cfg in waiting] or [default])
         self.outcome.open()
         deadline = None if budget is None else time.time() + budget
-        self.launches = Launches(
-            self.hydra_context, self.config, self.board, self.outcome, self.folder, deadline
-        )
         state = "finished"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for marker in MARKERS:  # of an earlier sweep that was told to use the same folder
+                (self.folder / marker).unlink(missing_ok=True)
+            self.launches = Launches(
+                self.hydra_context, self.config, self.board, self.outcome, self.folder, deadline
+            )
             OmegaConf.save(self.config, self.folder / "multirun.yaml")
             search = search or self._optuna(default)
             self.board.total = search.total
@@ -134,14 +137,19 @@ class Sweep(Sweeper):
                 self._work(search, waiting)
         except KeyboardInterrupt as interrupt:
             state = "terminated" if isinstance(interrupt, Terminated) else "interrupted"
-            # For jobs that wait in a cluster's queue, or run there.
-            (self.folder / STOP).touch()
-            (self.folder / CANCEL).touch()
+            self._end_jobs()
         except BaseException:
+            self._end_jobs()
             self.outcome.abandon()
             raise
         task.summary = self.outcome.close(state)
         return task.summary
+
+    def _end_jobs(self) -> None:
+        """End jobs that wait in a cluster's queue, or run there, where no signal reaches them."""
+        with contextlib.suppress(OSError):
+            for marker in (STOP, CANCEL):
+                (self.folder / marker).touch()
 
     def _words(self, assignment: Assignment) -> list[str]:
         return [*self.space.fixed, *(f"{key}={word}" for key, word in assignment)]

@@ -96,7 +96,7 @@ def build_table(keys: U64, seed: int = 0) -> tuple[Table, NDArray[np.int64]]:
         Keys repeat, or 0 is among them.
     """
     keys = np.ascontiguousarray(keys, dtype=np.uint64)
-    for known, by, table, slots in _built:
+    for known, by, table, slots in list(_built):  # other threads append
         if by == seed and np.array_equal(known, keys):
             return table, slots
     n = len(keys)

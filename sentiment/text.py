@@ -34,6 +34,9 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
 
 SKLEARN_PATTERN = r"(?u)\b\w\w+\b"
 
+MANY_CHARACTERS = 10_000
+"""From so many characters on, reading texts all at once is faster than one after the other."""
+
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACES = re.compile(r"\s\s+")
@@ -215,8 +218,8 @@ class Tokenizer:
     Notes
     -----
     For ``char_wb`` the tokens of all padded words follow one another, so that two spaces in a row
-    mark the seam between words. No n-gram crosses a seam: the bigram of two spaces never exists in
-    a fitted vocabulary, so whoever looks n-grams up through their prefixes needs no rule for it.
+    mark the seam between words. No n-gram crosses a seam: no vocabulary has one with two spaces in a
+    row, so whoever looks n-grams up needs no rule for it.
     """
 
     __slots__ = ("_findall", "_split", "dropped", "spec")

@@ -11,7 +11,7 @@ ones goes through it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -40,20 +40,20 @@ _KEEP = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 
 
 class KeyTable:
-    """A hash table of distinct keys, each one or more 64-bit words; all look-ups are vectorized.
+    """A hash table that grows, of keys of one or more 64-bit words; all look-ups are vectorized.
 
-    Open addressing with linear probing, at most half full.
+    Open addressing with linear probing, at most half full. The last word of no key is 0; a key's
+    number is how many were added before it.
 
     Parameters
     ----------
-    keys : ndarray of uint64, shape (n_words, n)
-        Distinct, and the last word of none is 0; a key's number is its position.
+    n_words : int
+        64-bit words of a key.
     """
 
-    def __init__(self, keys: UInt64) -> None:
+    def __init__(self, n_words: int) -> None:
         self.n = 0
-        self._make(len(keys), 16)
-        self.add(keys)
+        self._make(n_words, 16)
 
     def _make(self, n_words: int, n_slots: int) -> None:
         self._keys = np.zeros((n_words, n_slots), np.uint64)
@@ -102,16 +102,7 @@ class KeyTable:
         keys : ndarray of uint64, shape (n_words, m)
         """
         slots = self._slot(keys)
-        if keys.shape[1] < _FEW_KEYS:
-            # Looking into eight slots at once takes fewer calls than one after the other.
-            window = slots[:, None] + _WINDOW
-            window &= self._mask
-            others = self._taken(window, keys[:, :, None])
-            slots += others.argmin(axis=1)
-            slots &= self._mask
-            open_ = np.logical_and.reduce(others, axis=1).nonzero()[0]
-        else:
-            open_ = self._taken(slots, keys).nonzero()[0]
+        open_ = self._taken(slots, keys).nonzero()[0]
         keys = keys.take(open_, axis=1)
         while len(open_):
             following = slots.take(open_)
@@ -133,8 +124,6 @@ class KeyTable:
 
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
-_FEW_KEYS = 1000
-_WINDOW = np.arange(8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +211,7 @@ class TokenTable:
         n = len(keys)
         table, ids = self._tables.get(n, (None, None))
         if table is None or ids is None:
-            table, ids = KeyTable(np.empty((n, 0), np.uint64)), np.empty(0, np.int32)
+            table, ids = KeyTable(n), np.empty(0, np.int32)
         numbers = table.find(keys)
         if grow:
             missing = np.flatnonzero(numbers < 0)
@@ -267,11 +256,9 @@ def scan(texts: Sequence[str], spec: TextSpec) -> Spans:
     if name not in PATTERNS:
         tokenizer = Tokenizer(_without_stop_words(spec))
         return _spans_of([tokenizer(text) for text in texts])
-    cleaned = _clean(texts, spec)
+    cleaned = [clean(text, spec) for text in texts]
     sizes = [len(text) if text.isascii() else len(text.encode()) for text in cleaned]
     buffer = "\n".join(cleaned).encode() + b"\n" + _PADDING
-    if spec.lowercase:
-        buffer = buffer.lower()  # the ASCII texts; the others are in lower case already
     starts, lengths = _FINDERS[name](buffer)
     ends = np.cumsum(np.array(sizes, np.int64) + 1)
     per_text = np.diff(np.searchsorted(starts, ends), prepend=0)
@@ -280,19 +267,6 @@ def scan(texts: Sequence[str], spec: TextSpec) -> Spans:
 
 def _without_stop_words(spec: TextSpec) -> TextSpec:
     return TextSpec.from_dict({**spec.to_dict(), "stop_words": None})
-
-
-def _clean(texts: Iterable[str], spec: TextSpec) -> list[str]:
-    """Clean texts, but leave lowercasing ASCII texts to the caller."""
-    plain = TextSpec(lowercase=False, strip_html=True)
-    cleaned = []
-    for text in texts:
-        if not text.isascii():
-            text = clean(text, spec)  # noqa: PLW2901
-        elif spec.strip_html and "<" in text:
-            text = clean(text, plain)  # noqa: PLW2901
-        cleaned.append(text)
-    return cleaned
 
 
 def _spans_of(token_lists: Sequence[Sequence[str]]) -> Spans:

@@ -246,14 +246,14 @@ class CountVectorizer(_TextVectorizer):
         if not hasattr(self, "index_"):
             check_is_fitted(self, "index_")  # raises; asking it first would cost every text
         texts = _check_texts(raw_documents)
-        self.index_.keyed  # noqa: B018 - built once, before threads ask for it
+        keyed = self.index_.keyed
         encode = self._encoder
 
         def transform(cut: slice) -> Rows:
             corpus = encode(texts[cut])
             n_texts = len(corpus.per_text)
             rows = np.repeat(np.arange(n_texts) << 32, corpus.per_text) if n_texts > 1 else None
-            return self._weigh(self.index_.find(corpus.ids, rows), n_texts)
+            return self._weigh(keyed.find(corpus.ids, rows), n_texts)
 
         rows = parallel(transform, cut_blocks(texts))
         return stack(rows, len(texts), self.index_.n_features, self.dtype)

@@ -14,6 +14,7 @@ from typing import Any
 from sentiment.errors import SentimentError
 from sentiment.scorer import Scorer
 from sentiment.store import POINTERS, is_remote, models_dir, read_pointer, resolve
+from sentiment.text import MANY_CHARACTERS
 
 logger = logging.getLogger("sentiment.serve")
 
@@ -123,6 +124,7 @@ class ModelHolder:
         scorer = Scorer.load(stored.path, digest=stored.digest)
         scorer.predict_one(WARM_TEXT)
         scorer.predict([WARM_TEXT, WARM_TEXT])
+        scorer.predict([WARM_TEXT] * (MANY_CHARACTERS // len(WARM_TEXT) + 1))
         scorer.explain(WARM_TEXT)
         loaded = LoadedModel(
             scorer=scorer,

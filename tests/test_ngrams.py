@@ -70,7 +70,7 @@ def columns_found(index, texts, ngram_range):
     corpus = Encoder(index.tokens, spec_of(ngram_range))(texts)
     names = index.ngrams()
     found = [Counter() for _ in texts]
-    for key in index.find(corpus.ids, corpus.texts().astype(np.int64) << 32).tolist():
+    for key in index.keyed.find(corpus.ids, corpus.texts().astype(np.int64) << 32).tolist():
         found[key >> 32][names[key & 0xFFFFFFFF]] += 1
     return found
 

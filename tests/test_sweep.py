@@ -295,6 +295,16 @@ def test_a_job_on_another_machine_finds_what_the_sweep_left_it(place, flags, fir
     assert [run.info.status for run in runs] == [run]
 
 
+def test_what_an_earlier_sweep_left_in_the_same_folder_stops_nothing(place):
+    folder = place / "same"
+    (folder / "0").mkdir(parents=True)
+    for marker in jobs.MARKERS:
+        (folder / marker).write_text("99")
+    Status(state="killed").write(folder / "0")
+    found = sweep(place, "again", "model.alpha=1,2", f"hydra.sweep.dir={folder}")
+    assert [job["state"] for job in found["jobs"]] == ["finished", "finished"]
+
+
 def test_a_sweep_outlasts_its_launcher(tmp_path, monkeypatch):
     """Jobs of a cluster go on when the launcher gives up because one of them died."""
     monkeypatch.setattr(launch, "_SILENCE", 1.5)
@@ -312,9 +322,10 @@ def test_a_sweep_outlasts_its_launcher(tmp_path, monkeypatch):
 
     worker = threading.Thread(target=work)
     worker.start()
-    launch.outlast([dead, alive], board)
+    launch.outlast([dead, alive], board, tmp_path / "replaced", 2)
     worker.join()
     assert (dead.status.state, alive.status.state) == ("running", "finished")
+    assert (tmp_path / "replaced").read_text() == "2"
 
 
 def test_optuna_searches_and_goes_on(place):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sentiment.errors import ModelError
 from sentiment.scorer.container import Tensors, map_tensors
 from sentiment.scorer.view import HashView, NgramView, View, contributions
+from sentiment.text import MANY_CHARACTERS
 
 if TYPE_CHECKING:
     from sentiment.scorer.explain import ClassFeature, Explanation
@@ -32,7 +33,6 @@ GOLDEN_TOLERANCE = 1e-9
 ABSTAIN = "abstain"
 """The label of an answer whose confidence is below what the caller asked for."""
 _VIEWS: dict[str, type[View]] = {"ngrams": NgramView, "hashing": HashView}
-_CHUNK = 500
 
 
 class Prediction(NamedTuple):
@@ -218,7 +218,11 @@ class Scorer:
         scores = np.empty((len(texts), len(self.intercept)))
         n_tokens = np.empty(len(texts), dtype=np.int64)
         n_unknown = np.empty(len(texts), dtype=np.int64)
-        parts = [slice(start, start + _CHUNK) for start in range(0, len(texts), _CHUNK)]
+        parts = [slice(0, len(texts))] if len(texts) else []
+        if sum(map(len, texts)) >= MANY_CHARACTERS:
+            from sentiment.corpus import cut_blocks  # not needed by who scores a few texts
+
+            parts = cut_blocks(texts)
         scored = each(self._score, [texts[part] for part in parts])
         for part, (score, tokens, unknown) in zip(parts, scored, strict=True):
             scores[part], n_tokens[part], n_unknown[part] = score, tokens, unknown

@@ -8,19 +8,20 @@ Where keys cannot be taken apart into token ids, these are stored beside them.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment.ngrams import join_digits
+from sentiment.ngrams import join_digits, to_digits
 from sentiment.scorer.container import Tensors
 from sentiment.table import Table
 from sentiment.text import (
+    MANY_CHARACTERS,
     TextSpec,
     Tokenizer,
     clean,
@@ -38,8 +39,6 @@ Ints = NDArray[np.int64]
 Ids = NDArray[np.uint64]
 
 _HASH_CACHE = 200_000
-_MANY_CHARACTERS = 10_000  # from here on, reading all texts at once is the faster way
-_ONE = np.uint64(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +98,8 @@ class NgramView:
         self.unknown = self.n_tokens + 1
         self.tokens = _split(tensors[f"{prefix}.tokens"].tobytes().decode(), lengths)
         self._of_character: Ids | None = None
+        self._made_encoder: Encoder | None = None
+        self._lock = threading.Lock()
         if self.spec.analyzer == "word":
             self._ids = dict(zip(self.tokens, range(1, self.unknown), strict=True))
             # Split words that are no tokens get the id 0 and go.
@@ -188,24 +189,23 @@ class NgramView:
 
     def _encode(self, texts: Sequence[str]) -> tuple[Ids, Ints]:
         """Return the ids of all texts with a gap after each, and their numbers with the gap."""
-        if self._of_character is None and sum(map(len, texts)) >= _MANY_CHARACTERS:
-            corpus = self._encoder(texts)
-            ids = corpus.ids.astype(np.uint64)
-            ids += _ONE
-            ids[corpus.ids < 0] = self.unknown
-            return ids, corpus.per_text
+        if self._of_character is None and sum(map(len, texts)) >= MANY_CHARACTERS:
+            corpus = self._encoder()(texts)
+            return to_digits(corpus.ids, self.n_tokens), corpus.per_text
         gap = np.full(1, self.unknown, dtype=np.uint64)
         parts = [self.token_ids(text) for text in texts]
         lengths = np.fromiter(map(len, parts), np.int64, len(parts))
         ids = np.concatenate(list(chain.from_iterable((part, gap) for part in parts)) or [gap[:0]])
         return ids, lengths + 1
 
-    @cached_property
     def _encoder(self) -> Encoder:
         # Not imported by who scores a few texts.
         from sentiment.corpus import Encoder
 
-        return Encoder(self.tokens, self.spec)
+        with self._lock:
+            if self._made_encoder is None:
+                self._made_encoder = Encoder(self.tokens, self.spec)
+        return self._made_encoder
 
     def digits(self, row: int) -> list[int]:
         """Return the token ids of a row's n-gram; none for a row that has no n-gram."""

@@ -31,8 +31,8 @@ def test_alone_or_in_any_batch_the_answer_is_one(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if many:  # read all at once, as long batches are
-            patch.setattr(view, "_MANY_CHARACTERS", 0)
-            patch.setattr(corpus, "_FEW_CHARACTERS", 0)
+            patch.setattr(view, "MANY_CHARACTERS", 0)
+            patch.setattr(corpus, "MANY_CHARACTERS", 0)
         together = scorer.predict(texts)
     parts = [scorer.predict(texts[i : i + cut]) for i in range(0, len(texts), cut)]
     probabilities = np.concatenate([part.probabilities for part in parts])
