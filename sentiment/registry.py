@@ -459,6 +459,11 @@ def fetch(reference: str, output_dir: Path) -> StoredModel:
         If MLflow does not answer.
     """
     parsed = parse(reference)
+    if parsed.run is not None:
+        # What a run has made does not change: a model of it that is here needs no server.
+        for stored in store.list_models(output_dir):
+            if stored.info.get("run_id") == parsed.run:
+                return replace(stored, reference=reference, run_id=parsed.run)
     registry = Registry(output_dir, parsed.name)
     with registry.reaching():
         return registry.fetch(parsed)

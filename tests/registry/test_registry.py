@@ -159,6 +159,15 @@ def test_every_reference_fetches_the_scorer_alone(
     assert json.loads(answer.out)["label"] == "positive"
 
 
+def test_a_stored_model_of_a_run_needs_no_server(
+    outputs: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained.runs["good"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    stored = fetch(f"runs:/{run.run_id}", outputs)
+    assert (stored.digest, stored.run_id) == (run.digest, run.run_id)
+
+
 def artifacts_of(registry: Registry, run_id: str) -> Path:
     return Path(registry.source_of_run(run_id).folder.removeprefix("file://"))
 
