@@ -82,7 +82,7 @@ def compare(
     output_dir : Path
         Where runs lie.
     experiment : str
-        The MLflow experiment.
+        The MLflow experiment; runs that are named may be of any.
     sort : str
         ``newest``, or a metric, the best first.
     limit : int
@@ -94,13 +94,13 @@ def compare(
         If a run or the metric is not known, or there are fewer than two runs.
     """
     client = tracking.connect(output_dir)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        names = [entry.name for entry in client.search_experiments()]
-        raise UsageError(f"no experiment {experiment!r}{nearest(experiment, names)}")
+    experiments = {entry.name: entry.experiment_id for entry in client.search_experiments()}
+    if not references and experiment not in experiments:
+        raise UsageError(f"no experiment {experiment!r}{nearest(experiment, list(experiments))}")
     finished = [
         run
-        for run in tracking.search_runs(client, found.experiment_id, "status = 'FINISHED'")
+        for number in (experiments.values() if references else [experiments[experiment]])
+        for run in tracking.search_runs(client, number, "status = 'FINISHED'")
         if run.data.tags.get("sentiment.kind") != "sweep"
     ]
     chosen = _choose(finished, references) if references else finished
@@ -109,7 +109,8 @@ def compare(
     if not references:
         chosen = chosen[:limit]
     if len(chosen) < 2:
-        raise UsageError(f"nothing to compare: {len(chosen)} finished runs in {experiment!r}")
+        where = "these names" if references else repr(experiment)
+        raise UsageError(f"nothing to compare: {len(chosen)} finished runs in {where}")
     runs = [
         Compared(
             run_id=run.info.run_id,

@@ -247,6 +247,12 @@ def explain_error(error: Exception, overrides: Sequence[str], name: str = "confi
     if match := re.search(r"Key '([^']+)' not in '(\w+)'|Key '([^']+)' is not in struct", text):
         full = re.search(r"full_key: (\S+)", text)
         return _unknown_key(full[1] if full else (match[1] or match[3]), overrides, name)
+    if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        key, _, value = match[1].partition("=")
+        return UsageError(
+            f"{match[1]}: several values are tried by sentiment sweep; "
+            f"one list is written {key}=[{value}], one text '{key}=\"{value}\"'"
+        )
     reason = str(cause).splitlines()[0]
     full = re.search(r"full_key: (\S+)", text)
     if isinstance(cause, OmegaConfBaseException) and "Missing mandatory value" in reason:

@@ -134,6 +134,10 @@ def load_splits(
     read = {"embedded": _read_embedded, "hub": _read_hub, "files": _read_files}.get(source)
     if read is None:
         raise UsageError(f"data.source={source!r} is not one of embedded, hub, files")
+    for key, value in (("train", train), ("test", test), ("path", path)):
+        if value is not None and (source == "embedded" or (source == "files" and key == "path")):
+            other = "hub" if key == "path" else "files"
+            raise UsageError(f"data.{key}={value} is not read with data={name}: add data={other}")
     train_frame, test_frame, names = read(
         path=path,
         subset=subset,
@@ -294,7 +298,7 @@ def labelled_chunks(
     reader = Reader(
         path, kind, text_column=text_column, batch_size=chunk_rows, option="data.text_column=…"
     )
-    empty = True
+    empty, found = True, False
     try:
         for batch in reader:
             empty = False
@@ -305,10 +309,13 @@ def labelled_chunks(
                 rows = pl.DataFrame(pl.from_arrow(table))
                 known = batch.table.schema.names
             else:
-                known = list(batch.records()[0])
-                values = [record.get(label_column) for record in batch.records()]
+                # A row of JSON may lack the key: then its label is missing.
+                records = batch.records()
+                known = list(dict.fromkeys(key for record in records for key in record))
+                values = [record.get(label_column) for record in records]
                 rows = pl.DataFrame({label_column: pl.Series(values, strict=False)})
-            if label_column not in known:
+            found |= label_column in known
+            if not found:
                 raise DataError(
                     f"{path} has no column {label_column!r}{nearest(label_column, known)}"
                     f" (columns: {', '.join(known[:20])}; set data.label_column=…)"

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,8 @@ class Job:
         Whether a failure keeps further jobs from beginning.
     tags : mapping
         Tags of every run.
+    process : int
+        Of the sweep, on its machine: a child of it ends with it.
     """
 
     folder: str
@@ -133,6 +136,7 @@ class Job:
     deadline: float | None
     stop_on_error: bool
     tags: Mapping[str, str]
+    process: int
 
     def __call__(self, cfg: DictConfig) -> dict[str, Any]:
         """Train, and return the status; an exception would end the other jobs of some launchers."""
@@ -142,6 +146,8 @@ class Job:
         folder = Path(self.folder) / str(hydra.job.num)
         words = [str(word) for word in hydra.overrides.task]
         status = Status(folder=str(folder), started=time.time())
+        if os.getppid() == self.process:
+            _end_with_parent()
         out_of_time = self.deadline is not None and time.time() >= self.deadline
         if out_of_time or (Path(self.folder) / STOP).exists() or hydra.job.num < self._replaced():
             status.state = "not started"
@@ -272,6 +278,19 @@ def _quiet(status: Status) -> Iterator[None]:
     finally:
         logging.captureWarnings(False)
         root.removeHandler(collector)
+
+
+@cache
+def _end_with_parent() -> None:
+    """End this worker process when the sweep is gone; a kill -9 tells it nothing."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -148,6 +148,7 @@ class Launches:
             deadline=self.deadline,
             stop_on_error=self.config.sweep.on_error == "stop",
             tags=self.outcome.git,
+            process=os.getpid(),
         )
         crash = None
         try:

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Outcome:
         Of the sweep.
     compose : callable
         Composes a job's config from words.
+    config_folders : sequence of str
+        Where the user's own config files lie (``--config-dir``).
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Outcome:
         default: DictConfig,
         folder: Path,
         compose: Callable[[Sequence[str]], DictConfig],
+        config_folders: Sequence[str] = (),
     ) -> None:
         self.board = board
         self.space = space
@@ -61,6 +64,7 @@ class Outcome:
         self.default = default
         self.folder = folder
         self.compose = compose
+        self.config_folders = config_folders
         self.output_dir = Path(default.output_dir)
         self.resumed = False
 
@@ -163,10 +167,21 @@ class Outcome:
                 objective=run.data.metrics[self.board.objective],
                 metrics={k: v for k, v in run.data.metrics.items() if k[:4] in ("val_", "test")},
                 digest=tags.get("sentiment.digest"),
+                model=self._model_of(tags),
                 seconds=run.data.metrics.get("seconds_total"),
             )
             done.setdefault(key, status)  # the newest comes first
         return done
+
+    def _model_of(self, tags: Mapping[str, str]) -> str | None:
+        """Return where the model of an earlier job of this sweep is stored."""
+        from sentiment import store
+
+        digest = tags.get("sentiment.digest")
+        if not digest or tags.get("sentiment.sweep") != self.run.run_id:
+            return None
+        place = store.models_dir(self.output_dir) / digest
+        return str(place) if place.is_dir() else None
 
     def end_run(self, run_id: str | None) -> None:
         """End the run of a job that has died, wherever it ran."""
@@ -211,7 +226,7 @@ class Outcome:
             keep.add((store.read_pointer(self.output_dir, which) or {}).get("digest"))
         for entry in self.board.entries:
             status = entry.status
-            if status.state != "finished" or status.model is None or status.digest in keep:
+            if status.model is None or status.digest in keep:
                 continue
             place = Path(status.model)
             # A model that another run made first is not this job's to remove.
@@ -244,11 +259,13 @@ class Outcome:
             "resumed": self.resumed,
             "seconds": time.time() - board.begun,
             "counts": dict(board.counts()),
+            "time_budget": self.settings.time_budget,
             "best": best.to_dict() if best else None,
             "jobs": [entry.to_dict() for entry in board.entries],
             "warnings": board.warnings(),
             "train": self.train_command(best) if best else None,
-            "register": self._register_command(best) if best else None,
+            "register": self._register_command(best) if best and best.status.digest else None,
+            "predict": self._predict_command(best) if best and best.status.digest else None,
         }
         file = self.folder / "sweep.json"
         file.write_text(json.dumps(summary, indent=1), encoding="utf-8")
@@ -266,7 +283,8 @@ class Outcome:
             }
             self.run.log_metrics({f"best_{board.objective}": best.status.objective})
         self.run.set_tags(tags)
-        ended = {"finished": "FINISHED" if best else "FAILED"}.get(state, "KILLED")
+        failed = board.counts()["failed"] and not best
+        ended = {"finished": "FAILED" if failed else "FINISHED"}.get(state, "KILLED")
         self.client.set_terminated(self.run.run_id, ended)
         return summary
 
@@ -284,13 +302,21 @@ class Outcome:
         lean = [word for word in words if not word.startswith("search=")]
         if lean != words and config.content_hash(self.compose(lean)) == entry.config_hash:
             words = lean
-        return shlex.join(["sentiment", "train", *words])
+        own = [word for folder in self.config_folders for word in ("--config-dir", folder)]
+        return shlex.join(["sentiment", "train", *own, *words])
 
     def _register_command(self, entry: Entry) -> str:
         words = ["sentiment", "register", "--run", str(entry.status.run_id)]
+        return shlex.join([*words, *self._output_dir(entry)])
+
+    def _predict_command(self, entry: Entry) -> str:
+        words = ["sentiment", "predict", "--model", f"runs:/{entry.status.run_id}"]
+        return shlex.join([*words, *self._output_dir(entry), "text"])
+
+    def _output_dir(self, entry: Entry) -> list[str]:
         if any(word.startswith("output_dir=") for word in entry.words):
-            words += ["--output-dir", str(self.default.output_dir)]
-        return shlex.join(words)
+            return ["--output-dir", str(self.default.output_dir)]
+        return []
 
     def _draw(self, path: Path) -> bool:
         from sentiment import plots

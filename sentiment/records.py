@@ -234,7 +234,7 @@ class Reader:
         try:
             return line.decode("utf-8-sig" if row == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise self._fail(row, f"not UTF-8 (byte {line[error.start]:#04x})") from None
+            raise self._fail(row, _not_utf8(line[error.start])) from None
 
     def _plain(self, lines: Iterator[bytes]) -> Iterator[Batch]:
         self.columns = ["text"]
@@ -324,7 +324,7 @@ class Reader:
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise DataError(
-                    f"{self.path}: line {number}: not UTF-8 (byte {line[error.start]:#04x})"
+                    f"{self.path}: line {number}: {_not_utf8(line[error.start])}"
                 ) from None
 
     def _parquet(self) -> Iterator[Batch]:
@@ -373,10 +373,16 @@ class Reader:
 
     def _no_column(self, names: Sequence[str] | dict[str, Any]) -> str:
         shown = ", ".join(list(names)[:10])
+        if len(names) == 1 and ";" in shown:
+            return f"its columns are separated by semicolons ({shown}): commas or tabs are read"
         return (
             f"no column {self.text_column!r} (there are: {shown}); "
             f"give {self._option}{nearest(self.text_column, names)}"
         )
+
+
+def _not_utf8(byte: int) -> str:
+    return f"not UTF-8 (byte {byte:#04x}); convert it first: iconv -f latin1 -t utf-8"
 
 
 def one_line(error: BaseException) -> str:

@@ -362,6 +362,11 @@ class Registry:
                 "(sentiment compare lists runs; MLFLOW_TRACKING_URI says where to look)"
             )
         digest = run.data.tags.get("sentiment.digest")
+        fit = run.info.status == "FINISHED" and "sentiment.config_hash" in run.data.tags
+        if digest is None and fit:
+            raise UsageError(
+                f"run {run_id} has no model to use: its pipeline does not compile to a scorer"
+            )
         models = run.outputs.model_outputs if run.outputs else []
         if digest is None or not models or run.info.status != "FINISHED":
             raise UsageError(

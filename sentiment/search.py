@@ -227,8 +227,13 @@ class Optuna:
         if not known:
             self._enqueue_defaults(defaults)
         self.batch: int | None = batch
-        self._finished = sum(t.state == optuna.trial.TrialState.COMPLETE for t in known)
-        self.total = max(0, (trials or _DEFAULT_TRIALS) - self._finished)
+        # Of a continued study.
+        self.known: list[Assignment] = [
+            tuple((key, word_of(value)) for key, value in trial.params.items())
+            for trial in known
+            if trial.state == optuna.trial.TrialState.COMPLETE
+        ]
+        self.total = max(0, (trials or _DEFAULT_TRIALS) - len(self.known))
         self._left = self.total
         self._open: dict[Assignment, list[optuna.Trial]] = {}
 

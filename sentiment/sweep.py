@@ -113,8 +113,10 @@ class Sweep(Sweeper):
         else:
             distributions(self.space)
         default = waiting[0][1] if waiting else self._compose(self.space.fixed)
+        sources = self.config.hydra.runtime.config_sources
+        folders = [source.path for source in sources if source.provider == "command-line"]
         self.outcome = Outcome(
-            self.board, self.space, settings, default, self.folder, self._compose
+            self.board, self.space, settings, default, self.folder, self._compose, folders
         )
         if settings.dry_run:
             task.summary = self.outcome.planned()
@@ -214,6 +216,8 @@ class Sweep(Sweeper):
     def _work(self, search: Search, waiting: list[Composed]) -> None:
         """Ask, skip, launch and tell until the search is over or something ends it."""
         done = self.outcome.done_before() if self.config.sweep.resume else {}
+        if isinstance(search, Optuna):
+            self._recall(search, done)
         size = search.batch or self.launches.batch_size
         while not self._stopped():
             if isinstance(search, Fixed):
@@ -236,6 +240,17 @@ class Sweep(Sweeper):
             self.outcome.remove_models()
         for entry, _ in waiting:
             entry.status.state = "not started"
+
+    def _recall(self, search: Optuna, done: Mapping[tuple[str, str], Status]) -> None:
+        """Put the results of a continued study on the board: they are in the ranking too."""
+        for assignment in search.known:
+            entry, cfg = self._compose_job(assignment)
+            earlier = done.get(self._result_key(entry, cfg))
+            if earlier is None:  # of other code or data
+                self.board.entries.remove(entry)
+            else:
+                entry.status = earlier
+        self.board.total = len(self.board.entries) + search.total
 
     def _result_key(self, entry: Entry, cfg: DictConfig) -> tuple[str, str]:
         try:

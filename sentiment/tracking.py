@@ -87,9 +87,25 @@ def connect(output_dir: Path, uri: str | None = None) -> MlflowClient:
         if given is None:
             # MLflow exports it, and the next call would take it for the user's own choice.
             os.environ.pop("MLFLOW_TRACKING_URI", None)
-        client = mlflow.MlflowClient(where)
-        client.search_experiments(max_results=1)
+        with _alone(where):
+            client = mlflow.MlflowClient(where)
+            client.search_experiments(max_results=1)
     return client
+
+
+@contextmanager
+def _alone(where: str) -> Iterator[None]:
+    """Keep two processes from making the tables of one SQLite file at the same time."""
+    with contextlib.ExitStack() as stack:
+        # Without locks (not POSIX, a folder that is not ours) it is as MLflow does it.
+        if where.startswith("sqlite:///"):
+            with contextlib.suppress(ImportError, OSError):
+                import fcntl
+
+                database = Path(where.removeprefix("sqlite:///"))
+                file = stack.enter_context(database.with_name(f".{database.name}.lock").open("a"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -413,7 +413,7 @@ def _compile(
     A step of the user's own may not come down to linear scores: then there is no scorer.
     """
     from sentiment.corpus import parallel
-    from sentiment.scorer.compile import NotCompilableError, compile_scorer
+    from sentiment.scorer.compile import NotCompilableError, compile_scorer, tolerance
 
     # What held-out texts look like is the reference that drift is measured against.
     reference = splits.val if len(splits.val) else splits.test
@@ -434,10 +434,11 @@ def _compile(
         )
         return None
     if cfg.compile.dtype == "float32" and not cfg.compile.prune:
-        answers = compiled.scorer.predict(splits.test.texts, parallel).probabilities
+        found = compiled.scorer.predict(splits.test.texts, parallel)
+        answers = found.probabilities
         worst = float(np.abs(answers - expected).max())
         same = bool((answers.argmax(axis=1) == expected.argmax(axis=1)).all())
-        if worst > 1e-6 or not same:
+        if worst > tolerance(found.scores) or not same:
             raise SentimentError(
                 f"the compiled scorer disagrees with the pipeline by {worst:.2g} on the test split; "
                 "this is a defect: please report it with the config of this run"

@@ -101,6 +101,22 @@ def test_bad_rows_are_counted_then_dropped_or_refused(tmp_path):
         files(path, on_bad_rows="error")
 
 
+def test_a_row_of_json_may_lack_its_label(tmp_path):
+    lines = [
+        {"text": text} | ({"label": label} if i % 7 else {}) for i, (text, label) in enumerate(ROWS)
+    ]
+    path = tmp_path / "some.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert files(path).report["missing_labels_train"] == 15
+
+
+def test_files_without_data_files_are_not_passed_over():
+    with pytest.raises(
+        UsageError, match="data.train=a.csv is not read with data=reviews: add data=files"
+    ):
+        load_splits(source="embedded", name="reviews", subset="imdb", train="a.csv")
+
+
 def test_embedded_subsets():
     splits = load_splits(
         source="embedded", name="rt", subset="rotten_tomatoes", label_names=["negative", "positive"]

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 
 from sentiment import config, launch, tracking
 from sentiment import job as jobs
 from sentiment.board import Board
 from sentiment.cli import sweep as command
+from sentiment.cli.compare import compare as compare_command
 from sentiment.errors import UsageError
 from sentiment.job import Status
 from sentiment.search import Space, grid, paired
@@ -217,6 +219,21 @@ def test_what_is_wrong_is_said_before_the_first_job(place, more, message):
     assert not list((place / "wrong").glob("sweeps/*/0"))
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_compare_cuts_no_number(place, swept, width, monkeypatch, capsys):
+    from sentiment.cli import console
+
+    narrow = Console(width=width, force_terminal=True, highlight=False, file=sys.stdout)
+    monkeypatch.setattr(console, "stdout", lambda: narrow)
+    compare_command([swept["sweep_run"]], output_dir=place / "grid", sort="newest")
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    for job in swept["jobs"]:
+        if job["run_id"] and job["state"] == "finished":
+            assert job["run_id"][:8] in shown
+            assert f"{job['metrics']['val_f1_score']:.4f}" in shown
+
+
 def test_a_dry_run_prints_the_jobs_and_writes_no_run(place, capsys):
     command.run(words(place, "dry", "model.alpha=1,2", "seed=1,2", "sweep.dry_run=true"))
     out = capsys.readouterr().out.splitlines()
@@ -339,9 +356,19 @@ def test_optuna_searches_and_goes_on(place):
         place, "optuna", *space, "sweep.method=optuna", "sweep.trials=6", "sweep.resume=true"
     )
     assert more["sweep_run"] == found["sweep_run"]
-    assert len(more["jobs"]) == 2
-    earlier = {tuple(job["overrides"]) for job in found["jobs"]}
-    assert not earlier & {tuple(job["overrides"]) for job in more["jobs"]}
+    # What the study knows stands in the ranking, beside what is new.
+    earlier = {tuple(job["overrides"]) for job in found["jobs"] if job["objective"] is not None}
+    states = {tuple(job["overrides"]): job["state"] for job in more["jobs"]}
+    assert {words for words, state in states.items() if state == "reused"} == earlier
+    assert list(states.values()).count("finished") == 6 - len(earlier)
+    assert more["best"]["objective"] >= found["best"]["objective"]
+    # Once more, with nothing left to do: the same answer, and no failure.
+    again = sweep(
+        place, "optuna", *space, "sweep.method=optuna", "sweep.trials=6", "sweep.resume=true"
+    )
+    assert again["best"]["run_id"] == more["best"]["run_id"]
+    client, _ = runs_of(place, "optuna")
+    assert client.get_run(again["sweep_run"]).info.status == "FINISHED"
 
 
 @pytest.mark.slow

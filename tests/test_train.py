@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -287,3 +288,18 @@ def test_python_dash_m_is_the_same_command():
         [sys.executable, "-m", "sentiment", "--version"], capture_output=True, text=True, check=True
     )
     assert answer.stdout.startswith("sentiment ")
+
+
+def test_two_processes_may_make_the_database_at_once(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from sentiment import tracking\n"
+        "client = tracking.connect(Path(sys.argv[1]))\n"
+        "tracking.experiment_id(client, 'sentiment', Path(sys.argv[1]))"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for process in both:
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error.decode()

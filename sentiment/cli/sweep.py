@@ -268,9 +268,16 @@ def _print(summary: dict[str, Any]) -> None:
             notes.print(f"failed: job {job['job'] + 1} {words}: {job['error']}", markup=False)
             if job["log"]:
                 notes.print(f"        {job['log']}", markup=False)
-    counts = ", ".join(f"{count} {state}" for state, count in summary["counts"].items())
-    notes.print(f"{summary['state']} after {summary['seconds']:.1f} s: {counts}", markup=False)
+    counts = summary["counts"]
+    shown = ", ".join(f"{count} {state}" for state, count in counts.items())
+    notes.print(f"{summary['state']} after {summary['seconds']:.1f} s: {shown}", markup=False)
     notes.print(f"sweep run {summary['sweep_run']} in {summary['folder']}", markup=False)
+    if summary["state"] != "finished" or "not started" in counts:
+        spent = summary["state"] == "finished" and summary["time_budget"] and "failed" not in counts
+        why = f"the time budget of {summary['time_budget']} is used up; " if spent else ""
+        notes.print(f"{why}go on with the rest: the same command with --resume", markup=False)
     if summary["best"]:
         print(f"train the best again: {summary['train']}")
+    if summary["register"]:
+        print(f"use the best: {summary['predict']}")
         print(f"register the best: {summary['register']}")

@@ -45,9 +45,11 @@ def train(
         emit_json(result.to_dict())
         return
     _show(result)
+    # A pipeline that does not compile cannot be used by these.
+    use = 'sentiment predict "text" · sentiment serve · ' if result.digest else ""
     stderr().print(
         f"run {result.run_id} · model {result.digest[:12]} in {result.model}\n"
-        f'next: sentiment predict "text" · sentiment serve · {open_mlflow(result.output_dir)}'
+        f"next: {use}{open_mlflow(result.output_dir)}"
     )
 
 

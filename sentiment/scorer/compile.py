@@ -221,19 +221,30 @@ def _assemble(
     return compiled
 
 
+def tolerance(scores: Floats) -> float:
+    """Return by how much probabilities of these scores may differ: weights have 24 bits.
+
+    Parameters
+    ----------
+    scores : float64[n, 1 or labels]
+    """
+    return max(TOLERANCE, 1e-7 * float(np.abs(scores).max(initial=0.0)))
+
+
 def check_against(scorer: Scorer, vectorizer: Any, classifier: Any, texts: Sequence[str]) -> None:
     """Compare the compiled answers with the pipeline's.
 
     Raises
     ------
     NotCompilableError
-        A probability differs by more than 1e-6.
+        A probability differs by more than `tolerance`.
     """
     if not len(texts):
         return
     expected = classifier.predict_proba(vectorizer.transform(list(texts)))
-    worst = float(np.abs(scorer.predict(texts).probabilities - expected).max())
-    if not worst <= TOLERANCE:
+    found = scorer.predict(texts)
+    worst = float(np.abs(found.probabilities - expected).max())
+    if not worst <= tolerance(found.scores):
         raise NotCompilableError(
             f"{type(classifier).__name__}: its probabilities are not a link of linear scores "
             f"(compiled, they differ by {worst:.2g})"

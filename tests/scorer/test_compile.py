@@ -132,6 +132,22 @@ def test_compiled_classifiers_answer_as_their_pipelines(
     check(VECTORIZERS[features], CLASSIFIERS[name], classes, tmp_path)
 
 
+def test_large_weights_that_cancel_compile_too(tmp_path: Path) -> None:
+    """Scores of thousands have few digits left for what is near zero, in any arithmetic."""
+    texts, labels = corpus(60, 2, 0)
+    vectorizer = CountVectorizer()
+    classifier = LogisticRegression().fit(
+        vectorizer.fit_transform([*texts, "yes no"]), [*labels, labels[0]]
+    )
+    columns = vectorizer.vocabulary_
+    classifier.coef_[0, columns["yes"]] = 3000.1
+    classifier.coef_[0, columns["no"]] = -3000.2
+    compiled = compile_scorer(vectorizer, classifier, reference_texts=[*texts, "yes no", "yes yes"])
+    expected = classifier.predict_proba(vectorizer.transform(["yes no"]))
+    found = compiled.scorer.predict(["yes no"]).probabilities
+    assert np.abs(found - expected).max() < 3e-4
+
+
 @pytest.mark.parametrize("name", VECTORIZERS)
 def test_compiled_vectorizers_answer_as_their_pipelines(name: str, tmp_path: Path) -> None:
     check(VECTORIZERS[name], LogisticRegression(), 3, tmp_path)
