@@ -14,26 +14,20 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.pipeline import FeatureUnion
 
 from sentiment.data import Splits
+from sentiment.lock import locked
 from sentiment.ngrams import Level, NgramIndex
 from sentiment.text import TextSpec
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
-
-try:
-    import fcntl
-except ImportError:  # not POSIX: without locks a thing may be computed twice, never wrongly
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +35,8 @@ Matrices = dict[str, sp.csr_matrix]
 
 # What turns texts into features; a test holds this against what `sentiment.vectorizers` imports.
 MODULES = (
-    "corpus", "errors", "features", "ngrams", "rows", "table", "text", "tokens", "vectorizers",
-    "vocabulary",
+    "corpus", "errors", "features", "lock", "ngrams", "rows", "table", "text", "tokens",
+    "vectorizers", "vocabulary",
 )  # fmt: skip
 _LEVEL = ("prefix", "last", "column", "df")
 
@@ -108,7 +102,7 @@ class FeatureCache:
         about = {"data": splits.name, "vectorizer": _describe(vectorizer)}
         key = _key(vectorizer, splits)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self.folder / f"{key}.lock"):
+        with locked(self.folder / f"{key}.lock"):
             matrices = self._read(key, vectorizer)
             if matrices is None:
                 matrices = _compute(vectorizer, splits)
@@ -188,33 +182,6 @@ def _compute(vectorizer: Any, splits: Splits) -> Matrices:
         if len(split):
             matrices[name] = vectorizer.transform(split.texts)
     return matrices
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the system gives back however the process ends."""
-    if fcntl is None:
-        yield
-        return
-    while True:
-        file: IO[str] = path.open("a")
-        try:
-            # Some network file systems know no locks: then as without POSIX.
-            with contextlib.suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
-            # The file may have been removed while this process waited for it.
-            if _still(file, path):
-                yield
-                return
-        finally:
-            file.close()
-
-
-def _still(file: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _cacheable(vectorizer: Any) -> bool:

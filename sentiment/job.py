@@ -6,12 +6,11 @@ import contextlib
 import json
 import logging
 import os
-import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from sentiment.errors import UsageError
+from sentiment.store import write_whole
 
 if TYPE_CHECKING:
     from sentiment.data import Splits
@@ -83,7 +83,6 @@ class Status:
 
     def write(self, folder: Path) -> None:
         """Replace ``status.json``: a reader sees the old one or the new one."""
-        folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / STATUS, json.dumps(asdict(self)))
 
     @staticmethod
@@ -230,14 +229,6 @@ class Job:
         status.digest, status.model = result.digest, result.model
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one."""
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-    with open(handle, "w", encoding="utf-8") as beside:  # noqa: PTH123 - a descriptor
-        beside.write(text)
-    Path(name).replace(file)
-
-
 def data_key(cfg: DictConfig) -> str:
     """Return what decides which rows a config loads and how they are split."""
     from sentiment.config import to_dict
@@ -294,22 +285,31 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _beating(folder: Path) -> Iterator[None]:
-    """Touch ``status.json`` now and then: who reads it on another machine cannot see the process."""
+def repeating(action: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Call ``action`` every so many seconds, in a thread, while the body runs."""
     over = threading.Event()
 
-    def beat() -> None:
-        while not over.wait(_BEAT):
-            with contextlib.suppress(OSError):
-                os.utime(folder / STATUS)
+    def repeat() -> None:
+        while not over.wait(seconds):
+            action()
 
-    thread = threading.Thread(target=beat, daemon=True)
+    thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
     try:
         yield
     finally:
         over.set()
         thread.join()
+
+
+def _beating(folder: Path) -> AbstractContextManager[None]:
+    """Touch ``status.json`` now and then: who reads it on another machine cannot see the process."""
+
+    def beat() -> None:
+        with contextlib.suppress(OSError):
+            os.utime(folder / STATUS)
+
+    return repeating(beat, _BEAT)
 
 
 class _Collector(logging.Handler):

@@ -16,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sentiment import config
 from sentiment.board import Board, Entry
 from sentiment.errors import SentimentError
-from sentiment.job import REPLACED, STATUS, STOP, Job, Status, thread_limits, write_whole
+from sentiment.job import REPLACED, STATUS, STOP, Job, Status, thread_limits
 from sentiment.outcome import Outcome
+from sentiment.store import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -333,12 +333,23 @@ class _beside:  # noqa: N801 - used as a statement
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    write_whole(path, json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file beside and rename it: a reader sees the old one or the new one.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made where it is missing.
+    text : str
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(document, file, ensure_ascii=False, indent=2, sort_keys=True)
-            file.write("\n")
+            file.write(text)
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sentiment import __version__
 from sentiment.errors import ModelError, SentimentError, UsageError
+from sentiment.lock import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,33 +80,23 @@ def connect(output_dir: Path, uri: str | None = None) -> MlflowClient:
     for name in ("mlflow", "alembic", "urllib3.connectionpool"):  # one line, ours, says it all
         logging.getLogger(name).setLevel(logging.ERROR)
     where = tracking_uri(output_dir, uri)
+    alone: AbstractContextManager[None] = nullcontext()
     if where.startswith("sqlite:///"):
-        Path(where.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        database = Path(where.removeprefix("sqlite:///"))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        if os.access(database.parent, os.W_OK):
+            # Two processes that make its tables at the same time fail.
+            alone = locked(database.with_name(f".{database.name}.lock"))
     given = os.environ.get("MLFLOW_TRACKING_URI")
     with reaching(where):
         mlflow.set_tracking_uri(where)
         if given is None:
             # MLflow exports it, and the next call would take it for the user's own choice.
             os.environ.pop("MLFLOW_TRACKING_URI", None)
-        with _alone(where):
+        with alone:
             client = mlflow.MlflowClient(where)
             client.search_experiments(max_results=1)
     return client
-
-
-@contextmanager
-def _alone(where: str) -> Iterator[None]:
-    """Keep two processes from making the tables of one SQLite file at the same time."""
-    with contextlib.ExitStack() as stack:
-        # Without locks (not POSIX, a folder that is not ours) it is as MLflow does it.
-        if where.startswith("sqlite:///"):
-            with contextlib.suppress(ImportError, OSError):
-                import fcntl
-
-                database = Path(where.removeprefix("sqlite:///"))
-                file = stack.enter_context(database.with_name(f".{database.name}.lock").open("a"))
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,15 +131,12 @@ def _parameter(run: Compared, key: str) -> str:
 
 def _short_names(keys: list[str]) -> dict[str, str]:
     """Return the last part of each dotted key, or all of it where that is not enough."""
-    leaves = Counter(key.rsplit(".", 1)[-1] for key in keys)
-    short = {key: key.rsplit(".", 1)[-1] for key in keys}
+    from sentiment.cli.console import short_name
+
+    names = {key: short_name(key, keys) for key in keys}
     return {
-        key: key.split(".")[0]
-        if key in _CLASSES
-        else leaf
-        if leaves[leaf] == 1 and not leaf.isdigit()
-        else key
-        for key, leaf in short.items()
+        key: key.split(".")[0] if key in _CLASSES else key if name.isdigit() else name
+        for key, name in names.items()
     }
 
 

@@ -7,6 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
 
@@ -22,6 +24,12 @@ def stdout() -> Console:
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def short_name(key: str, keys: Sequence[str]) -> str:
+    """Return the last part of a dotted key, or all of it where that is not enough."""
+    leaf = key.rsplit(".", 1)[-1]
+    return leaf if sum(other.rsplit(".", 1)[-1] == leaf for other in keys) == 1 else key
 
 
 def emit_json(document: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -109,6 +108,7 @@ def _show(board: Board) -> Iterator[None]:
     from rich.live import Live
 
     from sentiment.cli.console import stderr
+    from sentiment.job import repeating
 
     console = stderr()
     if sys.stderr.isatty():
@@ -120,7 +120,6 @@ def _show(board: Board) -> Iterator[None]:
         with Live(get_renderable=table, console=console, refresh_per_second=4, transient=True):
             yield
         return
-    stop = threading.Event()
     seen: dict[int, str] = {}
 
     def tell() -> None:
@@ -131,17 +130,10 @@ def _show(board: Board) -> Iterator[None]:
                 seen[entry.job] = state
                 console.print(_line(board, entry), markup=False)
 
-    def watch() -> None:
-        while not stop.wait(0.2):
-            tell()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
     try:
-        yield
+        with repeating(tell, 0.2):
+            yield
     finally:
-        stop.set()
-        thread.join()
         tell()
 
 
@@ -175,6 +167,8 @@ def _live_table(board: Board, height: int) -> Table:
 
     from rich.table import Table
 
+    from sentiment.cli.console import short_name
+
     counts = board.counts()
     done = sum(counts[state] for state in ("finished", "reused", "failed", "killed"))
     best = board.best()
@@ -186,7 +180,7 @@ def _live_table(board: Board, height: int) -> Table:
     table = Table(title=title)
     table.add_column("job", justify="right")
     for key in board.keys:
-        table.add_column(_short(key, board.keys))
+        table.add_column(short_name(key, board.keys))
     for column in (board.objective, "seconds"):
         table.add_column(column, justify="right")
     table.add_column("state")
@@ -214,16 +208,10 @@ def _live_table(board: Board, height: int) -> Table:
     return table
 
 
-def _short(key: str, keys: tuple[str, ...]) -> str:
-    """Return the last part of a dotted key, or all of it where that is not enough."""
-    leaf = key.rsplit(".", 1)[-1]
-    return leaf if sum(other.rsplit(".", 1)[-1] == leaf for other in keys) == 1 else key
-
-
 def _print(summary: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from sentiment.cli.console import stderr, stdout
+    from sentiment.cli.console import short_name, stderr, stdout
 
     jobs = summary["jobs"]
     console = stdout()
@@ -243,7 +231,7 @@ def _print(summary: dict[str, Any]) -> None:
     for column in (
         "rank",
         "job",
-        *(_short(key, keys) for key in keys),
+        *(short_name(key, keys) for key in keys),
         objective,
         "seconds",
         "run",
