@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from sentiment.answers import Writer
 from sentiment.errors import SentimentError, UsageError
-from sentiment.records import COMPRESSIONS, MAX_ROW_BYTES, Batch, Format, Reader
+from sentiment.records.reader import COMPRESSIONS, MAX_ROW_BYTES, Batch, Format, Reader
+from sentiment.records.writer import Writer
 from sentiment.scorer import ABSTAIN, Scorer
 
 BATCH_SIZE = 512

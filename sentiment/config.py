@@ -33,7 +33,7 @@ _NOT_CONTENT = frozenset(
 
 @dataclass
 class DataConfig:
-    """Where labelled text comes from and how it is split; the keys of ``sentiment.data.load_splits``."""
+    """Where labelled text comes from and how it is split; the keys of `sentiment.data.splits.load_splits`."""
 
     name: str = MISSING
     source: str = MISSING
@@ -63,7 +63,7 @@ class CompileConfig:
 
 @dataclass
 class SweepConfig:
-    """How a multirun is driven; `sentiment.sweep` checks the values before the first job."""
+    """How a multirun is driven; `sentiment.sweep.sweeper` checks the values before the first job."""
 
     method: str = "grid"
     objective: str = "val_f1_score"

@@ -7,26 +7,32 @@ replaced by rename, so a reader sees the old pointer or the new one. Needs no ML
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from sentiment.errors import ModelError, ModelNotFoundError, UsageError, nearest
-
-if TYPE_CHECKING:
-    from sentiment.scorer.compile import CompiledScorer
+from sentiment.files import whole_folder, write_whole
 
 Pointer = Literal["latest", "champion"]
 POINTERS: tuple[Pointer, ...] = ("latest", "champion")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DIGEST_PREFIX = re.compile(r"[0-9a-f]{6,64}")
 _REMOTE = re.compile(r"(runs|models|mlflow-artifacts):/")
+
+
+class Compiled(Protocol):
+    """What is stored: a compiled scorer that can write itself."""
+
+    digest: str
+
+    def save(self, directory: Path | str) -> str:
+        """Write the scorer directory and return the digest."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +76,22 @@ def models_dir(output_dir: Path | str) -> Path:
     return Path(output_dir) / "models"
 
 
-def save_model(
-    compiled: CompiledScorer, info: Mapping[str, Any], output_dir: Path | str
-) -> StoredModel:
+def save_model(compiled: Compiled, info: Mapping[str, Any], output_dir: Path | str) -> StoredModel:
     """Store a compiled model with what is known about it.
 
     A model that is stored already stays as it is, ``info.json`` included.
 
     Parameters
     ----------
-    compiled : CompiledScorer
+    compiled : Compiled
+        See `sentiment.compiler`.
     info : mapping
         JSON values: run id, metrics, data. ``created`` is added.
     output_dir : Path
     """
     target = models_dir(output_dir) / compiled.digest
     if not (target / "scorer").is_dir():
-        with _beside(target) as beside:
+        with whole_folder(target) as beside:
             compiled.save(beside / "scorer")
             _write_json(beside / "info.json", {"created": _now(), **info})
     return _stored(target, compiled.digest)
@@ -112,11 +117,12 @@ def import_model(
     ModelError
         It is not that model, or it is not whole.
     """
-    from sentiment.scorer.model import DOCUMENT_NAME, WEIGHTS_NAME, Scorer
+    from sentiment.scorer.document import DOCUMENT_NAME, WEIGHTS_NAME
+    from sentiment.scorer.model import Scorer
 
     target = models_dir(output_dir) / digest
     if not (target / "scorer").is_dir():
-        with _beside(target) as beside:
+        with whole_folder(target) as beside:
             (beside / "scorer").mkdir()
             for name in (DOCUMENT_NAME, WEIGHTS_NAME):
                 try:
@@ -288,7 +294,7 @@ def _by_digest(prefix: str, output_dir: Path | str) -> StoredModel:
 
 def _from_directory(path: Path, reference: str) -> StoredModel:
     """Take a directory as it is; inside a store its name says what its digest must be."""
-    from sentiment.scorer.model import read_document
+    from sentiment.scorer.document import read_document
 
     parent = path.resolve().parent
     if path.name == "scorer" and _DIGEST.fullmatch(parent.name):
@@ -308,53 +314,8 @@ def _stored(target: Path, digest: str, reference: str | None = None) -> StoredMo
     return StoredModel(digest, target / "scorer", reference or digest, info, name, version, run_id)
 
 
-class _beside:  # noqa: N801 - used as a statement
-    """A directory beside the target that takes its name when the block ends well."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __enter__(self) -> Path:
-        self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.directory = Path(tempfile.mkdtemp(prefix=".model-", dir=self.target.parent))
-        self.directory.chmod(0o755)
-        return self.directory
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self.directory.rename(self.target)
-        except OSError:
-            # Another process has stored the same model in the meantime.
-            if not (self.target / "scorer").is_dir():
-                raise
-        finally:
-            shutil.rmtree(self.directory, ignore_errors=True)
-
-
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
     write_whole(path, json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file beside and rename it: a reader sees the old one or the new one.
-
-    Parameters
-    ----------
-    path : Path
-        Its folder is made where it is missing.
-    text : str
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _now() -> str:

@@ -27,7 +27,8 @@ from prometheus_client.registry import Collector
 from pydantic import Field
 from pydantic_core import to_json
 
-from sentiment.drift import WORD_FIELDS, Drift, Reference, compare, one_score
+from sentiment.drift.reference import WORD_FIELDS, Reference, one_score
+from sentiment.drift.signals import Drift, compare
 from sentiment.errors import ModelError
 from sentiment.feedback import observed
 from serve.endpoints import add_endpoint

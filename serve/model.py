@@ -14,7 +14,7 @@ from typing import Any
 from sentiment.errors import SentimentError
 from sentiment.scorer import Scorer
 from sentiment.store import POINTERS, is_remote, models_dir, read_pointer, resolve
-from sentiment.text import MANY_CHARACTERS
+from sentiment.text.spec import MANY_CHARACTERS
 
 logger = logging.getLogger("sentiment.serve")
 

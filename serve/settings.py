@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from sentiment.drift import parse_limits
+from sentiment.drift.signals import parse_limits
 from sentiment.errors import UsageError
 
 Names = Annotated[tuple[str, ...], NoDecode]

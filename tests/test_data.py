@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from sentiment.data import load_splits
+from sentiment.data.splits import load_splits
 from sentiment.errors import DataError, UsageError
 
 ROWS = [(f"text number {i} about {'joy' if i % 2 else 'grief'}", i % 2) for i in range(100)]

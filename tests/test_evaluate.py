@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from sentiment.evaluate import (
+from sentiment.evaluation.metrics import (
     bootstrap_interval,
     evaluate,
     expected_calibration_error,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer as Stock
 from sklearn.pipeline import FeatureUnion
 
 import sentiment
-from sentiment import features
-from sentiment.data import Split, Splits
-from sentiment.features import FeatureCache
+from sentiment.data.splits import Split, Splits
+from sentiment.training.cache import FeatureCache
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
 
 TEXTS = [
@@ -131,48 +129,63 @@ def test_a_foreign_vectorizer_is_fitted_every_time(tmp_path):
 
 
 PROCESS = """
-import sys, time
-sys.path.insert(0, {tests!r})
+import logging, sys
 from pathlib import Path
-from sentiment import features
+from sentiment.data.splits import Split, Splits
+from sentiment.training.cache import FeatureCache
 from sentiment.vectorizers import TfidfVectorizer
-from importlib.machinery import SourceFileLoader
-module = SourceFileLoader("own", {file!r}).load_module()
-compute = features._compute
-def slow(vectorizer, splits):
-    with open({log!r}, "a") as file:
-        file.write("computed\\n")
-    time.sleep(0.5)
-    return compute(vectorizer, splits)
-features._compute = slow
-features.FeatureCache(Path({folder!r}), 10**9).fit(TfidfVectorizer(), module.splits())
+logging.basicConfig(level="INFO")
+texts = [" ".join(f"word{i * j % 9973}" for j in range(60)) for i in range(5_000)]
+train, test = Split(texts, ["a"] * len(texts)), Split(texts[:1], ["a"])
+data = Splits("name", "source", train, Split([], []), test, ("a",), None)
+print("ready", flush=True)
+sys.stdin.readline()
+FeatureCache(Path(sys.argv[1]), 10**9).fit(TfidfVectorizer(ngram_range=(1, 2)), data)
 """
 
 
 @pytest.mark.slow
 def test_processes_that_ask_at_once_compute_once(tmp_path):
-    log = tmp_path / "log"
-    script = PROCESS.format(
-        tests=str(Path(__file__).parent), file=__file__, log=str(log), folder=str(tmp_path / "c")
-    )
-    processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
-    assert [process.wait() for process in processes] == [0, 0, 0]
-    assert log.read_text().split() == ["computed"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(tmp_path / "cache")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    assert sum("read from the cache" in one for one in said) == 2
 
 
-def test_the_key_covers_every_module_that_makes_features():
-    """What `sentiment.vectorizers` imports of this package, however indirectly, is in the key."""
+def test_the_key_covers_every_module_that_makes_features(tmp_path):
+    """A change of any module of what makes features changes the key."""
     package = Path(sentiment.__file__).parent
-    # `data` gives the texts, which the key holds by themselves.
-    found, waiting = {"data"}, ["vectorizers", "features"]
-    while waiting:
-        name = waiting.pop()
-        if name in found or not (package / f"{name}.py").exists():
-            continue
-        found.add(name)
-        for node in ast.walk(ast.parse((package / f"{name}.py").read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sentiment"):
-                parts = (node.module or "").split(".")
-                waiting += parts[1:2] or [alias.name for alias in node.names]
-    assert found - {"data"} <= set(features.MODULES)
-    assert np.all([(package / f"{name}.py").exists() for name in features.MODULES])
+    program = "from sentiment.training.cache import code_hash; print(code_hash())"
+
+    def key():
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )  # the working folder comes first on the path
+        return done.stdout
+
+    shutil.copytree(
+        package, tmp_path / "sentiment", ignore=shutil.ignore_patterns("__pycache__", "*.yaml")
+    )
+    first = key()
+    for folder in ("text", "vectorizers"):
+        for source in sorted((tmp_path / "sentiment" / folder).glob("[a-z]*.py"))[:2]:
+            was = source.read_text()
+            source.write_text(was + "\n# changed\n")
+            assert key() != first, source
+            source.write_text(was)
+    assert key() == first

@@ -18,12 +18,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import check_estimator
 
+from sentiment.compiler.compile import compile_scorer
 from sentiment.config import CONFIG_DIR, compose
-from sentiment.data import load_splits
-from sentiment.evaluate import evaluate
+from sentiment.data.splits import load_splits
+from sentiment.evaluation.metrics import evaluate
 from sentiment.models import NBSVM, linear_svc
-from sentiment.pipeline import build_pipeline
-from sentiment.scorer.compile import compile_scorer
+from sentiment.training.pipeline import build_pipeline
 
 # "custom" names no class: the user does.
 SHIPPED = sorted({path.stem for path in (Path(CONFIG_DIR) / "model").glob("*.yaml")} - {"custom"})

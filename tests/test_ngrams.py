@@ -11,12 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sentiment import corpus as corpora
-from sentiment import vocabulary
-from sentiment.corpus import Encoder, cut_blocks, learn
-from sentiment.ngrams import NgramIndex, count_keys
-from sentiment.text import TextSpec, Tokenizer
-from sentiment.vocabulary import build_index
+from sentiment.text import corpus as corpora
+from sentiment.text import vocabulary
+from sentiment.text.corpus import Encoder, cut_blocks, learn
+from sentiment.text.ngrams import NgramIndex, count_keys
+from sentiment.text.spec import TextSpec, Tokenizer
+from sentiment.text.vocabulary import build_index
 
 # Few words, so that n-grams repeat; "b" begins "ba".
 TEXTS = st.lists(

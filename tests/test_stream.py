@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from sentiment import stream
-from sentiment.data import load_splits
+from sentiment.data import stream
+from sentiment.data.splits import load_splits
 from sentiment.errors import UsageError
 
 OPTIONS = {

@@ -16,16 +16,18 @@ import pytest
 import typer
 from rich.console import Console
 
-from sentiment import config, launch, tracking
-from sentiment import job as jobs
-from sentiment.board import Board
+from sentiment import config
 from sentiment.cli import sweep as command
 from sentiment.cli.compare import compare as compare_command
 from sentiment.errors import UsageError
-from sentiment.job import Status
-from sentiment.search import Space, grid, paired
-from sentiment.sweep import Task, check
-from sentiment.train import main
+from sentiment.sweep import job as jobs
+from sentiment.sweep import launcher as launch
+from sentiment.sweep.board import Board
+from sentiment.sweep.search import Space, grid, paired
+from sentiment.sweep.status import MARKERS, Status
+from sentiment.sweep.sweeper import Task, check
+from sentiment.tracking import client as tracking
+from sentiment.training.run import main
 
 GOOD = ["great", "lovely", "fun", "moving", "superb", "warm", "bright"]
 BAD = ["awful", "dull", "boring", "weak", "cold", "flat", "noisy"]
@@ -149,7 +151,7 @@ def test_the_line_to_train_the_best_gives_the_same_config(swept):
 
 
 def test_features_are_made_once_and_latest_stays(place, swept):
-    from sentiment.features import FeatureCache
+    from sentiment.training.cache import FeatureCache
 
     assert len(FeatureCache(place / "grid/cache/features", 0).entries()) == 2
     assert not (place / "grid/models/latest.json").exists()
@@ -181,7 +183,7 @@ def test_resume_skips_what_is_done_and_reopens(place, swept):
 
 
 def test_compare_shows_what_differs_and_tests_it(place, swept):
-    from sentiment.compare import compare
+    from sentiment.tracking.compare import compare
 
     found = compare([swept["sweep_run"][:12]], output_dir=place / "grid", sort="val_f1_score")
     assert len(found.runs) == 4
@@ -315,7 +317,7 @@ def test_a_job_on_another_machine_finds_what_the_sweep_left_it(place, flags, fir
 def test_what_an_earlier_sweep_left_in_the_same_folder_stops_nothing(place):
     folder = place / "same"
     (folder / "0").mkdir(parents=True)
-    for marker in jobs.MARKERS:
+    for marker in MARKERS:
         (folder / marker).write_text("99")
     Status(state="killed").write(folder / "0")
     found = sweep(place, "again", "model.alpha=1,2", f"hydra.sweep.dir={folder}")

@@ -12,20 +12,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sentiment.text import (
+from sentiment.text.hashing import combine_hashes, hash_columns, hash_ngrams, hash_tokens
+from sentiment.text.spec import (
     PATTERNS,
     TextSpec,
     Tokenizer,
     clean,
-    combine_hashes,
     compile_pattern,
-    hash_columns,
-    hash_ngrams,
-    hash_tokens,
     spaced,
     word_ranges,
 )
-from sentiment.tokens import KeyTable, TokenTable, scan
+from sentiment.text.tokens import KeyTable, TokenTable, scan
 
 # Letters, marks and signs at which engines differ: apostrophes, dots, NUL, ideographs, emoji with
 # joiners, Turkish i's, final sigma, lone surrogates, spaces of all kinds, unassigned characters.

@@ -14,8 +14,9 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from sentiment import config, tracking
-from sentiment.train import train
+from sentiment import config
+from sentiment.tracking import client as tracking
+from sentiment.training.run import train
 
 SMALL = ["data=rotten_tomatoes", "data.sample_size=400"]
 
@@ -134,7 +135,7 @@ def test_a_classifier_of_ones_own_compiles_when_it_is_linear(tmp_path, cli):
 
 
 def test_a_classifier_that_is_not_linear_is_kept_as_skops(tmp_path, cli):
-    from sentiment.scorer import fallback
+    from sentiment.compiler import fallback
 
     answer = cli(
         "train", *SMALL, f"output_dir={tmp_path}", "model=custom", "--json",
@@ -232,12 +233,27 @@ def test_unwritable_output_folder(tmp_path, cli):
     assert "output_dir" in answer.err
 
 
-def test_failed_training_ends_as_failed_with_the_reason(tmp_path, cli, monkeypatch):
-    def fail(*_args, **_kwargs):
-        raise RuntimeError("the disk is on fire")
+@pytest.fixture
+def raising(tmp_path, monkeypatch):
+    """Words that train a model of one's own whose ``predict_proba`` raises."""
+    (tmp_path / "raising_model.py").write_text(
+        "from sklearn.linear_model import LogisticRegression\n"
+        "ERRORS = {'interrupt': KeyboardInterrupt(), 'fire': RuntimeError('the disk is on fire')}\n"
+        "class Raises(LogisticRegression):\n"
+        "    def __init__(self, error='fire'):\n"
+        "        super().__init__()\n"
+        "        self.error = error\n"
+        "    def predict_proba(self, X):\n"
+        "        raise ERRORS[self.error]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return lambda error: [
+        "model=custom", "model._target_=raising_model.Raises", f"+model.error={error}",
+    ]  # fmt: skip
 
-    monkeypatch.setattr("sentiment.train._evaluate", fail)
-    answer = cli("train", *SMALL, f"output_dir={tmp_path}")
+
+def test_failed_training_ends_as_failed_with_the_reason(tmp_path, cli, raising):
+    answer = cli("train", *SMALL, *raising("fire"), f"output_dir={tmp_path}")
     assert answer.code == 1
     assert "RuntimeError: the disk is on fire (--debug shows the traceback)" in answer.err
     (found,) = tracking.connect(tmp_path).search_runs(["1"])
@@ -245,12 +261,8 @@ def test_failed_training_ends_as_failed_with_the_reason(tmp_path, cli, monkeypat
     assert "the disk is on fire" in found.data.tags["sentiment.failure"]
 
 
-def test_interrupted_training_is_killed_and_exits_130(tmp_path, cli, monkeypatch):
-    def interrupt(*_args, **_kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("sentiment.train._evaluate", interrupt)
-    answer = cli("train", *SMALL, f"output_dir={tmp_path}")
+def test_interrupted_training_is_killed_and_exits_130(tmp_path, cli, raising):
+    answer = cli("train", *SMALL, *raising("interrupt"), f"output_dir={tmp_path}")
     assert answer.code == 130
     (found,) = tracking.connect(tmp_path).search_runs(["1"])
     assert found.info.status == "KILLED"
@@ -292,7 +304,7 @@ def test_python_dash_m_is_the_same_command():
 
 def test_two_processes_may_make_the_database_at_once(tmp_path):
     program = (
-        "import sys; from pathlib import Path; from sentiment import tracking\n"
+        "import sys; from pathlib import Path; from sentiment.tracking import client as tracking\n"
         "client = tracking.connect(Path(sys.argv[1]))\n"
         "tracking.experiment_id(client, 'sentiment', Path(sys.argv[1]))"
     )

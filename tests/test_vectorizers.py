@@ -17,7 +17,7 @@ from sklearn.pipeline import FeatureUnion
 from sklearn.utils import estimator_checks
 
 from sentiment.errors import UsageError
-from sentiment.text import TextSpec, clean
+from sentiment.text.spec import TextSpec, clean
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
 
 SETTINGS = [
@@ -340,7 +340,8 @@ def test_same_bytes_with_any_number_of_threads():
     """Many small blocks on one or more threads, each time in a process of its own."""
     program = """
 import hashlib, sys
-from sentiment import corpus, vectorizers, vocabulary
+from sentiment.text import corpus, vocabulary
+from sentiment.vectorizers import ngram as vectorizers
 corpus._BLOCK_CHARACTERS = 500
 corpus.thread_count = lambda: int(sys.argv[1])
 vocabulary._BLOCK_POSITIONS = vocabulary._CHUNK_POSITIONS = vectorizers._CHUNK_POSITIONS = 999

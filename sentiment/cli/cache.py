@@ -23,7 +23,7 @@ def show(output_dir: OutputDir = Path("outputs"), json_: Json = False) -> None:
     from rich.table import Table
 
     from sentiment.cli.console import emit_json, stdout
-    from sentiment.features import FeatureCache
+    from sentiment.training.cache import FeatureCache
 
     cache = FeatureCache(output_dir / "cache" / "features", 0)
     entries = cache.entries()
@@ -58,7 +58,7 @@ def show(output_dir: OutputDir = Path("outputs"), json_: Json = False) -> None:
 def clear(output_dir: OutputDir = Path("outputs"), json_: Json = False) -> None:
     """Remove all cached features; later runs make them again."""
     from sentiment.cli.console import emit_json
-    from sentiment.features import FeatureCache
+    from sentiment.training.cache import FeatureCache
 
     freed = FeatureCache(output_dir / "cache" / "features", 0).clear()
     if json_:

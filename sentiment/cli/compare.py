@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from sentiment.compare import Compared, Comparison
+    from sentiment.tracking.compare import Compared, Comparison
 
 HELP = """Compare runs: parameters that differ, metrics, and a paired test on the same test rows.
 
@@ -43,7 +43,7 @@ def compare(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from sentiment.cli.console import emit_json, stdout
-    from sentiment.compare import compare as compare_runs
+    from sentiment.tracking.compare import compare as compare_runs
 
     found = compare_runs(
         runs or [], output_dir=output_dir, experiment=experiment, sort=sort, limit=limit

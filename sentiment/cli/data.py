@@ -27,7 +27,7 @@ def data(
 
     from sentiment.cli.console import emit_json, stdout
     from sentiment.config import compose
-    from sentiment.train import load
+    from sentiment.training.run import load
 
     splits = load(compose(overrides or []))
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}

@@ -14,7 +14,7 @@ from sentiment.cli.predict import Model, load
 from sentiment.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from sentiment.records import Reader
+    from sentiment.records.reader import Reader
     from sentiment.scorer import Scorer
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -44,7 +44,7 @@ def evaluate(
     that is printed: the exit code is 1 when one is not met.
     """
     bounds = parse_bounds(context.args)
-    from sentiment.records import Reader, find_format
+    from sentiment.records.reader import Reader, find_format
 
     kind = find_format(input, format, otherwise="jsonl")
     with Reader(input, kind, text_column=text_column) as reader:
@@ -59,7 +59,7 @@ def evaluate(
             f"{input}: its labels ({', '.join(sorted(set(labels))[:5])}) are none of the model's "
             f"({', '.join(scorer.labels)}); name them: --label-name RAW=LABEL"
         )
-    from sentiment.evaluate import evaluate as measure
+    from sentiment.evaluation.metrics import evaluate as measure
 
     metrics = measure(labels, probabilities, scorer.labels, positive_label=scorer.positive_label)
     missed = check_bounds(bounds, metrics)

@@ -16,8 +16,8 @@ from sentiment.cli.register import Force, Gate, Json, Name, Rules, Why, make_pro
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sentiment.pull import Pulled
-    from sentiment.registry import Version
+    from sentiment.registry.pull import Pulled
+    from sentiment.registry.registry import Version
 
 app = typer.Typer(
     no_args_is_help=True, help="List, show, promote, roll back, pull and prune models."
@@ -39,8 +39,8 @@ def list_(
     from rich.table import Table
 
     from sentiment.cli.console import emit_json, stderr
-    from sentiment.registry import Registry
-    from sentiment.tracking import is_new
+    from sentiment.registry.registry import Registry
+    from sentiment.tracking.client import is_new
 
     versions: list[Version] = []
     if name is not None or not is_new(output_dir):
@@ -144,7 +144,8 @@ def _stored(reference: str, output_dir: Path) -> dict[str, Any]:
 
 def _registered(reference: str, output_dir: Path) -> dict[str, Any]:
     from sentiment.errors import UsageError
-    from sentiment.registry import Registry, parse
+    from sentiment.registry.reference import parse
+    from sentiment.registry.registry import Registry
     from sentiment.store import models_dir
 
     parsed = parse(reference)
@@ -169,7 +170,7 @@ def history(
     from rich.table import Table
 
     from sentiment.cli.console import emit_json, stderr
-    from sentiment.registry import Registry
+    from sentiment.registry.registry import Registry
 
     registry = Registry(output_dir, name)
     with registry.reaching():
@@ -214,8 +215,9 @@ def promote(
     """Make a registered version champion if it passes the gate."""
     promotion = make_promotion(gate, rules, force)
 
-    from sentiment.promotion import promote as promote_version
-    from sentiment.registry import Registry, parse
+    from sentiment.registry.promotion import promote as promote_version
+    from sentiment.registry.reference import parse
+    from sentiment.registry.registry import Registry
     from sentiment.store import is_remote
 
     if is_remote(version):
@@ -233,8 +235,8 @@ def rollback(
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Set champion back to the champion before; again goes one further back."""
-    from sentiment.promotion import rollback as roll_back
-    from sentiment.registry import Registry
+    from sentiment.registry.promotion import rollback as roll_back
+    from sentiment.registry.registry import Registry
 
     registry = Registry(output_dir, name)
     report(lambda: roll_back(registry, reason), json_=json_)
@@ -264,7 +266,7 @@ def pull(
     While the registry is away the model of an earlier pull stays.
     """
     from sentiment.cli.console import emit_json
-    from sentiment.pull import pull as pull_once
+    from sentiment.registry.pull import pull as pull_once
 
     if watch is not None:
         _watch(reference, output_dir, watch, json_=json_)
@@ -282,7 +284,7 @@ def pull(
 def _watch(reference: str, output_dir: Path, seconds: float, *, json_: bool) -> None:
     """Pull whenever the reference moves; SIGTERM ends it with 0."""
     from sentiment.cli.console import emit_json
-    from sentiment.pull import Watch
+    from sentiment.registry.pull import Watch
 
     def stamped(text: str) -> str:
         return f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}"
@@ -317,7 +319,7 @@ def prune(
     Runs keep their own copy in MLflow: --model runs:/RUN_ID fetches a removed model again.
     """
     from sentiment.cli.console import emit_json, stderr, stdout
-    from sentiment.prune import remove, survey
+    from sentiment.registry.prune import remove, survey
 
     candidates = survey(output_dir)
     if yes:
@@ -367,6 +369,6 @@ def _print(table: Table) -> None:
 
 
 def _age(created: str) -> str:
-    from sentiment.pull import age
+    from sentiment.registry.pull import age
 
     return age((datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds())

@@ -46,9 +46,11 @@ def monitor(
     """
     from datetime import UTC, datetime
 
-    from sentiment.drift import NewWords, Reference, compare, parse_limits
+    from sentiment.drift.reference import Reference
+    from sentiment.drift.signals import compare, parse_limits
+    from sentiment.drift.words import NewWords
     from sentiment.errors import DataError
-    from sentiment.records import Reader, find_format
+    from sentiment.records.reader import Reader, find_format
 
     own_limits = parse_limits(limits)
     kind = find_format(input, format, otherwise="lines")
@@ -74,7 +76,7 @@ def monitor(
         "new_words": [{"word": word, "share": share} for word, share in new_words.top()],
     }
     if html is not None:
-        from sentiment.report import html_report
+        from sentiment.drift.report import html_report
 
         try:
             html.write_text(html_report(document), encoding="utf-8")

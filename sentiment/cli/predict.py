@@ -15,7 +15,7 @@ from sentiment.errors import UsageError
 
 if TYPE_CHECKING:
     from sentiment.batch import Summary
-    from sentiment.records import Format, Reader
+    from sentiment.records.reader import Format, Reader
     from sentiment.scorer import Scorer
 
 
@@ -105,7 +105,7 @@ def _predict(
             raise UsageError("--output goes with --input FILE; texts are answered on stdout")
         _predict_texts(load(model, output_dir), texts, min_confidence, json=json)
         return
-    from sentiment.records import Reader, find_format
+    from sentiment.records.reader import Reader, find_format
 
     assert input_path is not None
     read_as = find_format(input_path, input_format, otherwise="lines")
@@ -139,7 +139,7 @@ def load(model: str | None, output_dir: Path) -> Scorer:
     from sentiment.scorer import Scorer
 
     if model is not None and store.is_remote(model):
-        from sentiment.registry import fetch
+        from sentiment.registry.registry import fetch
 
         stored = fetch(model, output_dir)
     else:

@@ -11,9 +11,9 @@ import typer
 from sentiment.cli.output_dir import OutputDir
 
 if TYPE_CHECKING:
-    from sentiment.gate import GateResult
-    from sentiment.promotion import Outcome, Promotion
-    from sentiment.registry import Registry
+    from sentiment.registry.gate import GateResult
+    from sentiment.registry.promotion import Outcome, Promotion
+    from sentiment.registry.registry import Registry
 
 HELP = """Register a run's model; with --promote make it champion if it passes the gate.
 
@@ -82,8 +82,8 @@ def register(
         raise UsageError("the alias champion is set by --promote, through the gate")
     promotion = make_promotion(gate, rules, force) if promote else None
 
-    from sentiment.promotion import register as register_run
-    from sentiment.registry import Registry
+    from sentiment.registry.promotion import register as register_run
+    from sentiment.registry.registry import Registry
 
     registry = Registry(output_dir, name)
     with registry.reaching():
@@ -115,8 +115,8 @@ def _choose(
 def make_promotion(gate: str, rules: list[str] | None, force: str | None) -> Promotion:
     """Read the rules before anything is asked of a server."""
     from sentiment.errors import UsageError
-    from sentiment.gate import load_rules
-    from sentiment.promotion import Promotion
+    from sentiment.registry.gate import load_rules
+    from sentiment.registry.promotion import Promotion
 
     if force is not None and not force.strip():
         raise UsageError("--force wants the reason, which the history keeps: --force 'REASON'")
@@ -131,7 +131,7 @@ def make_promotion(gate: str, rules: list[str] | None, force: str | None) -> Pro
 def report(act: Callable[[], Outcome], *, json_: bool) -> None:
     """Do it and print what became of it; a refusal prints its checks too."""
     from sentiment.cli.console import emit_json, stdout
-    from sentiment.gate import GateRefusedError
+    from sentiment.registry.gate import GateRefusedError
 
     try:
         outcome = act()

@@ -14,7 +14,7 @@ from sentiment.cli.overrides import HYDRA_SETTINGS, Overrides
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sentiment.board import Board, Entry
+    from sentiment.sweep.board import Board, Entry
 
 HELP = """Train with several configs, rank them and name the best.
 
@@ -80,8 +80,8 @@ def run(words: list[str], *, json_: bool = False) -> None:
         1 when a job failed, 130 or 143 when a signal ended the sweep.
     """
     from sentiment.cli.console import emit_json, stderr
-    from sentiment.sweep import Task
-    from sentiment.train import main
+    from sentiment.sweep.sweeper import Task
+    from sentiment.training.run import main
 
     if "-m" not in words and "--multirun" not in words:
         words = ["-m", *words]
@@ -108,7 +108,7 @@ def _show(board: Board) -> Iterator[None]:
     from rich.live import Live
 
     from sentiment.cli.console import stderr
-    from sentiment.job import repeating
+    from sentiment.sweep.job import repeating
 
     console = stderr()
     if sys.stderr.isatty():

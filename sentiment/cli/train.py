@@ -11,7 +11,7 @@ import typer
 from sentiment.cli.overrides import HYDRA_SETTINGS, Overrides
 
 if TYPE_CHECKING:
-    from sentiment.train import TrainResult
+    from sentiment.training.run import TrainResult
 
 HELP = """Train, evaluate, log and save one model.
 
@@ -59,8 +59,8 @@ def run(overrides: list[str]) -> list[TrainResult]:
 
     from sentiment.cli.console import stderr
     from sentiment.errors import UsageError
-    from sentiment.train import main
-    from sentiment.train import train as train_model
+    from sentiment.training.run import main
+    from sentiment.training.run import train as train_model
 
     results: list[TrainResult] = []
     failures: list[BaseException] = []

@@ -5,20 +5,29 @@ from __future__ import annotations
 import bisect
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
+from sentiment.scorer.prediction import Floats, Predictions
 from sentiment.scorer.view import HashView, NgramView, View, contributions
-from sentiment.text import TextSpec, clean, compile_pattern, hash_columns, hash_ngrams, spaced
-
-if TYPE_CHECKING:
-    from sentiment.scorer.model import Scorer
-
-_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+from sentiment.text.hashing import hash_columns, hash_ngrams
+from sentiment.text.spec import TAG, TextSpec, clean, compile_pattern, spaced
 
 Span = tuple[int, int]
+
+
+class Linear(Protocol):
+    """What an explanation needs of a scorer."""
+
+    labels: tuple[str, ...]
+    intercept: Floats
+    views: list[View]
+
+    def predict(self, texts: Sequence[str]) -> Predictions:
+        """Score texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +86,12 @@ class ClassFeature:
     weight: float
 
 
-def score_labels(scorer: Scorer) -> tuple[str, ...]:
+def score_labels(scorer: Linear) -> tuple[str, ...]:
     """Return the label that each score speaks for."""
     return scorer.labels[1:] if len(scorer.intercept) == 1 else scorer.labels
 
 
-def explain(scorer: Scorer, text: str, top: int | None = None) -> Explanation:
+def explain(scorer: Linear, text: str, top: int | None = None) -> Explanation:
     """Explain one prediction; see `Scorer.explain`."""
     prediction = scorer.predict([text])
     items: list[Contribution] = []
@@ -185,7 +194,7 @@ def _single_spaces(cleaned: str) -> list[int]:
 
 def _origins(text: str, spec: TextSpec) -> list[Span]:
     """Return, for each character of the cleaned text, the part of the text that it came from."""
-    tags = [match.span() for match in _TAG.finditer(text)] if spec.strip_html else []
+    tags = [match.span() for match in TAG.finditer(text)] if spec.strip_html else []
     tag_starts = [start for start, _ in tags]
     origins: list[Span] = []
     place = 0
@@ -209,7 +218,7 @@ def _origins(text: str, spec: TextSpec) -> list[Span]:
     return origins
 
 
-def top_features(scorer: Scorer, n: int = 20) -> dict[str, list[ClassFeature]]:
+def top_features(scorer: Linear, n: int = 20) -> dict[str, list[ClassFeature]]:
     """Return the strongest n-grams per label; see `Scorer.top_features`."""
     best: dict[str, list[ClassFeature]] = {label: [] for label in scorer.labels}
     for view in scorer.views:

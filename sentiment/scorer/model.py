@@ -2,86 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sentiment.errors import ModelError
 from sentiment.scorer.container import Tensors, map_tensors
+from sentiment.scorer.document import DOCUMENT_NAME, WEIGHTS_NAME, check_weights, read_document
+from sentiment.scorer.link import LINKS, best_class, link
+from sentiment.scorer.prediction import Floats, Ints, Prediction, Predictions
 from sentiment.scorer.view import HashView, NgramView, View, contributions
-from sentiment.text import MANY_CHARACTERS
+from sentiment.text.spec import MANY_CHARACTERS
 
 if TYPE_CHECKING:
     from sentiment.scorer.explain import ClassFeature, Explanation
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-FORMAT = "sentiment-scorer"
-FORMAT_VERSION = 1
-DOCUMENT_NAME = "scorer.json"
-WEIGHTS_NAME = "weights.safetensors"
 GOLDEN_TOLERANCE = 1e-9
 ABSTAIN = "abstain"
 """The label of an answer whose confidence is below what the caller asked for."""
 _VIEWS: dict[str, type[View]] = {"ngrams": NgramView, "hashing": HashView}
-
-
-class Prediction(NamedTuple):
-    """What the model says of one text.
-
-    Attributes
-    ----------
-    label : str
-        The label of the highest score.
-    confidence : float
-        Its probability.
-    probabilities : tuple of float
-        One per label, in the order of `Scorer.labels`; they add up to 1.
-    scores : tuple of float
-        Before the link: one for two classes (the second label's), else one per class.
-    n_tokens, n_unknown : int
-        Tokens of the text, and how many of them the model does not know.
-    """
-
-    label: str
-    confidence: float
-    probabilities: tuple[float, ...]
-    scores: tuple[float, ...]
-    n_tokens: int
-    n_unknown: int
-
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """What the model says of n texts.
-
-    Attributes
-    ----------
-    labels : list of str
-    confidence : float64[n]
-    probabilities : float64[n, labels]
-    scores : float64[n, 1 or labels]
-    n_tokens, n_unknown : int64[n]
-    """
-
-    labels: list[str]
-    confidence: Floats
-    probabilities: Floats
-    scores: Floats
-    n_tokens: Ints
-    n_unknown: Ints
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 class Scorer:
@@ -113,7 +56,7 @@ class Scorer:
         n_scores = 1 if self.link == "sigmoid" else len(self.labels)
         if (
             not self.views
-            or self.link not in _LINKS
+            or self.link not in LINKS
             or len(self.labels) < 2
             or self.intercept.shape != (n_scores,)
         ):
@@ -150,7 +93,7 @@ class Scorer:
             )
         tensors, data = map_tensors(path / WEIGHTS_NAME)
         try:
-            _check_weights(path, document, data, verify=verify)
+            check_weights(path, document, data, verify=verify)
             scorer = cls(
                 document,
                 tensors,
@@ -208,7 +151,7 @@ class Scorer:
         ----------
         texts : sequence of str
         each : callable
-            Applies a function to a list, in order: `sentiment.corpus.parallel` does it in threads.
+            Applies a function to a list, in order: `sentiment.text.corpus.parallel` does it in threads.
 
         Returns
         -------
@@ -220,13 +163,13 @@ class Scorer:
         n_unknown = np.empty(len(texts), dtype=np.int64)
         parts = [slice(0, len(texts))] if len(texts) else []
         if sum(map(len, texts)) >= MANY_CHARACTERS:
-            from sentiment.corpus import cut_blocks  # not needed by who scores a few texts
+            from sentiment.text.corpus import cut_blocks  # not needed by who scores a few texts
 
             parts = cut_blocks(texts)
         scored = each(self._score, [texts[part] for part in parts])
         for part, (score, tokens, unknown) in zip(parts, scored, strict=True):
             scores[part], n_tokens[part], n_unknown[part] = score, tokens, unknown
-        probabilities = _LINKS[self.link](scores)
+        probabilities = link(self.link, scores)
         best = best_class(scores)
         names = self.labels
         return Predictions(
@@ -277,7 +220,7 @@ class Scorer:
             scores = scores + added
             if n_tokens < 0:
                 n_tokens, n_unknown = tokens, unknown
-        probabilities = _LINKS[self.link](scores[None])[0].tolist()
+        probabilities = link(self.link, scores[None])[0].tolist()
         best = int(scores.argmax())
         return Prediction(
             self.labels[best],
@@ -310,103 +253,3 @@ class Scorer:
 
 def _load_again(path: str, digest: str) -> Scorer:
     return Scorer.load(path, digest=digest, verify=False)
-
-
-def _check_weights(path: Path, document: dict[str, Any], data: memoryview, *, verify: bool) -> None:
-    described = document["weights"]
-    same = len(data) == described["size"]
-    if same and verify:
-        same = hashlib.sha256(data).hexdigest() == described["sha256"]
-    if not same:
-        raise ModelError(
-            f"{path}: {WEIGHTS_NAME} is not the one that {DOCUMENT_NAME} describes: "
-            "it is cut off or altered; fetch or train it again"
-        )
-
-
-def read_document(path: Path) -> tuple[str, dict[str, Any]]:
-    """Read and check ``scorer.json``; return its SHA-256 and its content.
-
-    Raises
-    ------
-    ModelError
-        It is missing, not JSON, of another program or a newer format, or fails its own checksum.
-    """
-    file = path / DOCUMENT_NAME
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{path}: not a scorer directory: {DOCUMENT_NAME} cannot be read ({error.strerror})"
-        ) from None
-    try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise ModelError(f"{file}: not JSON: cut off or altered; fetch or train it again") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise ModelError(f"{file}: not a model of this program (no format {FORMAT!r})")
-    version = document.get("format_version")
-    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
-        raise ModelError(
-            f"{file}: format version {version!r}, but this program reads up to {FORMAT_VERSION}: "
-            "upgrade sentiment"
-        )
-    checksum = document.pop("checksum", None)
-    try:
-        fresh = hashlib.sha256(dump_document(document)).hexdigest()
-    except (ValueError, RecursionError):
-        fresh = None
-    if checksum != fresh:
-        raise ModelError(f"{file}: altered: it fails its own checksum; fetch or train it again")
-    return hashlib.sha256(raw).hexdigest(), document
-
-
-def dump_document(document: dict[str, Any]) -> bytes:
-    """Return a document's one canonical form: sorted keys, no spaces, ASCII."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def best_class(scores: Floats) -> Ints:
-    """Return the number of the winning class per row, scikit-learn's choice in a tie."""
-    if scores.shape[1] == 1:
-        return (scores[:, 0] > 0).astype(np.int64)
-    best: Ints = scores.argmax(axis=1).astype(np.int64, copy=False)
-    return best
-
-
-def _sigmoid(scores: Floats) -> Floats:
-    # exp of minus the absolute value cannot overflow.
-    small = np.exp(-np.abs(scores))
-    result: Floats = np.where(scores >= 0, 1.0, small) / (1.0 + small)
-    return result
-
-
-def _binary(scores: Floats) -> Floats:
-    return np.concatenate([_sigmoid(-scores), _sigmoid(scores)], axis=1)
-
-
-def _softmax(scores: Floats) -> Floats:
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-math.inf))
-    result: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return result
-
-
-def _ovr_sigmoid_normalized(scores: Floats) -> Floats:
-    each = _sigmoid(scores)
-    total = each.sum(axis=1, keepdims=True)
-    # When every class underflows to zero they are equally likely, as in scikit-learn.
-    result: Floats = np.where(total > 0, each, 1.0) / np.where(total > 0, total, each.shape[1])
-    return result
-
-
-_LINKS = {
-    "sigmoid": _binary,
-    "softmax": _softmax,
-    "ovr_sigmoid_normalized": _ovr_sigmoid_normalized,
-}
-LINKS = tuple(_LINKS)
-
-
-def link(name: str, scores: Floats) -> Floats:
-    """Turn scores into probabilities, float64 [n, labels]."""
-    return _LINKS[name](scores)

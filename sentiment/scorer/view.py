@@ -1,7 +1,7 @@
 """One view of a text: its n-grams as rows of the stored values, and what each row is worth.
 
 A vectorizer becomes a view. Token ids are ``1 … n_tokens``, and ``n_tokens + 1`` stands for every
-unknown token and for the gap between two texts; the keys of n-grams are those of `sentiment.ngrams`.
+unknown token and for the gap between two texts; the keys of n-grams are those of `sentiment.text.ngrams`.
 Where keys cannot be taken apart into token ids, these are stored beside them.
 """
 
@@ -17,22 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment.ngrams import join_digits, to_digits
 from sentiment.scorer.container import Tensors
-from sentiment.table import Table
-from sentiment.text import (
-    MANY_CHARACTERS,
-    TextSpec,
-    Tokenizer,
-    clean,
-    hash_columns,
-    hash_ngrams,
-    hash_tokens,
-    spaced,
-)
+from sentiment.text.hashing import hash_columns, hash_ngrams, hash_tokens
+from sentiment.text.ngrams import join_digits, to_digits
+from sentiment.text.spec import MANY_CHARACTERS, TextSpec, Tokenizer, clean, spaced
+from sentiment.text.table import Table
 
 if TYPE_CHECKING:
-    from sentiment.corpus import Encoder
+    from sentiment.text.corpus import Encoder
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -200,7 +192,7 @@ class NgramView:
 
     def _encoder(self) -> Encoder:
         # Not imported by who scores a few texts.
-        from sentiment.corpus import Encoder
+        from sentiment.text.corpus import Encoder
 
         with self._lock:
             if self._made_encoder is None:

@@ -99,9 +99,9 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 
 from sentiment.config import compose
-from sentiment.data import load_splits
+from sentiment.data.splits import load_splits
 from sentiment.models import NBSVM, linear_svc
-from sentiment.pipeline import build_pipeline
+from sentiment.training.pipeline import build_pipeline
 from sentiment.vectorizers import TfidfVectorizer
 
 WORDS: dict[str, Any] = {

@@ -48,7 +48,7 @@ Fit = Callable[[list[str], list[str], Path], Callable[[list[str]], list[str]]]
 
 def fit_sentiment() -> Fit:
     from sentiment.config import compose
-    from sentiment.pipeline import build_pipeline
+    from sentiment.training.pipeline import build_pipeline
 
     pipeline = build_pipeline(compose([]))
 

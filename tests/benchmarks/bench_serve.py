@@ -52,7 +52,7 @@ def make_models(folder: Path, n_train: int) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
 
-    from sentiment.scorer.compile import compile_scorer
+    from sentiment.compiler.compile import compile_scorer
     from sentiment.store import save_model, set_pointer
     from sentiment.vectorizers import TfidfVectorizer
 

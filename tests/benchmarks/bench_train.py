@@ -53,7 +53,7 @@ def halves(folder: Path) -> tuple[Path, Path]:
     """Write the embedded reviews as two CSV files of 12,500 rows."""
     import polars as pl
 
-    from sentiment.data import load_splits
+    from sentiment.data.splits import load_splits
 
     splits = load_splits(
         source="embedded", name="reviews", subset="imdb", label_names=["negative", "positive"],

@@ -118,8 +118,8 @@ def store(streams, tmp_path_factory) -> Path:
 
 
 def make_model(streams: Streams, output_dir: Path) -> None:
+    from sentiment.compiler.compile import compile_scorer
     from sentiment.models import NBSVM
-    from sentiment.scorer.compile import compile_scorer
     from sentiment.store import save_model, set_pointer
     from sentiment.vectorizers import TfidfVectorizer
 

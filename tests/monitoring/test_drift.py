@@ -11,16 +11,16 @@ import sys
 import numpy as np
 import pytest
 
-from sentiment.drift import (
+from sentiment.drift.reference import Reference
+from sentiment.drift.signals import (
     MINIMUM_TEXTS,
     SIGNALS,
-    NewWords,
-    Reference,
     compare,
     parse_limits,
     stability_index,
     wilson,
 )
+from sentiment.drift.words import NewWords
 from sentiment.errors import ModelError, UsageError
 from sentiment.scorer import Scorer
 from sentiment.store import resolve

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sentiment.drift import Reference, compare
+from sentiment.compiler.compile import compile_scorer
+from sentiment.drift.reference import Reference
+from sentiment.drift.signals import compare
 from sentiment.feedback import Answer, Feedback, observed
 from sentiment.scorer import Scorer
-from sentiment.scorer.compile import compile_scorer
 from sentiment.store import resolve
 from serve.drift import BUCKETS, DriftMonitor, Ring
 from serve.feedback import Signer, fingerprint

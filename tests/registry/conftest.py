@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from sentiment import config
-from sentiment.train import TrainResult, train
+from sentiment.training.run import TrainResult, train
 
 POSTGRES_DRIVER = "psycopg" if importlib.util.find_spec("psycopg") else "psycopg2"
 

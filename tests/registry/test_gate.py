@@ -10,7 +10,7 @@ import pytest
 
 from sentiment.config import CONFIG_DIR, GateConfig
 from sentiment.errors import UsageError
-from sentiment.gate import Check, Contender, GateResult, judge, load_rules
+from sentiment.registry.gate import Check, Contender, GateResult, judge, load_rules
 from sentiment.scorer import Scorer
 
 from .conftest import Trained

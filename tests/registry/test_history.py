@@ -9,8 +9,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment import history
-from sentiment.history import Move, begin_move, end_move, previous_champion, read_moves, settle
+from sentiment.registry import history
+from sentiment.registry.history import (
+    Move,
+    begin_move,
+    end_move,
+    previous_champion,
+    read_moves,
+    settle,
+)
 
 
 class Tags:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from sentiment import promotion, store
-from sentiment.gate import load_rules
-from sentiment.promotion import Promotion
-from sentiment.registry import Registry, fetch
+from sentiment import store
+from sentiment.registry import promotion
+from sentiment.registry.gate import load_rules
+from sentiment.registry.promotion import Promotion
+from sentiment.registry.registry import Registry, fetch
 
 from .conftest import Cli, Trained
 
@@ -128,7 +129,7 @@ def test_prune_keeps_everything_when_mlflow_is_away(
 def test_watching_a_local_registry(
     outputs: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sentiment.pull import Pulled, Watch
+    from sentiment.registry.pull import Pulled, Watch
 
     pulled = tmp_path / "pulled"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{outputs}/mlflow.db")

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from sentiment import promotion
-from sentiment.gate import load_rules
-from sentiment.promotion import Promotion
-from sentiment.registry import Registry
+from sentiment.registry import promotion
+from sentiment.registry.gate import load_rules
+from sentiment.registry.promotion import Promotion
+from sentiment.registry.registry import Registry
 
 from .conftest import POSTGRES_DRIVER, Trained, train_some
 

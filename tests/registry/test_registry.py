@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from sentiment import promotion, store
+from sentiment import store
 from sentiment.errors import ModelError, SentimentError, UsageError
-from sentiment.gate import GateRefusedError, load_rules
-from sentiment.promotion import Promotion
-from sentiment.registry import SCORER_FOLDER, Registry, fetch, parse
+from sentiment.registry import promotion
+from sentiment.registry.gate import GateRefusedError, load_rules
+from sentiment.registry.promotion import Promotion
+from sentiment.registry.reference import parse
+from sentiment.registry.registry import SCORER_FOLDER, Registry, fetch
 
 from .conftest import POSTGRES_DRIVER, Cli, Trained
 
@@ -300,7 +302,7 @@ def test_choosing_a_run(outputs: Path, trained: Trained, cli: Cli) -> None:
 
 
 def test_what_a_dead_process_left_is_settled_by_the_next(outputs: Path, trained: Trained) -> None:
-    from sentiment import history
+    from sentiment.registry import history
 
     registry = Registry(outputs)
     for name in ("good", "other"):
@@ -356,7 +358,7 @@ def test_a_promotion_that_comes_second_is_judged_against_the_first(
     outputs: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The poor model passes while there is no champion; a good one is faster by a moment."""
-    from sentiment import gate
+    from sentiment.registry import gate
 
     rules = load_rules("none", ["gate.significance=0.05"])
     judge = gate.judge

@@ -19,12 +19,14 @@ from pathlib import Path
 
 import pytest
 
-from sentiment import history, promotion, store
+from sentiment import store
 from sentiment.errors import SentimentError, UsageError
-from sentiment.gate import load_rules
-from sentiment.promotion import Promotion
-from sentiment.pull import ask_server, pull
-from sentiment.registry import Registry, fetch
+from sentiment.registry import promotion
+from sentiment.registry.gate import load_rules
+from sentiment.registry.promotion import Promotion
+from sentiment.registry.pull import ask_server, pull
+from sentiment.registry.registry import Registry, fetch
+from sentiment.registry.turn import check_turn, turn
 
 from .conftest import Trained, run_cli, train_some
 
@@ -165,7 +167,7 @@ def test_turns_exclude_each_other(server: Server, name: str, tmp_path: Path) -> 
 
     def take_turns(who: str) -> None:
         for _ in range(3):
-            with history.turn(registry.client, name):
+            with turn(registry.client, name):
                 inside.append(who)
                 seen.append(len(inside))
                 time.sleep(0.01)
@@ -180,19 +182,18 @@ def test_turns_exclude_each_other(server: Server, name: str, tmp_path: Path) -> 
 
 
 def test_a_dead_process_does_not_hold_its_turn_for_ever(
-    server: Server, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, name: str, tmp_path: Path
 ) -> None:
     client = Registry(tmp_path, name).client
     client.create_registered_model(name)
     for key, value in (("1-dead", "1"), ("2-dead", "choosing")):
         client.set_registered_model_tag(name, f"sentiment.turn.{key}", value)
-    monkeypatch.setattr(history, "_TURN_SECONDS", 0.5)
-    with history.turn(client, name) as mine:
+    with turn(client, name, dead_after=0.5) as mine:
         tags = client.get_registered_model(name).tags
         assert [key for key in tags if "turn" in key] == [mine]
         client.delete_registered_model_tag(name, mine)
         with pytest.raises(SentimentError, match="others went on"):
-            history.check_turn(mine, client.get_registered_model(name).tags)
+            check_turn(mine, client.get_registered_model(name).tags)
 
 
 def test_what_the_watcher_asks(server: Server, name: str, tmp_path: Path) -> None:

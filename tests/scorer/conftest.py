@@ -9,8 +9,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from sentiment import store
+from sentiment.compiler.compile import CompiledScorer, compile_scorer
 from sentiment.scorer import Scorer
-from sentiment.scorer.compile import CompiledScorer, compile_scorer
 from sentiment.vectorizers import TfidfVectorizer
 
 GOOD = ["good", "great", "wonderful", "excellent", "loved", "moving", "brilliant", "fun"]

@@ -21,7 +21,7 @@ from pyarrow import parquet
 
 from sentiment.batch import score_file
 from sentiment.errors import SentimentError
-from sentiment.records import Reader
+from sentiment.records.reader import Reader
 from sentiment.scorer import Scorer
 
 ROWS = [

@@ -17,9 +17,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion
 from sklearn.svm import LinearSVC
 
+from sentiment.compiler.compile import NotCompilableError, compile_scorer
 from sentiment.models import NBSVM
 from sentiment.scorer import Scorer
-from sentiment.scorer.compile import NotCompilableError, compile_scorer
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
 
 WORDS = [

@@ -9,8 +9,8 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
+from sentiment.compiler.fallback import load_pipeline, save_pipeline
 from sentiment.errors import ModelError
-from sentiment.scorer.fallback import load_pipeline, save_pipeline
 from sentiment.vectorizers import TfidfVectorizer
 
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from sentiment.errors import ModelError
 from sentiment.scorer import Scorer
 from sentiment.scorer.container import map_tensors, pack_tensors
-from sentiment.scorer.model import dump_document
-from sentiment.table import Table, build_table
+from sentiment.scorer.document import dump_document
+from sentiment.text.table import Table, build_table
 
 HEADER = (
     rb'\{"a":\{"dtype":"[FU](8|32)","shape":\[-?\d{1,3}\],'

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sentiment import corpus
 from sentiment.scorer import Scorer, view
-from sentiment.text import Tokenizer
+from sentiment.text import corpus
+from sentiment.text.spec import Tokenizer
 
 WORDS = "good bad film the plot don't café İstanbul <br /> ½ 東京 ЁЖИК x GREAT ."
 TEXTS = st.text(max_size=60) | st.lists(
@@ -133,11 +133,11 @@ def test_mlflow_gives_the_same_numbers(
     import mlflow
     import pandas as pd
 
-    import sentiment.scorer.model as module
+    from sentiment.tracking import packaging
 
     mlflow.pyfunc.save_model(
         tmp_path / "model",
-        python_model=str(Path(module.__file__).parent / "pyfunc.py"),
+        python_model=str(Path(packaging.__file__).with_name("pyfunc.py")),
         artifacts={"scorer": str(scorer.path)},
         pip_requirements=["mlflow", "numpy", "pandas"],
     )

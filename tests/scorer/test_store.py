@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sentiment import store
+from sentiment.compiler.compile import CompiledScorer
 from sentiment.errors import ModelError, ModelNotFoundError, UsageError
 from sentiment.scorer import Scorer
-from sentiment.scorer.compile import CompiledScorer
 
 
 def test_saving_twice_changes_nothing(compiled: CompiledScorer, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def train_model(output_dir: Path, C: float, labels: dict[str, str] | None = None
     """Train, compile and store a small model; return it as stored."""
     from sklearn.linear_model import LogisticRegression
 
-    from sentiment.scorer.compile import compile_scorer
+    from sentiment.compiler.compile import compile_scorer
     from sentiment.store import save_model
     from sentiment.vectorizers import TfidfVectorizer
 

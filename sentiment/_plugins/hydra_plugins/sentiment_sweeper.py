@@ -1,7 +1,7 @@
 """Where Hydra finds our sweeper: it takes plugins from this namespace package alone."""
 
-from sentiment import sweep
+from sentiment.sweep.sweeper import Sweep
 
 
-class SentimentSweeper(sweep.Sweep):
-    """`sentiment.sweep.Sweep` under the name that ``hydra.sweeper._target_`` gives."""
+class SentimentSweeper(Sweep):
+    """`sentiment.sweep.sweeper.Sweep` under the name that ``hydra.sweeper._target_`` gives."""

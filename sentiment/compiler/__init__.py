@@ -1,0 +1,1 @@
+"""From a fitted scikit-learn pipeline to a compiled scorer."""

@@ -1,0 +1,160 @@
+"""Lay a fitted vectorizer and its weights out as the arrays of one view."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentiment.scorer.container import Tensors
+from sentiment.scorer.view import HashView, NgramView
+from sentiment.text.ngrams import Level, key_ngrams
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Columns = NDArray[np.int64]
+
+# float16 has 2048 steps between two powers of two and nothing below 6e-8: each column is scaled
+# so that its largest value lies here, and small weights keep their digits.
+_FLOAT16_TOP = 1024.0
+
+
+def is_hashing(step: Any) -> bool:
+    """Tell whether a vectorizer hashes its n-grams instead of knowing them."""
+    return hasattr(step, "spec_") and hasattr(step, "alternate_sign")
+
+
+def inverse_frequency(step: Any, n_features: int) -> Floats:
+    """Return the factor of each feature inside the norm."""
+    idf = None if is_hashing(step) else step.idf_
+    return np.ones(n_features) if idf is None else np.asarray(idf, dtype=np.float64)
+
+
+def compile_view(
+    step: Any, coef: Floats, dtype: np.dtype[Any], keep: Bools | None = None
+) -> tuple[dict[str, Any], Tensors]:
+    """Lay one vectorizer out.
+
+    Parameters
+    ----------
+    step : vectorizer
+        Fitted, of `sentiment.vectorizers`.
+    coef : float64[scores, n_features]
+        Weights of its features.
+    dtype : dtype
+        Of the stored values, float32 or float16.
+    keep : bool[n_features], optional
+        Features to keep; by default all.
+
+    Returns
+    -------
+    document : dict
+        The view in ``scorer.json``.
+    tensors : dict of str to ndarray
+        Its arrays.
+    """
+    view: dict[str, Any] = {"text": step.spec_.to_dict(), "tf": step.tf_, "norm": step.norm}
+    idf = inverse_frequency(step, coef.shape[1])
+    if is_hashing(step):
+        columns = np.arange(coef.shape[1])
+        values, view["scale"] = _values(coef, idf, columns, len(columns), step.norm, dtype)
+        view |= {"kind": HashView.kind, "alternate_sign": bool(step.alternate_sign)}
+        return view, {"values": values}
+    tokens, levels = step.index_.tokens, step.index_.levels
+    if keep is None:
+        keyed = step.index_.keyed
+    else:
+        tokens, levels = _pruned(tokens, levels, keep)
+        keyed = key_ngrams(levels, len(tokens))
+    table, slots = keyed.table, keyed.slots
+    first = levels[0].column
+    single = np.flatnonzero(first >= 0)
+    orders = [1, *keyed.orders] if len(single) else list(keyed.orders)
+    values, view["scale"] = _values(
+        np.concatenate([coef[:, first[single]], coef[:, keyed.columns]], axis=1),
+        np.concatenate([idf[first[single]], idf[keyed.columns]]),
+        np.concatenate([single + 1, slots + len(tokens) + 2]),
+        len(tokens) + 2 + len(table.keys),
+        step.norm,
+        dtype,
+    )
+    view |= {
+        "kind": NgramView.kind,
+        "base": int(keyed.base),
+        "orders": orders,
+        "multiplier": table.multiplier,
+        "n_documents": int(step.n_documents_),
+    }
+    tensors: Tensors = {
+        "tokens": np.frombuffer("".join(tokens).encode(), dtype=np.uint8),
+        "token_lengths": np.array([len(token) for token in tokens], dtype=np.uint32),
+        "document_frequency": levels[0].df.astype(np.uint32),
+        "keys": table.keys,
+        "displacements": table.displacements,
+        "values": values,
+    }
+    if not keyed.exact:
+        tensors["ngrams"] = np.zeros((len(table.keys), len(levels)), dtype=np.uint32)
+        tensors["ngrams"][slots] = _digits(levels)
+    return view, tensors
+
+
+def _values(
+    coef: Floats,
+    inside: Floats,
+    rows: Columns,
+    n_rows: int,
+    norm: str | None,
+    dtype: np.dtype[Any],
+) -> tuple[NDArray[Any], list[float] | None]:
+    """Lay weights out by row; the factor inside the norm stands first where there is a norm."""
+    weighted = (coef * inside).T
+    if norm is not None:
+        weighted = np.column_stack([inside, weighted])
+    scale = None
+    if dtype == np.float16:
+        top = np.abs(weighted).max(axis=0, initial=0.0) / _FLOAT16_TOP
+        top[top == 0] = 1.0
+        weighted = weighted / top
+        scale = top.tolist()
+    values = np.zeros((n_rows, weighted.shape[1]), dtype=dtype)
+    values[rows] = weighted
+    return values, scale
+
+
+def _digits(levels: list[Level]) -> NDArray[np.uint32]:
+    """Return the token ids of all features of two tokens and more, 0 before the first."""
+    width = len(levels)
+    digits = np.zeros((len(levels[0]), width), dtype=np.uint32)
+    digits[:, -1] = levels[0].last + 1
+    kept = [np.zeros((0, width), dtype=np.uint32)]
+    for level in levels[1:]:
+        longer = np.zeros((len(level), width), dtype=np.uint32)
+        longer[:, :-1] = digits[level.prefix][:, 1:]
+        longer[:, -1] = level.last + 1
+        digits = longer
+        kept.append(digits[level.column >= 0])
+    return np.concatenate(kept)
+
+
+def _pruned(tokens: list[str], levels: list[Level], keep: Bools) -> tuple[list[str], list[Level]]:
+    """Return the vocabulary without the features that go, nor the tokens that only they had."""
+    columns = [np.where((c := level.column) >= 0, np.where(keep[c], c, -1), -1) for level in levels]
+    needed = [column >= 0 for column in columns]
+    for order in range(len(levels) - 1, 0, -1):
+        needed[order - 1][levels[order].prefix[needed[order]]] = True
+        needed[0][levels[order].last[needed[order]]] = True
+    numbers = [np.cumsum(need, dtype=np.int32) - 1 for need in needed]
+    pruned = []
+    for order, (level, need, column) in enumerate(zip(levels, needed, columns, strict=True)):
+        prefix = level.prefix[need]
+        pruned.append(
+            Level(
+                prefix if order == 0 else numbers[order - 1][prefix].astype(np.int32),
+                numbers[0][level.last[need]].astype(np.int32),
+                column[need].astype(np.int32),
+                level.df[need],
+            )
+        )
+    return [tokens[number] for number in np.flatnonzero(needed[0]).tolist()], pruned

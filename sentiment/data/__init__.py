@@ -1,0 +1,1 @@
+"""Labelled text, in three splits, whole or streamed."""

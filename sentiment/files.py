@@ -1,0 +1,102 @@
+"""One way each to hold a lock, to write a file whole, and to put a folder in place whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # not POSIX: without locks a thing may be done twice
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which is made where it is missing.
+
+    The system gives a lock back however its process ends. Who holds it may remove the file.
+
+    Parameters
+    ----------
+    path : Path
+    """
+    if fcntl is None:
+        yield
+        return
+    while True:
+        file: IO[str] = path.open("a")
+        try:
+            # Some network file systems know no locks: then as without POSIX.
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # The file may have been removed while this process waited for it.
+            if _still(file, path):
+                yield
+                return
+        finally:
+            file.close()
+
+
+def _still(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder beside the target that takes its name when the block ends well.
+
+    When another process has put the same folder in place in the meantime, that one stays.
+
+    Parameters
+    ----------
+    target : Path
+        The folders above it are made where they are missing.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be made or renamed; nothing is left behind.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
+    try:
+        beside.chmod(0o755)
+        yield beside
+        try:
+            beside.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file beside and rename it: a reader sees the old one or the new one.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made where it is missing.
+    text : str
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

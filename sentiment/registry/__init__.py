@@ -1,0 +1,1 @@
+"""Models under names in MLflow: a gate, a history, a way back."""

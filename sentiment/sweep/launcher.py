@@ -1,0 +1,263 @@
+"""Launches: jobs handed to one of Hydra's launchers, and seen through whatever it does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from sentiment import config
+from sentiment.errors import SentimentError
+from sentiment.files import write_whole
+from sentiment.sweep.board import Board, Entry
+from sentiment.sweep.job import Job, thread_limits
+from sentiment.sweep.record import Outcome
+from sentiment.sweep.status import REPLACED, STATUS, STOP, Status
+
+log = logging.getLogger(__name__)
+
+_BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+_JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+# Jobs handed to local processes at once; models that nobody needs are removed between batches.
+_BATCH = 50
+# Seconds without a sign of life after which a job on another machine is taken for dead.
+_SILENCE = 60.0
+
+
+class Launches:
+    """Runs a sweep's jobs.
+
+    Parameters
+    ----------
+    hydra_context : HydraContext
+    config : DictConfig
+        As Hydra gave it to the sweeper: the launcher and the node ``sweep``.
+    board : Board
+        All jobs.
+    outcome : Outcome
+        Opened.
+    folder : Path
+        Of the sweep.
+    deadline : float or None
+        Seconds since the epoch; no job begins after it.
+    """
+
+    def __init__(
+        self,
+        hydra_context: HydraContext,
+        config: DictConfig,
+        board: Board,
+        outcome: Outcome,
+        folder: Path,
+        deadline: float | None,
+    ) -> None:
+        self.hydra_context = hydra_context
+        self.config = config
+        self.board = board
+        self.outcome = outcome
+        self.folder = folder
+        self.deadline = deadline
+        self._launcher: Launcher | None = None
+        self._launched = 0
+        target = str(config.hydra.launcher._target_)
+        self._target = _JOBLIB if target == _BASIC and config.sweep.jobs != 1 else target
+        self._config = self._with_processes() if self._target == _JOBLIB else config
+
+    def out_of_time(self) -> bool:
+        """Tell whether no job may begin any more."""
+        return self.deadline is not None and time.time() >= self.deadline
+
+    @property
+    def batch_size(self) -> int | None:
+        """How many jobs one launch gets; None for all, which a cluster's queue likes best."""
+        return {_BASIC: 1, _JOBLIB: max(_BATCH, 10 * self.config.sweep.jobs)}.get(self._target)
+
+    def run(self, entries: list[Entry]) -> None:
+        """Launch the entries, and those that failed again as often as allowed."""
+        while entries:
+            self._launch(entries)
+            again = [
+                entry
+                for entry in entries
+                if entry.status.state == "failed"
+                and entry.status.again
+                and entry.status.attempts <= self.config.sweep.retries
+            ]
+            if not again or self.out_of_time():
+                return
+            # A failure that is tried again has not stopped the sweep yet.
+            (self.folder / STOP).unlink(missing_ok=True)
+            entries = again + [entry for entry in entries if entry.status.state == "not started"]
+
+    def _launch(self, entries: list[Entry]) -> None:
+        """Run the entries; when a process dies and takes its launch along, go on with the rest."""
+        while entries:
+            crash = self._launch_once(entries)
+            if crash is None:
+                for entry in entries:
+                    if entry.status.state == "running":
+                        self._mark_dead(entry, "no reason is known")
+                    elif entry.status.state == "waiting":
+                        entry.status.state = "failed"
+                        entry.status.error = "the launcher did not run it"
+                return
+            if self.config.sweep.on_error == "stop":
+                (self.folder / STOP).touch()
+            if self._target not in (_BASIC, _JOBLIB):
+                outlast(entries, self.board, self.folder / REPLACED, self._launched)
+            for entry in entries:
+                if entry.status.state == "running":
+                    self._mark_dead(entry, str(crash))
+            self.outcome.end_dead_runs("FAILED")
+            left = [entry for entry in entries if entry.status.state in ("waiting", "not started")]
+            if (self.folder / STOP).exists() or self.out_of_time():
+                for entry in left:
+                    entry.status.state = "not started"
+                return
+            if len(left) == len(entries):
+                if not any(entry.status.ended for entry in self.board.entries):
+                    raise crash
+                for entry in left:
+                    entry.status.state, entry.status.error = "failed", str(crash)
+                return
+            entries = left
+
+    def _mark_dead(self, entry: Entry, reason: str) -> None:
+        entry.status.state, entry.status.again = "failed", True
+        entry.status.error = f"its process died: {reason}"
+        self.outcome.end_run(entry.status.run_id)
+
+    def _launch_once(self, entries: list[Entry]) -> Exception | None:
+        """Launch and wait; return what the launcher raised."""
+        first = self._launched
+        self._launched += len(entries)
+        for number, entry in enumerate(entries, start=first):
+            entry.status = Status(attempts=entry.status.attempts + 1)
+            entry.folder = self.folder / str(number)
+            (entry.folder / STATUS).unlink(missing_ok=True)
+        job = Job(
+            folder=str(self.folder),
+            parent_run_id=self.outcome.run.run_id,
+            keys=self.board.keys,
+            objective=self.board.objective,
+            deadline=self.deadline,
+            stop_on_error=self.config.sweep.on_error == "stop",
+            tags=self.outcome.git,
+            process=os.getpid(),
+        )
+        crash = None
+        try:
+            returned = self._set_up_launcher(job).launch(
+                [entry.words for entry in entries], initial_job_idx=first
+            )
+        except Exception as error:
+            crash, returned = error, []
+            if not isinstance(error, SentimentError):
+                crash = SentimentError(" ".join(f"{type(error).__name__}: {error}".split())[:500])
+                crash.__cause__ = error
+            log.warning("the launcher failed: %s", crash)
+        self.board.refresh()
+        # On a cluster without a shared folder the statuses come back this way alone.
+        for entry, result in zip(entries, returned, strict=False):
+            value = result._return_value
+            if entry.status.state == "waiting" and isinstance(value, dict):
+                entry.status = Status(**{**value, "attempts": entry.status.attempts})
+            elif isinstance(value, Exception) and not entry.status.ended:
+                entry.status.state, entry.status.error = "failed", str(value)
+        return crash
+
+    def _set_up_launcher(self, job: Job) -> Launcher:
+        from hydra.core.plugins import Plugins
+
+        if self._launcher is None:
+            self._launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=self.hydra_context, task_function=job, config=self._config
+            )
+        self._launcher.setup(
+            hydra_context=self.hydra_context, task_function=job, config=self.config
+        )
+        return self._launcher
+
+    def _with_processes(self) -> DictConfig:
+        """Return the config with Hydra's joblib launcher and a number of processes."""
+        from hydra_plugins.hydra_joblib_launcher.config import (  # type: ignore[import-untyped]
+            JobLibLauncherConf,
+        )
+        from joblib import effective_n_jobs
+
+        chosen = self.config.copy()
+        with open_dict(chosen.hydra):
+            if chosen.hydra.launcher._target_ == _BASIC:
+                chosen.hydra.launcher = OmegaConf.structured(JobLibLauncherConf)
+                chosen.hydra.launcher.batch_size = "1"
+            if self.config.sweep.jobs != 1:
+                chosen.hydra.launcher.n_jobs = self.config.sweep.jobs
+            chosen.hydra.launcher.n_jobs = effective_n_jobs(chosen.hydra.launcher.n_jobs)
+        return chosen
+
+    @contextmanager
+    def environment(self) -> Iterator[None]:
+        """Give the processes of other launchers our plugin's place, and local ones their cores."""
+        if self._target == _BASIC:
+            yield
+            return
+        paths = [config.PLUGINS, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        changes = {"PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys(paths)))}
+        if self._target == _JOBLIB:
+            changes |= thread_limits(int(self._config.hydra.launcher.n_jobs))
+        before = {name: os.environ.get(name) for name in changes}
+        os.environ.update(changes)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def outlast(entries: list[Entry], board: Board, replaced: Path, launched: int) -> None:
+    """Wait for jobs that go on elsewhere: their launcher gave up when one of them died.
+
+    When none runs any more, those that have not begun are told that they never shall; what begins
+    at the same moment, or has begun unseen by a slow network file system, is waited for too.
+
+    Parameters
+    ----------
+    entries : list of Entry
+        The jobs of that launch.
+    board : Board
+        Reads their status.
+    replaced : Path
+        The file that tells them.
+    launched : int
+        Above their numbers.
+    """
+    seen: dict[int, tuple[int, float]] = {}
+    quiet: float | None = None
+    while True:
+        board.refresh()
+        now = time.monotonic()
+        alive = False
+        for entry in entries:
+            if entry.status.state == "running" and entry.folder is not None:
+                beat = Status.beat(entry.folder)
+                if entry.job not in seen or beat != seen[entry.job][0]:
+                    seen[entry.job] = beat, now
+                alive |= now - seen[entry.job][1] < _SILENCE
+        if alive:
+            quiet = None
+        elif quiet is None:
+            quiet = now
+            write_whole(replaced, str(launched))
+        elif now - quiet >= _SILENCE or all(entry.status.state != "waiting" for entry in entries):
+            return
+        time.sleep(1)

@@ -1,0 +1,93 @@
+"""What a job tells of itself, and the marker files of a sweep's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentiment.files import write_whole
+
+if TYPE_CHECKING:
+    pass
+
+
+STATUS = "status.json"
+
+
+STOP = "stop"  # a file in the sweep's folder: no further job begins
+
+
+CANCEL = "cancel"  # another: a running job ends when its next stage begins
+
+
+REPLACED = "replaced"  # holds a number: jobs below it that have not begun were launched again
+
+
+MARKERS = (STOP, CANCEL, REPLACED)
+
+
+@dataclass
+class Status:
+    """What is known of a job; ``status.json`` in its folder.
+
+    Attributes
+    ----------
+    state : str
+        ``waiting``, ``running``, ``finished``, ``failed``, ``killed``, ``reused`` (an earlier run
+        has the result) or ``not started`` (stopped, or out of time).
+    stage : str
+        Of a running job.
+    objective : float or None
+        The metric that the sweep is about.
+    started, seconds : float
+        Seconds since the epoch, and spent.
+    again : bool
+        Whether a failed job might succeed when tried again.
+    """
+
+    state: str = "waiting"
+    stage: str = ""
+    run_id: str | None = None
+    objective: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    started: float | None = None
+    seconds: float | None = None
+    digest: str | None = None
+    model: str | None = None
+    folder: str | None = None
+    log: str | None = None
+    error: str | None = None
+    again: bool = False
+    attempts: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self.state not in ("waiting", "running")
+
+    def write(self, folder: Path) -> None:
+        """Replace ``status.json``: a reader sees the old one or the new one."""
+        write_whole(folder / STATUS, json.dumps(asdict(self)))
+
+    @staticmethod
+    def beat(folder: Path) -> int:
+        """Return when a running job last gave a sign of life, by the clock of its file system."""
+        with contextlib.suppress(OSError), (folder / STATUS).open() as file:
+            # Of the open file: what a network file system remembers of a closed one may be old.
+            return os.fstat(file.fileno()).st_mtime_ns
+        return 0
+
+    @classmethod
+    def read(cls, folder: Path) -> Status | None:
+        """Return what the job wrote last, or None."""
+        try:
+            content = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        known = {entry.name for entry in fields(cls)}
+        return cls(**{key: value for key, value in content.items() if key in known})

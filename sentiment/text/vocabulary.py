@@ -1,0 +1,289 @@
+"""The vocabulary of a corpus: its n-grams counted, chosen and numbered, as columns of integers.
+
+A corpus is the ids of its tokens, all texts one after the other, with -1 after every text. No n-gram
+holds a -1, so none crosses the end of a text. An order is built from the one below: the keys
+(prefix, last token) of all positions are sorted together with the positions, runs of equal keys are
+the n-grams, and those in too few texts are dropped at once, because nothing that extends them can be
+in more. Ids are lexicographic ranks, so sorted keys are sorted strings and no string is ever made.
+
+Memory grows with the corpus: four bytes for each position and order, a dozen for each value of the
+matrix, and blocks of a fixed size beside them. Fitting 500,000 reviews (0.62 GiB of text, word
+1-3-grams, 266 million values) peaked at 8.6 GiB, texts and matrix of 3.0 GiB included; processor
+time grew linearly, 23 s for every 100,000 reviews (tests/benchmarks/bench_vectorize.py --scale).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment.text.corpus import Corpus, parallel
+from sentiment.text.ngrams import IntArray, Level, LongArray, NgramIndex
+
+BoolArray = npt.NDArray[np.bool_]
+
+_CHUNK_POSITIONS = 1 << 18
+_BLOCK_POSITIONS = 1 << 18
+
+
+def build_index(
+    corpus: Corpus,
+    tokens: list[str],
+    df: LongArray,
+    tf: LongArray,
+    *,
+    ngram_range: tuple[int, int],
+    whole_words: bool,
+    separator: str,
+    min_count: float,
+    max_count: float,
+    max_features: int | None,
+    count_dtype: npt.DTypeLike,
+    binary: bool,
+) -> tuple[NgramIndex, list[IntArray], list[IntArray]]:
+    """Build the vocabulary of a corpus.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    tokens : list of str
+        The tokens that are in at least `min_count` texts, sorted; ids are their positions.
+    df, tf : ndarray of int64, shape (n_tokens,)
+        Number of texts that hold a token, and of its occurrences.
+    ngram_range : (int, int)
+        Shortest and longest n-gram that is a feature.
+    whole_words : bool
+        ``char_wb``: a padded word shorter than the shortest n-gram is a feature itself.
+    separator : str
+        What stands between the tokens of an n-gram.
+    min_count, max_count : float
+        Bounds (included) of the number of texts that hold an n-gram.
+    max_features : int or None
+        Keep that many n-grams, the most frequent of the corpus.
+    count_dtype : dtype
+        Type in which scikit-learn adds an n-gram's counts up: it decides ties of `max_features`.
+    binary : bool
+        An n-gram counts once per text for `max_features`.
+
+    Returns
+    -------
+    index : NgramIndex
+        May be without any feature.
+    entries : list of ndarray of int32, shape (n_positions,)
+        For every order the entry of the n-gram that starts at a position, or -1.
+    columns : list of ndarray of int32
+        For every order the column of each entry, or -1; and -1 for entry -1, at the end.
+    """
+    low, high = ngram_range
+    n = len(tokens)
+    none = np.full(n, -1, np.int32)
+    levels = [Level(none, np.arange(n, dtype=np.int32), none, df.astype(np.int32))]
+    totals = [tf]
+    entries = [corpus.ids]
+    texts = corpus.texts() if high > 1 else none
+    for k in range(2, high + 1):
+        level, total, entry = _extend(corpus.ids, texts, entries[-1], totals[-1], k, n, min_count)
+        levels.append(level)
+        totals.append(total)
+        entries.append(entry)
+
+    kept = [level.df <= max_count for level in levels]
+    for k in range(1, low):
+        if whole_words and k > 1:
+            kept[k - 1] &= _begins_and_ends(levels, k, tokens.index(" ") if " " in tokens else -1)
+        else:
+            kept[k - 1][:] = False
+    if binary:
+        totals = [level.df.astype(np.int64) for level in levels]
+    # A token with a character below the space sorts its n-grams elsewhere than its rank does.
+    control = (
+        separator == " " and high > 1 and any(min(token, default="!") < " " for token in tokens)
+    )
+
+    def number(kept: list[BoolArray]) -> list[IntArray]:
+        columns = _lexicographic(levels, kept)
+        return _by_strings(levels, columns, tokens, separator) if control else columns
+
+    columns = number(kept)
+    n_kept = sum(int(keep.sum()) for keep in kept)
+    if max_features is not None and n_kept > max_features:
+        counts = np.zeros(n_kept, count_dtype)
+        for column, keep, total in zip(columns, kept, totals, strict=True):
+            counts[column[keep]] = total[keep]
+        chosen = np.zeros(n_kept, np.bool_)
+        chosen[(-counts).argsort()[:max_features]] = True  # scikit-learn's line, for its ties
+        kept = [keep & chosen[column] for column, keep in zip(columns, kept, strict=True)]
+        columns = number(kept)
+    index = _compact(levels, columns, tokens, separator)
+    return index, entries, [np.append(column, np.int32(-1)) for column in columns]
+
+
+def _begins_and_ends(levels: list[Level], k: int, token: int) -> BoolArray:
+    """Return which n-grams of order k begin and end with a token."""
+    entries = np.arange(len(levels[k - 1]), dtype=np.int32)
+    for level in levels[k - 1 : 0 : -1]:
+        entries = level.prefix[entries]
+    both: BoolArray = (entries == token) & (levels[k - 1].last == token)
+    return both
+
+
+def _extend(
+    ids: IntArray,
+    texts: IntArray,
+    entries: IntArray,
+    totals: LongArray,
+    k: int,
+    n_tokens: int,
+    min_count: float,
+) -> tuple[Level, LongArray, IntArray]:
+    """Build the order k from the entries of the order below.
+
+    Prefixes are dealt out to blocks of about `_BLOCK_POSITIONS` positions, in order, so that memory
+    is bounded, keys fit 64 bits, and blocks can be sorted at the same time.
+    """
+    token_bits = n_tokens.bit_length()
+    target = min(_BLOCK_POSITIONS, 1 << (62 - token_bits) // 2)
+    heavy = totals > target  # has a block of its own
+    before = np.cumsum(totals) - totals
+    new = np.zeros(len(totals), np.bool_)
+    new[1:] = (np.diff(before // target) != 0) | heavy[1:] | heavy[:-1]
+    block_of = np.cumsum(new).astype(np.uint16)
+    n_blocks = int(block_of[-1]) + 1 if len(block_of) else 0
+    block_of = np.append(block_of, np.uint16(n_blocks))  # for entry -1
+    first_prefix = np.searchsorted(block_of, np.arange(n_blocks))
+
+    def deal(begin: int) -> tuple[IntArray, LongArray]:
+        part = entries[begin : begin + _CHUNK_POSITIONS]
+        blocks = block_of[part]
+        following = entries[begin + 1 : begin + 1 + len(part)]
+        blocks[: len(following)][following < 0] = n_blocks
+        blocks[len(following) :] = n_blocks
+        order = np.argsort(blocks, kind="stable").astype(np.int32)
+        sizes = np.bincount(blocks, minlength=n_blocks + 1)
+        return order, np.cumsum(sizes) - sizes
+
+    begins = range(0, len(ids), _CHUNK_POSITIONS)
+    dealt = list(parallel(deal, begins))
+    extended = np.full(len(ids), -1, np.int32)
+
+    def build(block: int) -> tuple[LongArray, IntArray, tuple[LongArray, ...]]:
+        at = np.concatenate(
+            [
+                order[cuts[block] : cuts[block + 1]] + np.int64(begin)
+                for begin, (order, cuts) in zip(begins, dealt, strict=True)
+            ]
+        )
+        base = int(first_prefix[block])
+        pairs = (entries[at].astype(np.int64) - base) << token_bits | ids[at + (k - 1)]
+        numbers, pair, df, tf = _count_pairs(pairs, texts[at], min_count)
+        return at, numbers, ((pair >> token_bits) + base, pair & (1 << token_bits) - 1, df, tf)
+
+    rows: list[tuple[LongArray, ...]] = []
+    n = 0
+    for at, numbers, row in parallel(build, range(n_blocks)):
+        extended[at] = np.where(numbers >= 0, numbers + np.int32(n), np.int32(-1))
+        rows.append(row)
+        n += len(row[0])
+    empty = np.empty(0, np.int64)
+    prefix, last, df, tf = (
+        np.concatenate(column) for column in zip(*rows, (empty,) * 4, strict=True)
+    )
+    level = Level(
+        prefix.astype(np.int32),
+        last.astype(np.int32),
+        np.full(n, -1, np.int32),
+        df.astype(np.int32),
+    )
+    return level, tf, extended
+
+
+def _count_pairs(
+    pairs: LongArray, texts: IntArray, min_count: float
+) -> tuple[IntArray, LongArray, LongArray, LongArray]:
+    """Give numbers to the distinct pairs that are in enough texts, in ascending order.
+
+    Returns
+    -------
+    numbers : ndarray of int32
+        The number of each given pair, or -1.
+    pair, df, tf : ndarray of int64
+        The numbered pairs, the texts that hold them and their occurrences.
+    """
+    m = len(pairs)
+    bits = np.uint64(max(1, m - 1).bit_length())
+    keys = pairs.view(np.uint64) << bits | np.arange(m, dtype=np.uint64)
+    keys.sort()
+    places = (keys & ((np.uint64(1) << bits) - np.uint64(1))).view(np.int64)
+    keys >>= bits
+    first = np.ones(m, np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    begins = np.flatnonzero(first)
+    where = texts[places]
+    new = first.copy()
+    new[1:] |= where[1:] != where[:-1]
+    seen = np.cumsum(new)
+    df = np.diff(seen[begins] - 1, append=seen[-1] if m else 0)
+    tf = np.diff(begins, append=m)
+    enough = df >= min_count
+    number = np.where(enough, np.cumsum(enough) - 1, -1).astype(np.int32)
+    numbers = np.empty(m, np.int32)
+    numbers[places] = np.repeat(number, tf)
+    return numbers, keys[begins[enough]].view(np.int64), df[enough], tf[enough]
+
+
+def _lexicographic(levels: list[Level], kept: list[BoolArray]) -> list[IntArray]:
+    """Give kept n-grams their columns in the order of their strings; -1 to the others.
+
+    An n-gram comes right before its extensions: this is the pre-order of the prefix tree.
+    """
+    sizes = [keep.astype(np.int64) for keep in kept]
+    for k in range(len(levels) - 1, 0, -1):
+        children = np.bincount(levels[k].prefix, sizes[k], minlength=len(levels[k - 1]))
+        sizes[k - 1] = sizes[k - 1] + children.astype(np.int64)
+    columns = []
+    starts = np.cumsum(sizes[0]) - sizes[0]
+    for k, (level, keep) in enumerate(zip(levels, kept, strict=True)):
+        if k > 0:
+            before = np.cumsum(sizes[k]) - sizes[k]
+            first = np.searchsorted(level.prefix, level.prefix)  # first sibling of each entry
+            starts = (starts + kept[k - 1])[level.prefix] + before - before[first]
+        columns.append(np.where(keep, starts, -1).astype(np.int32))
+    return columns
+
+
+def _by_strings(
+    levels: list[Level], columns: list[IntArray], tokens: list[str], separator: str
+) -> list[IntArray]:
+    """Give the columns the order of the strings themselves."""
+    numbered = [
+        Level(level.prefix, level.last, column, level.df)
+        for level, column in zip(levels, columns, strict=True)
+    ]
+    names = NgramIndex(tokens, numbered, separator).ngrams()
+    rank = np.empty(len(names) + 1, np.int32)
+    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    rank[-1] = -1
+    return [rank[column] for column in columns]
+
+
+def _compact(
+    levels: list[Level], columns: list[IntArray], tokens: list[str], separator: str
+) -> NgramIndex:
+    """Keep the entries that are a feature, or the prefix or a token of one."""
+    needed = [column >= 0 for column in columns]
+    for k in range(len(levels) - 1, 0, -1):
+        needed[k - 1][levels[k].prefix[needed[k]]] = True
+        needed[0][levels[k].last[needed[k]]] = True
+    numbers = [(np.cumsum(need) - 1).astype(np.int32) for need in needed]
+    compacted = []
+    for k, (level, column, need) in enumerate(zip(levels, columns, needed, strict=True)):
+        prefix = level.prefix[need]
+        compacted.append(
+            Level(
+                numbers[k - 1][prefix] if k > 0 else prefix,
+                numbers[0][level.last[need]],
+                column[need],
+                level.df[need],
+            )
+        )
+    return NgramIndex([tokens[i] for i in np.flatnonzero(needed[0]).tolist()], compacted, separator)

@@ -1,0 +1,1 @@
+"""Runs, models and artifacts in MLflow: the only package that imports it."""

@@ -1,0 +1,228 @@
+"""Runs, models and artifacts in MLflow; the only module that imports it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sentiment import __version__
+from sentiment.errors import ModelError, SentimentError, UsageError
+from sentiment.files import locked
+from sentiment.tracking.tags import VERSION
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def tracking_uri(output_dir: Path, uri: str | None = None) -> str:
+    """Return where runs are kept: ``MLFLOW_TRACKING_URI``, else ``uri``, else SQLite in ``output_dir``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or uri or f"sqlite:///{_database(output_dir)}"
+
+
+def _database(output_dir: Path) -> Path:
+    return output_dir.resolve() / "mlflow.db"
+
+
+def is_new(output_dir: Path, uri: str | None = None) -> bool:
+    """Tell whether runs would go to a database file that does not exist yet."""
+    where = tracking_uri(output_dir, uri)
+    return where.startswith("sqlite:///") and not Path(where.removeprefix("sqlite:///")).exists()
+
+
+def connect(output_dir: Path, uri: str | None = None) -> MlflowClient:
+    """Return a client of the tracking server or database, created on first use.
+
+    Raises
+    ------
+    SentimentError
+        If it cannot be reached; the message names its address.
+    """
+    # MLflow reads these when imported or when a request is made. A server that does not answer
+    # is reported within seconds, and a URL printed to stdout would break --json.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Else a server hands out links to its bucket, which a client behind it cannot follow.
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+        import mlflow.store.db.utils
+
+    # 15 attempts, each twice as long after the last, are most of an hour.
+    mlflow.store.db.utils.MAX_RETRY_COUNT = 3
+    for name in ("mlflow", "alembic", "urllib3.connectionpool"):  # one line, ours, says it all
+        logging.getLogger(name).setLevel(logging.ERROR)
+    where = tracking_uri(output_dir, uri)
+    alone: AbstractContextManager[None] = nullcontext()
+    if where.startswith("sqlite:///"):
+        database = Path(where.removeprefix("sqlite:///"))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        if os.access(database.parent, os.W_OK):
+            # Two processes that make its tables at the same time fail.
+            alone = locked(database.with_name(f".{database.name}.lock"))
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    with reaching(where):
+        mlflow.set_tracking_uri(where)
+        if given is None:
+            # MLflow exports it, and the next call would take it for the user's own choice.
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        with alone:
+            client = mlflow.MlflowClient(where)
+            client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def reaching(where: str) -> Iterator[None]:
+    """Turn MLflow's many ways to say "not reachable" into one line that names the address."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extras = {"psycopg": "postgres", "psycopg2": "postgres", "boto3": "s3"}
+        extra = extras.get(error.name or "")
+        fix = f"sentiment[{extra}]" if extra else error.name
+        raise UsageError(
+            f"MLflow at {shown(where)} needs the module {error.name!r}: pip install '{fix}'"
+        ) from error
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            # A file of ours, not the server: a full disk, a missing permission.
+            raise SentimentError(f"{error.filename}: {error.strerror}") from error
+        reason = " ".join(str(error).split())
+        if len(reason) > 300:
+            reason = reason[:300] + "…"
+        raise SentimentError(
+            f"MLflow at {shown(where)} does not answer or refuses: {reason}"
+        ) from error
+
+
+def shown(uri: str) -> str:
+    """Return an address as it may be printed: without user and password."""
+    return re.sub(r"//[^/@]*@", "//***@", uri)
+
+
+def experiment_id(client: MlflowClient, name: str, output_dir: Path) -> str:
+    """Return the experiment's id, creating it when it is new.
+
+    Artifacts of a local database lie under ``output_dir/artifacts``; a server decides itself.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            raise UsageError(
+                f"the MLflow experiment {name!r} is deleted: restore it "
+                f"(mlflow experiments restore --experiment-id {found.experiment_id}) "
+                "or set experiment_name=…"
+            )
+        return str(found.experiment_id)
+    local = client.tracking_uri.split(":", 1)[0] not in ("http", "https", "databricks")
+    location = (output_dir.resolve() / "artifacts").as_uri() if local else None
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException:
+        # Another process was faster.
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)
+
+
+def find(ask: Callable[..., Found], *arguments: Any) -> Found | None:
+    """Call MLflow; None when it answers that there is no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask(*arguments)
+    except MlflowException as error:
+        # A missing alias and a name that cannot exist are "invalid" to MLflow.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"):
+            return None
+        raise
+
+
+def ensure_registered_model(client: MlflowClient, name: str) -> None:
+    """Create a registered model unless it is there."""
+    from mlflow.exceptions import MlflowException
+
+    if find(client.get_registered_model, name) is not None:
+        return
+    try:
+        client.create_registered_model(name, tags={VERSION: __version__})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+            raise
+
+
+def download(folder_uri: str, names: Sequence[str], destination: Path) -> None:
+    """Download the named files of an artifact folder into an existing directory.
+
+    Raises
+    ------
+    ModelError
+        If one of them is not there or cannot be read.
+    """
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+
+    for name in names:
+        uri = f"{folder_uri.rstrip('/')}/{name}"
+        try:
+            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(destination))
+        except (MlflowException, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"{shown(uri)} cannot be fetched ({reason})") from error
+
+
+def download_run_file(client: MlflowClient, run_id: str, name: str, folder: Path) -> Path | None:
+    """Download one top-level artifact of a run; None when it has no such artifact."""
+    if name not in (file.path for file in client.list_artifacts(run_id)):
+        return None
+    return Path(client.download_artifacts(run_id, name, str(folder)))
+
+
+def old_file_store(*folders: Path) -> str | None:
+    """Return how to migrate an ``mlruns`` file store of MLflow 2 that lies in one of the folders."""
+    for folder in folders:
+        store = folder / "mlruns"
+        if store.is_dir() and any(store.glob("*/meta.yaml")):
+            return (
+                f"{store} is a file store of an older MLflow, which is not read; to bring its runs along: "
+                f"mlflow migrate-filestore --source {store} --target sqlite:///{folder}/mlflow.db"
+            )
+    return None
+
+
+def search_runs(client: MlflowClient, experiment: str, query: str = "") -> list[Any]:
+    """Return all runs of an experiment that match MLflow's query, the newest first."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment], query, order_by=["attributes.start_time DESC"], page_token=token
+        )
+        found += page
+        token = page.token
+        if not token:
+            return found

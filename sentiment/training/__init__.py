@@ -1,0 +1,1 @@
+"""The one training entry point and what it needs."""

@@ -1,0 +1,295 @@
+"""Features made once and read again: a cache on disk between the data and the classifier.
+
+An entry is a folder of plain arrays and JSON (no pickle), named by the SHA-256 of what the features
+depend on: the texts, the vectorizer's class and parameters, and the source of the modules that make
+them. Matrices are memory-mapped copy-on-write, so that processes share their pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.pipeline import FeatureUnion
+
+from sentiment.data.splits import Splits
+from sentiment.files import locked, whole_folder
+from sentiment.text.ngrams import Level, NgramIndex
+from sentiment.text.spec import TextSpec
+from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
+
+log = logging.getLogger(__name__)
+
+Matrices = dict[str, sp.csr_matrix]
+
+# What turns texts into features, whole.
+_PACKAGES = ("text", "vectorizers")
+_LEVEL = ("prefix", "last", "column", "df")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One set of features in the cache.
+
+    Attributes
+    ----------
+    key : str
+        Name of its folder.
+    size : int
+        Bytes on disk.
+    used : float
+        When it was last read or written, in seconds since the epoch.
+    about : dict
+        Data and vectorizer, for people.
+    """
+
+    key: str
+    size: int
+    used: float
+    about: dict[str, Any]
+
+
+class FeatureCache:
+    """Features under a folder, the least recently used ones removed when it grows too large.
+
+    Parameters
+    ----------
+    folder : Path
+        Usually ``output_dir/cache/features``.
+    max_bytes : int
+        What all entries together may take; 0 keeps nothing.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+
+    def fit(self, vectorizer: Any, splits: Splits) -> Matrices:
+        """Fit the vectorizer on the training texts and return every split's features.
+
+        When the same was computed before, here or in another process, it is read instead; while
+        another process computes it, this one waits.
+
+        Parameters
+        ----------
+        vectorizer : estimator
+            Fitted in place. Those of `sentiment.vectorizers` and unions of them are cached,
+            others are computed every time.
+        splits : Splits
+            The texts.
+
+        Returns
+        -------
+        dict of str to csr_matrix
+            ``train``, and ``val`` and ``test`` where they hold rows.
+        """
+        if self.max_bytes <= 0 or not _cacheable(vectorizer):
+            return _compute(vectorizer, splits)
+        about = {"data": splits.name, "vectorizer": _describe(vectorizer)}
+        key = _key(vectorizer, splits)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / f"{key}.lock"):
+            matrices = self._read(key, vectorizer)
+            if matrices is None:
+                matrices = _compute(vectorizer, splits)
+                self._write(key, vectorizer, matrices, about)
+        return matrices
+
+    def entries(self) -> list[Entry]:
+        """Return what the cache holds, the most recently used first."""
+        found = []
+        for about in self.folder.glob("*/about.json"):
+            with contextlib.suppress(OSError, ValueError):  # removed or replaced meanwhile
+                size = sum(file.stat().st_size for file in about.parent.iterdir())
+                described = json.loads(about.read_text(encoding="utf-8"))
+                found.append(Entry(about.parent.name, size, about.stat().st_mtime, described))
+        return sorted(found, key=lambda entry: -entry.used)
+
+    def clear(self) -> int:
+        """Remove everything and return the bytes that were freed."""
+        freed = sum(entry.size for entry in self.entries())
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return freed
+
+    def _read(self, key: str, vectorizer: Any) -> Matrices | None:
+        place = self.folder / key
+        try:
+            state = json.loads((place / "state.json").read_text(encoding="utf-8"))
+            matrices = {name: _read_matrix(place, name) for name in state["splits"]}
+            _restore(vectorizer, state["fitted"], place)
+            os.utime(place / "about.json")
+        except (OSError, ValueError, KeyError) as error:
+            if place.exists():
+                log.warning("features %s cannot be read (%s): made again", key[:12], error)
+                shutil.rmtree(place, ignore_errors=True)
+            return None
+        log.info("features %s read from the cache", key[:12])
+        return matrices
+
+    def _write(self, key: str, vectorizer: Any, matrices: Matrices, about: dict[str, Any]) -> None:
+        """Write beside and rename; a full disk costs the entry, not the run."""
+        size = sum(X.data.nbytes + X.indices.nbytes + X.indptr.nbytes for X in matrices.values())
+        if size > self.max_bytes:
+            log.info("features of %.1f GB are not kept: cache.max_gb is smaller", size / 1e9)
+            return
+        try:
+            with whole_folder(self.folder / key) as beside:
+                for name, X in matrices.items():
+                    _write_matrix(beside, name, X)
+                fitted = _state(vectorizer, beside)
+                for file, content in (
+                    ("state.json", {"fitted": fitted, "splits": list(matrices)}),
+                    ("about.json", about),
+                ):
+                    (beside / file).write_text(json.dumps(content), encoding="utf-8")
+        except OSError as error:
+            log.warning("features are not kept: %s", error)
+            return
+        self._shrink(keep=key)
+
+    def _shrink(self, keep: str) -> None:
+        entries = self.entries()
+        total = sum(entry.size for entry in entries)
+        for entry in reversed(entries):
+            if total <= self.max_bytes:
+                return
+            if entry.key != keep:
+                # A process that still has it mapped keeps its pages.
+                shutil.rmtree(self.folder / entry.key, ignore_errors=True)
+                (self.folder / f"{entry.key}.lock").unlink(missing_ok=True)
+                total -= entry.size
+
+
+def _compute(vectorizer: Any, splits: Splits) -> Matrices:
+    matrices = {"train": vectorizer.fit_transform(splits.train.texts)}
+    for name, split in (("val", splits.val), ("test", splits.test)):
+        if len(split):
+            matrices[name] = vectorizer.transform(split.texts)
+    return matrices
+
+
+def _cacheable(vectorizer: Any) -> bool:
+    # Exactly these classes: a subclass may hold more than is stored.
+    if type(vectorizer) is FeatureUnion:
+        return all(_cacheable(part) for _, part in vectorizer.transformer_list)
+    return type(vectorizer) in (CountVectorizer, TfidfVectorizer, HashingVectorizer)
+
+
+def _describe(vectorizer: Any) -> dict[str, Any]:
+    """Return class and parameters as plain values."""
+    described: dict[str, Any] = {"class": type(vectorizer).__name__}
+    if isinstance(vectorizer, FeatureUnion):
+        described["views"] = [_describe(part) for _, part in vectorizer.transformer_list]
+        described["weights"] = repr(vectorizer.transformer_weights)
+        return described
+    parameters = vectorizer.get_params(deep=False)
+    parameters["ngram_range"] = list(parameters["ngram_range"])
+    return described | {name: _plain(value) for name, value in sorted(parameters.items())}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
+        return sorted(map(str, value)) if isinstance(value, set | frozenset) else list(value)
+    return str(np.dtype(value)) if isinstance(value, type | np.dtype) else repr(value)
+
+
+def _key(vectorizer: Any, splits: Splits) -> str:
+    content = [splits.fingerprint(), _describe(vectorizer), code_hash()]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def code_hash() -> str:
+    """Return the SHA-256 of the packages that make features, with the libraries' versions."""
+    import sklearn
+
+    digest = hashlib.sha256(f"numpy {np.__version__} scikit-learn {sklearn.__version__}".encode())
+    here = Path(__file__).resolve()
+    sources = [here]  # it says how features are written and read
+    for package in _PACKAGES:
+        sources += sorted((here.parents[1] / package).glob("*.py"))
+    for source in sources:
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()
+
+
+def _write_matrix(place: Path, name: str, X: sp.csr_matrix) -> None:
+    X.sort_indices()
+    for part in ("data", "indices", "indptr"):
+        np.save(place / f"{name}-{part}.npy", getattr(X, part))
+    np.save(place / f"{name}-shape.npy", np.array(X.shape))
+
+
+def _load(file: Path) -> Any:
+    # Copy-on-write: pages are shared until someone writes into them, which stays private.
+    array = np.load(file, mmap_mode="c", allow_pickle=False)
+    return np.asarray(array)
+
+
+def _read_matrix(place: Path, name: str) -> sp.csr_matrix:
+    data, indices, indptr = (
+        _load(place / f"{name}-{part}.npy") for part in ("data", "indices", "indptr")
+    )
+    shape = tuple(np.load(place / f"{name}-shape.npy", allow_pickle=False).tolist())
+    X = sp.csr_matrix((data, indices, indptr), shape=shape, copy=False)
+    X.has_sorted_indices = True
+    return X
+
+
+def _state(vectorizer: Any, place: Path, prefix: str = "") -> dict[str, Any]:
+    """Write what fitting learned as arrays, and return the rest as JSON values."""
+    if isinstance(vectorizer, FeatureUnion):
+        views = [
+            _state(part, place, f"{prefix}{number}-")
+            for number, (_, part) in enumerate(vectorizer.transformer_list)
+        ]
+        return {"views": views}
+    if isinstance(vectorizer, HashingVectorizer):
+        return {}
+    index = vectorizer.index_
+    for k, level in enumerate(index.levels):
+        for part in _LEVEL:
+            np.save(place / f"{prefix}level{k}-{part}.npy", getattr(level, part))
+    if vectorizer.idf_ is not None:
+        np.save(place / f"{prefix}idf.npy", vectorizer.idf_)
+    (place / f"{prefix}tokens.json").write_text(json.dumps(index.tokens), encoding="utf-8")
+    return {
+        "spec": vectorizer.spec_.to_dict(),
+        "n_documents": int(vectorizer.n_documents_),
+        "n_levels": len(index.levels),
+        "separator": index.separator,
+        "idf": vectorizer.idf_ is not None,
+    }
+
+
+def _restore(vectorizer: Any, state: dict[str, Any], place: Path, prefix: str = "") -> None:
+    """Give the vectorizer what `_state` wrote."""
+    if isinstance(vectorizer, FeatureUnion):
+        for number, ((_, part), view) in enumerate(
+            zip(vectorizer.transformer_list, state["views"], strict=True)
+        ):
+            _restore(part, view, place, f"{prefix}{number}-")
+        return
+    if isinstance(vectorizer, HashingVectorizer):
+        return
+    tokens = json.loads((place / f"{prefix}tokens.json").read_text(encoding="utf-8"))
+    levels = [
+        Level(*(_load(place / f"{prefix}level{k}-{part}.npy") for part in _LEVEL))
+        for k in range(state["n_levels"])
+    ]
+    vectorizer.spec_ = TextSpec.from_dict(state["spec"])
+    vectorizer.index_ = NgramIndex(tokens, levels, state["separator"])
+    vectorizer.n_documents_ = state["n_documents"]
+    vectorizer.idf_ = _load(place / f"{prefix}idf.npy") if state["idf"] else None

@@ -1,0 +1,13 @@
+"""Vectorizers with scikit-learn's interface on the n-gram engine.
+
+`CountVectorizer`, `TfidfVectorizer` and `HashingVectorizer` are what configs and stored pipelines name.
+"""
+
+from sentiment.vectorizers.ngram import (
+    CountVectorizer,
+    HashingVectorizer,
+    TextError,
+    TfidfVectorizer,
+)
+
+__all__ = ["CountVectorizer", "HashingVectorizer", "TextError", "TfidfVectorizer"]

@@ -1,0 +1,475 @@
+"""scikit-learn compatible text vectorizers on the columnar n-gram engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+from numbers import Integral
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sentiment.errors import DataError
+from sentiment.text.corpus import Encoder, cut_blocks, learn, parallel
+from sentiment.text.hashing import hash_columns, hash_ngrams, hash_tokens
+from sentiment.text.ngrams import NgramIndex, count_keys
+from sentiment.text.spec import TextSpec, compile_pattern
+from sentiment.text.vocabulary import build_index
+from sentiment.vectorizers.rows import Rows, normalize, stack
+
+Int64 = npt.NDArray[np.int64]
+
+_CHUNK_POSITIONS = 1 << 16
+
+
+class TextError(DataError, ValueError):
+    """Texts or parameters that no features can be made of: scikit-learn's ValueError, in one line."""
+
+
+class _TextVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """What the three vectorizers share: the parameters that turn a text into tokens."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        # As in scikit-learn a sparse matrix comes out; looking for another wish costs every text.
+        super().__init_subclass__(auto_wrap_output_keys=None, **options)
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "analyzer": [StrOptions({"word", "char", "char_wb"})],
+        "lowercase": ["boolean"],
+        "strip_accents": [StrOptions({"ascii", "unicode"}), None],
+        "strip_html": ["boolean"],
+        "token_pattern": [str],
+        "stop_words": [StrOptions({"english"}), "array-like", None],
+        "ngram_range": ["array-like"],
+        "binary": ["boolean"],
+        "dtype": "no_validation",
+    }
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        self._make_spec()
+
+    def _make_spec(self) -> TextSpec:
+        ngram_range = tuple(self.ngram_range)
+        if len(ngram_range) != 2 or not all(isinstance(n, Integral) for n in ngram_range):
+            raise TextError(
+                f"ngram_range={self.ngram_range!r} must be two whole numbers, e.g. [1, 2]"
+            )
+        low, high = map(int, ngram_range)
+        if not 1 <= low <= high:
+            raise TextError(
+                f"Invalid value for ngram_range=({low}, {high}) lower boundary larger than the "
+                "upper boundary, or below 1"
+            )
+        try:
+            compile_pattern(self.token_pattern)
+        except ValueError as error:
+            raise TextError(str(error)) from None
+        stop_words: Iterable[str] | None = self.stop_words
+        if isinstance(stop_words, str):
+            stop_words = ENGLISH_STOP_WORDS
+        if stop_words is not None and not all(isinstance(word, str) for word in stop_words):
+            raise TextError(f"stop_words={self.stop_words!r} must be strings")
+        try:
+            np.dtype(self.dtype)
+        except TypeError:
+            raise TextError(f"dtype={self.dtype!r} is not a numpy type, e.g. float32") from None
+        return TextSpec(
+            analyzer=self.analyzer,
+            lowercase=bool(self.lowercase),
+            strip_accents=self.strip_accents,
+            strip_html=bool(self.strip_html),
+            token_pattern=self.token_pattern,
+            stop_words=None if stop_words is None else tuple(sorted(stop_words)),
+            ngram_range=(low, high),
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def _check_texts(raw_documents: Iterable[str]) -> Sequence[str]:
+    if isinstance(raw_documents, str) or not isinstance(raw_documents, Iterable):
+        kind = "string" if isinstance(raw_documents, str) else type(raw_documents).__name__
+        raise TextError(f"Iterable over raw text documents expected, {kind} object received.")
+    texts = list(raw_documents)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TextError(
+                f"row {row} is not a text but {type(text).__name__} ({text!r:.40}): "
+                "remove it or make it a string"
+            )
+    return texts
+
+
+class CountVectorizer(_TextVectorizer):
+    """Count n-grams; scikit-learn's ``CountVectorizer`` on the columnar engine."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **_TextVectorizer._parameter_constraints,
+        "max_df": [
+            Interval(RealNotInt, 0, 1, closed="both"),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "min_df": [
+            Interval(RealNotInt, 0, 1, closed="both"),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "max_features": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    spec_: TextSpec
+    index_: NgramIndex
+    n_documents_: int
+    idf_: npt.NDArray[np.float64] | None
+    norm: Literal["l1", "l2"] | None = None
+
+    def __init__(
+        self,
+        *,
+        analyzer: Literal["word", "char", "char_wb"] = "word",
+        ngram_range: Sequence[int] = (1, 1),
+        token_pattern: str = "word",
+        lowercase: bool = True,
+        strip_accents: Literal["unicode", "ascii"] | None = None,
+        strip_html: bool = False,
+        stop_words: Literal["english"] | Sequence[str] | None = None,
+        min_df: float = 1,
+        max_df: float = 1.0,
+        max_features: int | None = None,
+        binary: bool = False,
+        dtype: npt.DTypeLike = np.int64,
+    ) -> None:
+        self.analyzer = analyzer
+        self.ngram_range = ngram_range
+        self.token_pattern = token_pattern
+        self.lowercase = lowercase
+        self.strip_accents = strip_accents
+        self.strip_html = strip_html
+        self.stop_words = stop_words
+        self.min_df = min_df
+        self.max_df = max_df
+        self.max_features = max_features
+        self.binary = binary
+        self.dtype = dtype
+
+    @property
+    def tf_(self) -> str:
+        """What an n-gram's count becomes: ``count``, ``sublinear`` or ``binary``."""
+        return "binary" if self.binary else "count"
+
+    def fit(self, raw_documents: Iterable[str], y: Any = None) -> CountVectorizer:
+        self.fit_transform(raw_documents, y)
+        return self
+
+    def fit_transform(self, raw_documents: Iterable[str], y: Any = None) -> sp.csr_matrix:
+        self._validate_params()
+        texts = _check_texts(raw_documents)
+        spec = self._make_spec()
+        n_docs = len(texts)
+        max_count = self.max_df if isinstance(self.max_df, Integral) else self.max_df * n_docs
+        min_count = self.min_df if isinstance(self.min_df, Integral) else self.min_df * n_docs
+        if max_count < min_count:
+            raise TextError(
+                f"max_df={self.max_df} corresponds to < documents than min_df={self.min_df}"
+            )
+        corpus, tokens, df, tf = learn(texts, spec, min_count)
+        if not len(corpus.ids) or (corpus.ids.max() < 0 and min_count <= 1):
+            raise TextError("empty vocabulary; perhaps the documents only contain stop words")
+        if spec.analyzer == "word" and spec.ngram_range[1] > 1:
+            ambiguous = next((token for token in tokens if " " in token), None)
+            if ambiguous is not None:
+                raise TextError(
+                    f"token_pattern={self.token_pattern!r} matches a space ({ambiguous!r:.40}), so "
+                    "that n-grams would be ambiguous: exclude it or use ngram_range=[1, 1]"
+                )
+        index, entries, columns = build_index(
+            corpus,
+            tokens,
+            df,
+            tf,
+            ngram_range=spec.ngram_range,
+            whole_words=spec.analyzer == "char_wb",
+            separator=" " if spec.analyzer == "word" else "",
+            min_count=min_count,
+            max_count=max_count,
+            max_features=self.max_features,
+            count_dtype=sp.csr_array((1, 1), dtype=self.dtype).sum(axis=0).dtype,
+            binary=self.binary,
+        )
+        if not index.n_features:
+            raise TextError(
+                f"After pruning, no terms remain. Try a lower min_df ({self.min_df}) or a higher "
+                f"max_df ({self.max_df}), or check ngram_range={spec.ngram_range}."
+            )
+        self.spec_, self.index_, self.n_documents_ = spec, index, n_docs
+        self.__dict__.pop("vocabulary_", None)
+        self.__dict__.pop("_encoder", None)
+        self._fit_weights()
+        # Chunks of texts whose arrays fit the processor's cache.
+        ends = np.cumsum(corpus.per_text)
+        marks = np.arange(_CHUNK_POSITIONS, ends[-1], _CHUNK_POSITIONS)
+        cuts = np.unique(np.concatenate([[0], np.searchsorted(ends, marks) + 1, [n_docs]]))
+
+        def assemble(cut: tuple[int, int]) -> Rows:
+            begin, end = cut
+            positions = slice(ends[begin] - corpus.per_text[begin], ends[end - 1])
+            rows = np.repeat(np.arange(end - begin) << 32, corpus.per_text[begin:end])
+            keys = []
+            for column, entry in zip(columns, entries, strict=True):
+                found = column.take(entry[positions])
+                keys.append((rows | found)[found >= 0])
+            return self._weigh(np.concatenate(keys), end - begin)
+
+        rows = parallel(assemble, list(pairwise(cuts.tolist())))
+        return stack(rows, n_docs, index.n_features, self.dtype)
+
+    def _fit_weights(self) -> None:
+        self.idf_ = None
+
+    def transform(self, raw_documents: Iterable[str]) -> sp.csr_matrix:
+        if not hasattr(self, "index_"):
+            check_is_fitted(self, "index_")  # raises; asking it first would cost every text
+        texts = _check_texts(raw_documents)
+        keyed = self.index_.keyed
+        encode = self._encoder
+
+        def transform(cut: slice) -> Rows:
+            corpus = encode(texts[cut])
+            n_texts = len(corpus.per_text)
+            rows = np.repeat(np.arange(n_texts) << 32, corpus.per_text) if n_texts > 1 else None
+            return self._weigh(keyed.find(corpus.ids, rows), n_texts)
+
+        rows = parallel(transform, cut_blocks(texts))
+        return stack(rows, len(texts), self.index_.n_features, self.dtype)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return Encoder(self.index_.tokens, self.spec_)
+
+    def _weigh(self, keys: Int64, n_rows: int) -> Rows:
+        """Return rows of the matrix, given the text and the column of every n-gram."""
+        rows, indices, counts = count_keys(keys)
+        data = np.ones(len(counts)) if self.binary else counts.astype(np.float64)
+        return Rows(
+            np.bincount(rows, minlength=n_rows),
+            indices.astype(np.int32),
+            self._weights(rows, indices, data, n_rows).astype(self.dtype, copy=False),
+        )
+
+    def _weights(
+        self, rows: Int64, indices: Int64, data: npt.NDArray[np.float64], n_rows: int
+    ) -> npt.NDArray[np.float64]:
+        return data
+
+    @cached_property
+    def vocabulary_(self) -> Mapping[str, int]:
+        """N-gram to column; made when first asked for."""
+        check_is_fitted(self, "index_")
+        return {name: column for column, name in enumerate(self.index_.ngrams())}
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        check_is_fitted(self, "index_")
+        return np.asarray(self.index_.ngrams(), dtype=object)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        for made_when_needed in ("vocabulary_", "_encoder"):
+            state.pop(made_when_needed, None)
+        return state
+
+    def inverse_transform(self, X: Any) -> list[npt.NDArray[np.object_]]:
+        names = self.get_feature_names_out()
+        X = sp.csr_matrix(X)
+        return [names[X.indices[a:b]] for a, b in zip(X.indptr, X.indptr[1:], strict=False)]
+
+
+class TfidfVectorizer(CountVectorizer):
+    """Weight n-grams by tf-idf; scikit-learn's ``TfidfVectorizer`` on the columnar engine."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **CountVectorizer._parameter_constraints,
+        "norm": [StrOptions({"l1", "l2"}), None],
+        "use_idf": ["boolean"],
+        "smooth_idf": ["boolean"],
+        "sublinear_tf": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        *,
+        analyzer: Literal["word", "char", "char_wb"] = "word",
+        ngram_range: Sequence[int] = (1, 1),
+        token_pattern: str = "word",
+        lowercase: bool = True,
+        strip_accents: Literal["unicode", "ascii"] | None = None,
+        strip_html: bool = False,
+        stop_words: Literal["english"] | Sequence[str] | None = None,
+        min_df: float = 1,
+        max_df: float = 1.0,
+        max_features: int | None = None,
+        binary: bool = False,
+        dtype: npt.DTypeLike = np.float64,
+        norm: Literal["l1", "l2"] | None = "l2",
+        use_idf: bool = True,
+        smooth_idf: bool = True,
+        sublinear_tf: bool = False,
+    ) -> None:
+        super().__init__(
+            analyzer=analyzer,
+            ngram_range=ngram_range,
+            token_pattern=token_pattern,
+            lowercase=lowercase,
+            strip_accents=strip_accents,
+            strip_html=strip_html,
+            stop_words=stop_words,
+            min_df=min_df,
+            max_df=max_df,
+            max_features=max_features,
+            binary=binary,
+            dtype=dtype,
+        )
+        self.norm = norm
+        self.use_idf = use_idf
+        self.smooth_idf = smooth_idf
+        self.sublinear_tf = sublinear_tf
+
+    @property
+    def tf_(self) -> str:
+        """What an n-gram's count becomes: ``count``, ``sublinear`` or ``binary``."""
+        if self.binary:
+            return "binary"
+        return "sublinear" if self.sublinear_tf else "count"
+
+    def _make_spec(self) -> TextSpec:
+        spec = super()._make_spec()
+        if np.dtype(self.dtype) not in (np.float32, np.float64):
+            raise TextError(f"dtype={self.dtype!r} cannot hold weights: use float64 or float32")
+        return spec
+
+    def _fit_weights(self) -> None:
+        self.idf_ = None
+        if self.use_idf:
+            smooth = int(self.smooth_idf)
+            df = self.index_.document_frequency().astype(np.float64)
+            self.idf_ = np.log((self.n_documents_ + smooth) / (df + smooth)) + 1.0
+
+    def _weights(
+        self, rows: Int64, indices: Int64, data: npt.NDArray[np.float64], n_rows: int
+    ) -> npt.NDArray[np.float64]:
+        if self.tf_ == "sublinear":
+            data = np.log(data) + 1.0
+        if self.idf_ is not None:
+            data *= self.idf_.take(indices)
+        return normalize(rows, data, self.norm, n_rows)
+
+
+class HashingVectorizer(_TextVectorizer):
+    """Map n-grams to a fixed number of columns by a 64-bit hash; nothing is fitted.
+
+    scikit-learn's interface, but the hash of `sentiment.text.hashing`, so not scikit-learn's columns: the
+    column is ``(hash >> 32) * n_features >> 32``, the sign (``alternate_sign``) minus when the
+    hash is odd.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **_TextVectorizer._parameter_constraints,
+        "n_features": [Interval(Integral, 1, np.iinfo(np.int32).max, closed="left")],
+        "norm": [StrOptions({"l1", "l2"}), None],
+        "alternate_sign": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        *,
+        analyzer: Literal["word", "char", "char_wb"] = "word",
+        ngram_range: Sequence[int] = (1, 1),
+        token_pattern: str = "word",
+        lowercase: bool = True,
+        strip_accents: Literal["unicode", "ascii"] | None = None,
+        strip_html: bool = False,
+        stop_words: Literal["english"] | Sequence[str] | None = None,
+        n_features: int = 2**20,
+        binary: bool = False,
+        norm: Literal["l1", "l2"] | None = "l2",
+        alternate_sign: bool = True,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> None:
+        self.analyzer = analyzer
+        self.ngram_range = ngram_range
+        self.token_pattern = token_pattern
+        self.lowercase = lowercase
+        self.strip_accents = strip_accents
+        self.strip_html = strip_html
+        self.stop_words = stop_words
+        self.n_features = n_features
+        self.binary = binary
+        self.norm = norm
+        self.alternate_sign = alternate_sign
+        self.dtype = dtype
+
+    @property
+    def spec_(self) -> TextSpec:
+        """How texts become tokens."""
+        return self._make_spec()
+
+    @property
+    def tf_(self) -> str:
+        """What an n-gram's count becomes: ``count`` or ``binary``."""
+        return "binary" if self.binary else "count"
+
+    def fit(self, raw_documents: Any, y: Any = None) -> HashingVectorizer:
+        self._validate_params()
+        return self
+
+    partial_fit = fit
+
+    def fit_transform(self, raw_documents: Iterable[str], y: Any = None) -> sp.csr_matrix:
+        return self.fit(raw_documents, y).transform(raw_documents)
+
+    def transform(self, raw_documents: Iterable[str]) -> sp.csr_matrix:
+        self._validate_params()
+        texts = _check_texts(raw_documents)
+        spec = self._make_spec()
+
+        def transform(cut: slice) -> Rows:
+            return self._hash(texts[cut], spec)
+
+        return stack(
+            parallel(transform, cut_blocks(texts)), len(texts), self.n_features, self.dtype
+        )
+
+    def _hash(self, texts: Sequence[str], spec: TextSpec) -> Rows:
+        corpus, tokens, _, _ = learn(texts, spec, 0)
+        inside = corpus.ids >= 0
+        numbers = corpus.texts()
+        starts, hashes = hash_ngrams(hash_tokens(tokens)[corpus.ids[inside]], numbers[inside], spec)
+        columns, signs = hash_columns(hashes, self.n_features)
+        keys = numbers[inside][starts].astype(np.int64) << 32 | columns
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        begins = np.flatnonzero(np.diff(keys, prepend=-1))
+        if self.binary:
+            data = np.ones(len(begins))
+        elif self.alternate_sign:
+            data = np.add.reduceat(signs[order], begins, dtype=np.float64)
+        else:
+            data = np.diff(begins, append=len(keys)).astype(np.float64)
+        rows, columns = keys[begins] >> 32, (keys[begins] & 0xFFFFFFFF).astype(np.int32)
+        data = normalize(rows, data, self.norm, len(texts))
+        return Rows(np.bincount(rows, minlength=len(texts)), columns, data.astype(self.dtype))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        return tags
