@@ -27,7 +27,7 @@ from sentiment.sweep.search import Space, grid, paired
 from sentiment.sweep.status import MARKERS, Status
 from sentiment.sweep.sweeper import Task, check
 from sentiment.tracking import client as tracking
-from sentiment.training.run import main
+from sentiment.training.shell import hydra_shell
 
 GOOD = ["great", "lovely", "fun", "moving", "superb", "warm", "bright"]
 BAD = ["awful", "dull", "boring", "weak", "cold", "flat", "noisy"]
@@ -94,7 +94,7 @@ def odd(*more):
 
 def sweep(place, out, *more):
     task = Task()
-    main(["-m", *words(place, out, *more)], task)
+    hydra_shell(["-m", *words(place, out, *more)], task)
     return task.summary
 
 
@@ -451,6 +451,6 @@ def test_every_shipped_search_composes(place, name):
     if name == "optuna":
         pytest.importorskip("optuna")
     task = Task()
-    main(["-m", f"search={name}", f"output_dir={place}/shipped", "sweep.dry_run=true"], task)
+    hydra_shell(["-m", f"search={name}", f"output_dir={place}/shipped", "sweep.dry_run=true"], task)
     assert task.summary["state"] == "planned"
     assert task.summary["space"]

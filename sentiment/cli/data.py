@@ -29,7 +29,7 @@ def data(
     from sentiment.config import compose
     from sentiment.training.run import load
 
-    splits = load(compose(overrides or []))
+    splits = load(compose(overrides or [])).splits
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     described: dict[str, Any] = {
         name: {

@@ -81,12 +81,12 @@ def run(words: list[str], *, json_: bool = False) -> None:
     """
     from sentiment.cli.console import emit_json, stderr
     from sentiment.sweep.sweeper import Task
-    from sentiment.training.run import main
+    from sentiment.training.shell import hydra_shell
 
     if "-m" not in words and "--multirun" not in words:
         words = ["-m", *words]
     task = Task(_show)
-    main(words, task)
+    hydra_shell(words, task)
     summary = task.summary
     if summary is None:  # Hydra answered itself (--help, --cfg), or another sweeper ran
         return

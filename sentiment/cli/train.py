@@ -59,8 +59,8 @@ def run(overrides: list[str]) -> list[TrainResult]:
 
     from sentiment.cli.console import stderr
     from sentiment.errors import UsageError
-    from sentiment.training.run import main
     from sentiment.training.run import train as train_model
+    from sentiment.training.shell import hydra_shell
 
     results: list[TrainResult] = []
     failures: list[BaseException] = []
@@ -87,7 +87,7 @@ def run(overrides: list[str]) -> list[TrainResult]:
     if status is not None:
         status.start()
     try:
-        main(overrides, task)
+        hydra_shell(overrides, task)
     finally:
         if status is not None:
             status.stop()

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -337,8 +336,7 @@ def _test_rows(contender: Contender) -> Split:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from sentiment.data.splits import load_splits
-    from sentiment.data.stream import survey
+    from sentiment.data.loading import load
 
     path = contender.run_file("config.yaml")
     if path is None:
@@ -347,12 +345,7 @@ def _test_rows(contender: Contender) -> Split:
         )
     try:
         cfg = config.to_dict(OmegaConf.load(path))  # type: ignore[arg-type]
-        streamed = cfg["data"].get("streaming", False)
-        read: Callable[..., Any] = survey if streamed else load_splits
-        # Keys that say how to train, not what to read, are no concern of these functions.
-        known = signature(read).parameters
-        found = read(**{k: v for k, v in cfg["data"].items() if k in known}, seed=cfg["seed"])
-        split: Split = (found.splits if streamed else found).test
+        split: Split = load(cfg["data"], cfg["seed"]).splits.test
     except (SentimentError, OmegaConfBaseException, TypeError, KeyError) as error:
         raise _NoRowsError(
             f"the test rows of {contender.name} cannot be had here ({' '.join(str(error).split())})"

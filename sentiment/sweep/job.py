@@ -23,14 +23,14 @@ from sentiment.sweep.status import CANCEL, REPLACED, STATUS, STOP, Status
 from sentiment.tracking.tags import SWEEP
 
 if TYPE_CHECKING:
-    from sentiment.data.splits import Splits
+    from sentiment.data.loading import Data
 
 log = logging.getLogger(__name__)
 
 _BEAT = 5.0  # seconds between a running job's signs of life
 
-# The splits of the data that the last job used: jobs of one sweep mostly share them.
-_loaded: dict[str, Splits] = {}
+# The data that the last job used: jobs of one sweep mostly share them.
+_loaded: dict[str, Data] = {}
 
 
 class Cancelled(KeyboardInterrupt):
@@ -50,7 +50,7 @@ class Job:
     keys : tuple of str
         The searched keys: they name the run.
     objective : str
-        A metric of `sentiment.train.TrainResult`.
+        A metric of `sentiment.training.run.TrainResult`.
     deadline : float or None
         Seconds since the epoch; no job begins after it.
     stop_on_error : bool
@@ -150,7 +150,7 @@ class Job:
                     overrides=words,
                     watch=watch,
                     run=run,
-                    splits=None if cfg.data.streaming else splits_of(cfg, self.folder),
+                    data=data_of(cfg, self.folder),
                     point_latest=False,
                     draw=False,
                 )
@@ -172,18 +172,15 @@ def data_key(cfg: DictConfig) -> str:
     return json.dumps([plain["data"], plain["seed"]], sort_keys=True)
 
 
-def splits_of(cfg: DictConfig, sweep: str) -> Splits:
-    """Return the data of a config, loaded once per process for the jobs of one sweep that share it.
-
-    Of a stream only what is held out, and the fingerprint of the rest.
-    """
-    from sentiment.training.run import load, load_stream
+def data_of(cfg: DictConfig, sweep: str) -> Data:
+    """Return the data of a config, loaded once per process for the jobs of one sweep that share it."""
+    from sentiment.training.run import load
 
     key = f"{sweep} {data_key(cfg)}"
     if key not in _loaded:
-        splits = load_stream(cfg).splits if cfg.data.streaming else load(cfg)
+        data = load(cfg)
         _loaded.clear()  # two data sets in memory are one too many
-        _loaded[key] = splits
+        _loaded[key] = data
     return _loaded[key]
 
 

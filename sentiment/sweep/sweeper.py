@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sentiment import config
 from sentiment.errors import SentimentError, UsageError, nearest
 from sentiment.sweep.board import Board, Entry
-from sentiment.sweep.job import data_key, splits_of
+from sentiment.sweep.job import data_key, data_of
 from sentiment.sweep.launcher import Launches
 from sentiment.sweep.record import Outcome
 from sentiment.sweep.search import (
@@ -178,7 +178,7 @@ class Sweep(Sweeper):
         splits, first_error = None, None
         for cfg in {data_key(cfg): cfg for cfg in configs}.values():
             try:
-                splits = splits_of(cfg, str(self.folder))
+                splits = data_of(cfg, str(self.folder)).splits
                 break
             except SentimentError as error:  # of one job, maybe: the others may be good
                 first_error = first_error or error
@@ -255,7 +255,7 @@ class Sweep(Sweeper):
 
     def _result_key(self, entry: Entry, cfg: DictConfig) -> tuple[str, str]:
         try:
-            return entry.config_hash, splits_of(cfg, str(self.folder)).fingerprint()
+            return entry.config_hash, data_of(cfg, str(self.folder)).splits.fingerprint()
         except SentimentError:  # the job itself will say so
             return entry.config_hash, ""
 

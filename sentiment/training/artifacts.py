@@ -1,33 +1,51 @@
-"""What a run logs beside its figures."""
+"""What a run leaves: the stored model, and what is logged of it."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment import config
+from sentiment.compiler import fallback
+from sentiment.evaluation.predictions import write_predictions
+from sentiment.tracking.tags import DIGEST
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from sentiment.compiler.compile import CompiledScorer
+    from sentiment.data.loading import Data
     from sentiment.data.splits import Splits
     from sentiment.store import StoredModel
     from sentiment.tracking.run import Run
-from sentiment.evaluation.predictions import write_predictions
-from sentiment.tracking.tags import DIGEST
+    from sentiment.training.fitting import Fitted
+    from sentiment.training.judging import Judged
+    from sentiment.training.stages import Stages
 
 log = logging.getLogger(__name__)
 
 N_FEATURES = 50  # strongest features logged per class
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where the model lies.
+
+    Attributes
+    ----------
+    folder : Path
+    digest : str
+        Empty for a pipeline that does not compile.
+    """
+
+    folder: Path
+    digest: str
 
 
 def about(
@@ -50,20 +68,78 @@ def about(
     }
 
 
-def log_run(
+def publish(
     cfg: DictConfig,
     run: Run,
-    folder: Path,
+    data: Data,
+    fitted: Fitted,
+    judged: Judged,
+    compiled: CompiledScorer | None,
+    stages: Stages,
+    *,
     overrides: Sequence[str],
-    splits: Splits,
-    metrics: Mapping[str, float],
-    probabilities: Mapping[str, NDArray[np.float64]],
-    classifier: Any,
+    point_latest: bool,
     draw: bool,
-) -> None:
-    """Log parameters, metrics and data sets; write the artifacts about the test split."""
-    run.log_params(config.flatten(config.to_dict(cfg)))
-    run.log_metrics({**metrics, **{f"data_{key}": value for key, value in splits.report.items()}})
+) -> Published:
+    """Store the model and log the run.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+    run : Run
+    data : Data
+    fitted : Fitted
+    judged : Judged
+    compiled : CompiledScorer or None
+        None for a pipeline that does not compile: it is kept in skops format.
+    stages : Stages
+        Told of ``save`` and ``log``.
+    overrides : sequence of str
+        The words of the command line.
+    point_latest : bool
+        Whether the pointer ``latest`` moves to the new model.
+    draw : bool
+        Whether the figure is drawn.
+    """
+    from sentiment import store
+
+    output_dir, splits = Path(cfg.output_dir), data.splits
+    with stages("save"):
+        if compiled is None:
+            folder, digest = _keep_pipeline(fitted, output_dir, run.run_id), ""
+        else:
+            stored = store.save_model(
+                compiled, about(cfg, run.run_id, judged.metrics, splits), output_dir
+            )
+            folder, digest = stored.path.parent, stored.digest
+    with stages("log"), TemporaryDirectory(prefix="sentiment-") as scratch:
+        # The model first: metrics logged before it, MLflow would read again one by one.
+        if compiled is None:
+            run.log_artifact(folder / fallback.FILE_NAME, "pipeline")
+        else:
+            _log_model(run, Path(scratch), stored, compiled, splits)
+        run.log_params(config.flatten(config.to_dict(cfg)))
+        run.log_metrics(
+            {**judged.metrics, **{f"data_{key}": value for key, value in splits.report.items()}}
+        )
+        _log_data(run, splits)
+        _write_artifacts(cfg, Path(scratch), overrides, splits, fitted.classes, judged, draw)
+        run.log_artifacts(Path(scratch))
+        if digest and point_latest:
+            store.set_pointer(
+                output_dir, "latest", digest, run_id=run.run_id, source=f"runs:/{run.run_id}"
+            )
+    return Published(folder, digest)
+
+
+def _keep_pipeline(fitted: Fitted, output_dir: Path, run_id: str) -> Path:
+    folder = output_dir / "pipelines" / run_id
+    folder.mkdir(parents=True)
+    fallback.save_pipeline(fitted.pipeline, folder / fallback.FILE_NAME)
+    return folder
+
+
+def _log_data(run: Run, splits: Splits) -> None:
     digests = {
         "train": splits.train_fingerprint or splits.train.fingerprint(),
         "val": splits.val.fingerprint(),
@@ -78,23 +154,33 @@ def log_run(
                 digest=digests[part],
                 rows=rows,
             )
+
+
+def _write_artifacts(
+    cfg: DictConfig,
+    folder: Path,
+    overrides: Sequence[str],
+    splits: Splits,
+    classes: Sequence[str],
+    judged: Judged,
+    draw: bool,
+) -> None:
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
     (folder / "overrides.json").write_text(json.dumps(list(overrides)), encoding="utf-8")
-    labels = [str(label) for label in classifier.classes_]
-    write_predictions(folder, splits.test, labels, probabilities["test"])
+    write_predictions(folder, splits.test, classes, judged.probabilities["test"])
     if draw:
         from sentiment.evaluation import plots
 
         plots.save_evaluation(
             folder / plots.EVALUATION,
             splits.test.labels,
-            probabilities["test"],
-            labels,
+            judged.probabilities["test"],
+            classes,
             positive_label=splits.positive_label,
         )
 
 
-def log_model(
+def _log_model(
     run: Run, folder: Path, stored: StoredModel, compiled: CompiledScorer, splits: Splits
 ) -> None:
     """Log the scorer, what weighs most in it, and what making it smaller changed."""

@@ -1,0 +1,82 @@
+"""One way to load what ``data`` describes, whole or streamed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+from sentiment.data.splits import Splits, load_splits
+from sentiment.data.stream import Stream, survey
+from sentiment.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Labelled text, ready to learn from.
+
+    Attributes
+    ----------
+    splits : Splits
+        Of a stream, only what is held out is in memory.
+    stream : Stream or None
+        The training rows of a file that is larger than memory.
+    """
+
+    splits: Splits
+    stream: Stream | None = None
+
+
+def load(settings: Mapping[str, Any], seed: int) -> Data:
+    """Load the data, and warn of rows that do not count or count twice.
+
+    Parameters
+    ----------
+    settings : mapping
+        The node ``data`` as plain values; keys that say how to learn, not what to read, may be in it.
+    seed : int
+        Of the split.
+
+    Raises
+    ------
+    DataError
+        If rows cannot be read or used.
+    UsageError
+        If what is asked for does not go together.
+    """
+    if not settings.get("streaming", False):
+        data = Data(load_splits(**_known(load_splits, settings), seed=seed))
+    else:
+        if settings["source"] != "files" or settings["sample_size"] is not None:
+            raise UsageError(
+                "data.streaming=true reads whole files: use it with data=files and without "
+                "data.sample_size"
+            )
+        stream = survey(**_known(survey, settings), seed=seed)
+        data = Data(stream.splits, stream)
+    _warn_of_rows(data.splits)
+    return data
+
+
+def _known(reader: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    known = signature(reader).parameters
+    return {key: value for key, value in settings.items() if key in known}
+
+
+def _warn_of_rows(splits: Splits) -> None:
+    for name in ("train", "test"):
+        dropped = splits.report.get(f"empty_texts_{name}", 0)
+        dropped += splits.report.get(f"missing_labels_{name}", 0)
+        if dropped:
+            log.warning("%s: dropped %d rows without text or label", name, dropped)
+    shared = splits.report.get("test_texts_also_in_train", 0)
+    if shared:
+        log.warning(
+            "%d of %d test texts also stand in train: test figures are that much too good",
+            shared,
+            len(splits.test),
+        )

@@ -1,0 +1,133 @@
+"""How good a fitted pipeline is, and its compiled form, held against it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sentiment.errors import SentimentError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sentiment.compiler.compile import CompiledScorer
+    from sentiment.data.splits import Splits
+    from sentiment.training.fitting import Fitted
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the held-out rows say.
+
+    Attributes
+    ----------
+    metrics : dict of str to float
+        Named ``val_…`` and ``test_…``.
+    probabilities : dict of str to float64[rows, classes]
+        Of ``val`` where it holds rows, and ``test``.
+    """
+
+    metrics: dict[str, float]
+    probabilities: dict[str, NDArray[np.float64]]
+
+
+def judge(fitted: Fitted, splits: Splits, *, seed: int) -> Judged:
+    """Evaluate on validation and test rows.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    splits : Splits
+    seed : int
+        Of the intervals' bootstrap.
+
+    Raises
+    ------
+    UsageError
+        The classifier gives no probabilities.
+    """
+    from sentiment.evaluation.metrics import evaluate
+
+    classifier = fitted.classifier
+    if not hasattr(classifier, "predict_proba"):
+        raise UsageError(
+            f"model: {type(classifier).__name__} gives no probabilities with these parameters; "
+            "use a loss that does (model.loss=log_loss), or model=linear_svc, which is calibrated"
+        )
+    metrics: dict[str, float] = {}
+    probabilities: dict[str, NDArray[np.float64]] = {}
+    for name, split in (("val", splits.val), ("test", splits.test)):
+        if not len(split):
+            continue
+        answers = np.asarray(classifier.predict_proba(fitted.features[name]), np.float64)
+        figures = evaluate(
+            split.labels,
+            answers,
+            fitted.classes,
+            positive_label=splits.positive_label,
+            seed=seed,
+        )
+        metrics |= {f"{name}_{key}": value for key, value in figures.items()}
+        probabilities[name] = answers
+    return Judged(metrics, probabilities)
+
+
+def compiled_form(
+    fitted: Fitted, splits: Splits, judged: Judged, *, dtype: Any, prune: float
+) -> CompiledScorer | None:
+    """Compile the pipeline and hold it against its own answers on the test split.
+
+    A step of the user's own may not come down to linear scores: then there is no scorer.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    splits : Splits
+    judged : Judged
+        Holds the pipeline's answers.
+    dtype, prune
+        The node ``compile``.
+
+    Raises
+    ------
+    SentimentError
+        The scorer answers otherwise than the pipeline.
+    """
+    from sentiment.compiler.compile import NotCompilableError, compile_scorer, tolerance
+    from sentiment.text.corpus import parallel
+
+    # What held-out texts look like is the reference that drift is measured against.
+    reference = splits.val if len(splits.val) else splits.test
+    try:
+        compiled = compile_scorer(
+            fitted.vectorizer,
+            fitted.classifier,
+            positive_label=splits.positive_label,
+            reference_texts=reference.texts,
+            reference_labels=reference.labels,
+            reference_name="validation" if len(splits.val) else "test",
+            dtype=dtype,
+            prune=prune,
+        )
+    except NotCompilableError as error:
+        log.warning(
+            "%s; the pipeline is kept in skops format, which predict and serve cannot use", error
+        )
+        return None
+    expected = judged.probabilities["test"]
+    if dtype == "float32" and not prune:
+        found = compiled.scorer.predict(splits.test.texts, parallel)
+        answers = found.probabilities
+        worst = float(np.abs(answers - expected).max())
+        same = bool((answers.argmax(axis=1) == expected.argmax(axis=1)).all())
+        if worst > tolerance(found.scores) or not same:
+            raise SentimentError(
+                f"the compiled scorer disagrees with the pipeline by {worst:.2g} on the test split; "
+                "this is a defect: please report it with the config of this run"
+            )
+    return compiled
