@@ -183,9 +183,9 @@ def test_resume_skips_what_is_done_and_reopens(place, swept):
 
 
 def test_compare_shows_what_differs_and_tests_it(place, swept):
-    from sentiment.tracking.compare import compare
+    from sentiment.tracking.compare import compare_runs
 
-    found = compare([swept["sweep_run"][:12]], output_dir=place / "grid", sort="val_f1_score")
+    found = compare_runs([swept["sweep_run"][:12]], output_dir=place / "grid", sort="val_f1_score")
     assert len(found.runs) == 4
     assert set(found.runs[0].params) == {"model.alpha", "vectorizer.max_features"}
     scores = [run.metrics["val_f1_score"] for run in found.runs]
@@ -193,9 +193,9 @@ def test_compare_shows_what_differs_and_tests_it(place, swept):
     assert all(0 <= run.test.p_value <= 1 for run in found.runs[1:])
     assert all(run.test.low <= run.test.difference <= run.test.high for run in found.runs[1:])
     with pytest.raises(UsageError, match="did you mean 'val_f1_score'"):
-        compare([], output_dir=place / "grid", sort="val_f1")
+        compare_runs([], output_dir=place / "grid", sort="val_f1")
     with pytest.raises(UsageError, match="no finished run"):
-        compare(["zzzz"], output_dir=place / "grid")
+        compare_runs(["zzzz"], output_dir=place / "grid")
 
 
 @pytest.mark.parametrize(
@@ -324,10 +324,8 @@ def test_what_an_earlier_sweep_left_in_the_same_folder_stops_nothing(place):
     assert [job["state"] for job in found["jobs"]] == ["finished", "finished"]
 
 
-def test_a_sweep_outlasts_its_launcher(tmp_path, monkeypatch):
+def test_a_sweep_outlasts_its_launcher(tmp_path):
     """Jobs of a cluster go on when the launcher gives up because one of them died."""
-    monkeypatch.setattr(launch, "_SILENCE", 1.5)
-    monkeypatch.setattr(jobs, "_BEAT", 0.1)
     board = Board(keys=(), objective="val_f1_score", maximize=True)
     dead, alive = (board.add((), [], "") for _ in range(2))
     for entry in (dead, alive):
@@ -335,13 +333,13 @@ def test_a_sweep_outlasts_its_launcher(tmp_path, monkeypatch):
         Status(state="running").write(entry.folder)
 
     def work():
-        with jobs._beating(alive.folder):
-            time.sleep(4)
+        with jobs.beating(alive.folder, 0.1):
+            time.sleep(1.5)
             Status(state="finished", objective=0.5).write(alive.folder)
 
     worker = threading.Thread(target=work)
     worker.start()
-    launch.outlast([dead, alive], board, tmp_path / "replaced", 2)
+    launch.outlast([dead, alive], board, tmp_path / "replaced", 2, silence=0.7)
     worker.join()
     assert (dead.status.state, alive.status.state) == ("running", "finished")
     assert (tmp_path / "replaced").read_text() == "2"

@@ -43,7 +43,7 @@ def compare(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from sentiment.cli.console import emit_json, stdout
-    from sentiment.tracking.compare import compare as compare_runs
+    from sentiment.tracking.compare import compare_runs
 
     found = compare_runs(
         runs or [], output_dir=output_dir, experiment=experiment, sort=sort, limit=limit

@@ -12,7 +12,7 @@ from sentiment.cli.output_dir import OutputDir
 
 if TYPE_CHECKING:
     from sentiment.registry.gate import GateResult
-    from sentiment.registry.promotion import Outcome, Promotion
+    from sentiment.registry.promotion import Promotion, PromotionResult
     from sentiment.registry.registry import Registry
 
 HELP = """Register a run's model; with --promote make it champion if it passes the gate.
@@ -128,7 +128,7 @@ def make_promotion(gate: str, rules: list[str] | None, force: str | None) -> Pro
     return Promotion(load_rules(gate, words), gate, force)
 
 
-def report(act: Callable[[], Outcome], *, json_: bool) -> None:
+def report(act: Callable[[], PromotionResult], *, json_: bool) -> None:
     """Do it and print what became of it; a refusal prints its checks too."""
     from sentiment.cli.console import emit_json, stdout
     from sentiment.registry.gate import GateRefusedError

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sentiment.cli.overrides import HYDRA_SETTINGS, Overrides
+from sentiment.sweep.status import State
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,7 +35,8 @@ SETTINGS = HYDRA_SETTINGS
 
 _SHOWN = 30  # rows of the live table
 _STYLES = {
-    "finished": "green", "reused": "cyan", "running": "yellow", "failed": "red", "killed": "red",
+    State.FINISHED: "green", State.REUSED: "cyan", State.RUNNING: "yellow", State.FAILED: "red",
+    State.KILLED: "red",
 }  # fmt: skip
 
 
@@ -97,7 +99,7 @@ def run(words: list[str], *, json_: bool = False) -> None:
     for message, count in summary.get("warnings", {}).items():
         stderr().print(f"note ({count} jobs): {message}", markup=False)
     code = {"interrupted": 130, "terminated": 143}.get(summary["state"], 0)
-    bad = [job for job in summary["jobs"] if job["state"] == "failed"]
+    bad = [job for job in summary["jobs"] if job["state"] == State.FAILED]
     if code or bad:
         raise typer.Exit(code or 1)
 
@@ -126,7 +128,7 @@ def _show(board: Board) -> Iterator[None]:
         board.refresh()
         for entry in list(board.entries):
             state = entry.status.state
-            if seen.get(entry.job) != state and state != "waiting":
+            if seen.get(entry.job) != state and state != State.WAITING:
                 seen[entry.job] = state
                 console.print(_line(board, entry), markup=False)
 
@@ -170,10 +172,12 @@ def _live_table(board: Board, height: int) -> Table:
     from sentiment.cli.console import short_name
 
     counts = board.counts()
-    done = sum(counts[state] for state in ("finished", "reused", "failed", "killed"))
+    done = sum(
+        counts[state] for state in (State.FINISHED, State.REUSED, State.FAILED, State.KILLED)
+    )
     best = board.best()
     title = f"{done} of {board.total} jobs, {time.time() - board.begun:.0f} s"
-    if counts["failed"]:
+    if counts[State.FAILED]:
         title += f", {counts['failed']} failed"
     if best:
         title += f", best {board.objective} {best.status.objective:.4f}"
@@ -188,13 +192,13 @@ def _live_table(board: Board, height: int) -> Table:
     entries = board.entries
     if len(entries) > room:
         # What runs and what ended last says most.
-        last = max((i for i, e in enumerate(entries) if e.status.state != "waiting"), default=0)
+        last = max((i for i, e in enumerate(entries) if e.status.state != State.WAITING), default=0)
         begin = max(0, min(last + 3 - room, len(entries) - room))
         entries = entries[begin : begin + room]
     for entry in entries:
         status = entry.status
         seconds = status.seconds
-        if status.state == "running" and status.started is not None:
+        if status.state == State.RUNNING and status.started is not None:
             seconds = time.time() - status.started
         stage = f" ({status.stage})" if status.stage else ""
         table.add_row(
@@ -244,14 +248,14 @@ def _print(summary: dict[str, Any]) -> None:
             *(_shown(word.partition("=")[2]) for word in job["overrides"]),
             f"{job['objective']:.4f}",
             "" if job["seconds"] is None else f"{job['seconds']:.1f}",
-            str(job["run_id"])[:8] + (" reused" if job["state"] == "reused" else ""),
+            str(job["run_id"])[:8] + (" reused" if job["state"] == State.REUSED else ""),
             style="bold" if rank == 1 else None,
         )
     if ranked:
         console.print(table)
     notes = stderr()
     for job in jobs:
-        if job["state"] == "failed":
+        if job["state"] == State.FAILED:
             words = " ".join(job["overrides"])
             notes.print(f"failed: job {job['job'] + 1} {words}: {job['error']}", markup=False)
             if job["log"]:
@@ -260,8 +264,10 @@ def _print(summary: dict[str, Any]) -> None:
     shown = ", ".join(f"{count} {state}" for state, count in counts.items())
     notes.print(f"{summary['state']} after {summary['seconds']:.1f} s: {shown}", markup=False)
     notes.print(f"sweep run {summary['sweep_run']} in {summary['folder']}", markup=False)
-    if summary["state"] != "finished" or "not started" in counts:
-        spent = summary["state"] == "finished" and summary["time_budget"] and "failed" not in counts
+    if summary["state"] != "finished" or State.NOT_STARTED in counts:
+        spent = (
+            summary["state"] == "finished" and summary["time_budget"] and State.FAILED not in counts
+        )
         why = f"the time budget of {summary['time_budget']} is used up; " if spent else ""
         notes.print(f"{why}go on with the rest: the same command with --resume", markup=False)
     if summary["best"]:

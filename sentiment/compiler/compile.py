@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import sentiment
 from sentiment.compiler.layout import compile_view, is_hashing
 from sentiment.compiler.linear import TOLERANCE, NotCompilableError, linear_form
-from sentiment.compiler.prune import compare, prune_features
+from sentiment.compiler.prune import differences, prune_features
 from sentiment.compiler.reference import golden_texts, reference_statistics
 from sentiment.errors import UsageError
 from sentiment.files import whole_folder
@@ -47,7 +47,7 @@ class CompiledScorer:
     scorer : Scorer
         The same, ready to score.
     report : dict
-        What pruning and a narrower dtype changed, see `reference.compare`; else empty.
+        What pruning and a narrower dtype changed, see `sentiment.compiler.prune.differences`; else empty.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ def compile_scorer(
         full = compiled
         keep = prune_features(full.scorer, parts, texts, prune) if prune else None
         compiled = _assemble(document, parts, dtype, keep)
-        report = compare(full.scorer, compiled.scorer, texts, labels)
+        report = differences(full.scorer, compiled.scorer, texts, labels)
     document = {**document, **compiled.extra}
     golden = golden_texts(compiled.scorer)
     answers = compiled.scorer.predict(golden).probabilities.tolist()

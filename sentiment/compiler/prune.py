@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sentiment.compiler.layout import inverse_frequency, is_hashing
 from sentiment.scorer.link import best_class
 from sentiment.scorer.model import Scorer
-from sentiment.scorer.view import NgramView, Rows, contributions, values_at
+from sentiment.scorer.view import Found, NgramView, contributions, values_at
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -74,7 +74,7 @@ def prune_features(
     ]
 
 
-def _scores(scorer: Scorer, found: Sequence[Rows], limit: float | None, n_texts: int) -> Floats:
+def _scores(scorer: Scorer, found: Sequence[Found], limit: float | None, n_texts: int) -> Floats:
     """Score counted features, less those whose weights all lie below the limit."""
     scores = np.tile(scorer.intercept, (n_texts, 1))
     for view, rows in zip(scorer.views, found, strict=True):
@@ -83,14 +83,14 @@ def _scores(scorer: Scorer, found: Sequence[Rows], limit: float | None, n_texts:
             stays = np.abs(values_at(view, rows.rows)[:, int(view.norm is not None) :]).max(
                 axis=1, initial=0.0
             ) >= limit * (1 - 1e-6)
-            kept = Rows(rows.texts[stays], rows.rows[stays], rows.counts[stays])
+            kept = Found(rows.texts[stays], rows.rows[stays], rows.counts[stays])
         added = contributions(view, kept, n_texts)
         for number in range(scores.shape[1]):
             scores[:, number] += np.bincount(kept.texts, added[:, number], n_texts)
     return scores
 
 
-def compare(
+def differences(
     full: Scorer, small: Scorer, texts: Sequence[str], labels: Sequence[str] | None
 ) -> dict[str, Any]:
     """Return sizes, and what became of the answers, before and after.

@@ -34,7 +34,7 @@ class Promotion:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PromotionResult:
     """What registering, promoting or rolling back did.
 
     ``created`` tells whether the version is new, ``moves`` which aliases moved, ``gate`` what
@@ -64,7 +64,7 @@ def register(
     alias: str | None = None,
     promotion: Promotion | None = None,
     why: str | None = None,
-) -> Outcome:
+) -> PromotionResult:
     """Register a run's model; the same digest is the same version.
 
     Parameters
@@ -94,7 +94,7 @@ def register(
 
 def promote(
     registry: Registry, which: str, promotion: Promotion, why: str | None = None
-) -> Outcome:
+) -> PromotionResult:
     """Make a registered version champion if it passes; see `register`.
 
     Parameters
@@ -111,7 +111,7 @@ def promote(
         return _take(registry, source, version, None, promotion, why)
 
 
-def rollback(registry: Registry, why: str | None = None) -> Outcome:
+def rollback(registry: Registry, why: str | None = None) -> PromotionResult:
     """Set the alias ``champion`` back to the champion before the present one.
 
     Raises
@@ -123,7 +123,7 @@ def rollback(registry: Registry, why: str | None = None) -> Outcome:
         return _roll_back(registry, why)
 
 
-def _roll_back(registry: Registry, why: str | None) -> Outcome:
+def _roll_back(registry: Registry, why: str | None) -> PromotionResult:
     name, client = registry.name, registry.client
     seen = registry.registered()
     while True:
@@ -146,7 +146,7 @@ def _roll_back(registry: Registry, why: str | None) -> Outcome:
                 seen = now  # somebody else moved it meanwhile
                 continue
             move = _move(registry, mine, CHAMPION, version, action="rollback", why=why)
-        return Outcome(registry.get(target), False, (move,) if move else ())
+        return PromotionResult(registry.get(target), False, (move,) if move else ())
 
 
 def _take(
@@ -156,7 +156,7 @@ def _take(
     alias: str | None,
     promotion: Promotion | None,
     why: str | None,
-) -> Outcome:
+) -> PromotionResult:
     """Verify, judge, register and move aliases: in this order, so that a refusal changes nothing."""
     from sentiment.scorer import Scorer
 
@@ -198,7 +198,7 @@ def _take(
                         )
                     )  # fmt: skip
             done = tuple(move for move in moves if move is not None)
-            return Outcome(registry.get(version.version), created, done, result)
+            return PromotionResult(registry.get(version.version), created, done, result)
 
 
 def _move(

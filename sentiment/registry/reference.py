@@ -22,7 +22,7 @@ _REFERENCE = re.compile(
 
 
 @dataclass(frozen=True)
-class Reference:
+class ModelReference:
     """What ``runs:/…`` or ``models:/…`` names; exactly one of run, alias and version is set."""
 
     text: str
@@ -32,7 +32,7 @@ class Reference:
     version: str | None = None
 
 
-def parse(reference: str) -> Reference:
+def parse(reference: str) -> ModelReference:
     """Read a remote reference.
 
     Raises
@@ -47,6 +47,6 @@ def parse(reference: str) -> Reference:
             "models:/<name>@<alias> or models:/<name>/<version>"
         )
     parts = match.groupdict()
-    return Reference(
+    return ModelReference(
         reference, parts["name"] or DEFAULT_NAME, parts["run"], parts["alias"], parts["version"]
     )

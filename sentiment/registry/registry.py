@@ -21,7 +21,7 @@ from sentiment import store
 from sentiment.errors import ModelError, SentimentError, UsageError, nearest
 from sentiment.registry import history
 from sentiment.registry.history import Move
-from sentiment.registry.reference import DEFAULT_NAME, Reference, parse
+from sentiment.registry.reference import DEFAULT_NAME, ModelReference, parse
 from sentiment.store import StoredModel
 from sentiment.tracking import client as tracking
 from sentiment.tracking.tags import (
@@ -231,7 +231,7 @@ class Registry:
             compared += f" on {len(sets)} different data sets or splits (--experiment narrows it)"
         return str(best.info.run_id), compared
 
-    def fetch(self, reference: Reference) -> StoredModel:
+    def fetch(self, reference: ModelReference) -> StoredModel:
         """Bring the model that a reference names into the local store, verified."""
         if reference.run is not None:
             source = self.source_of_run(reference.run)

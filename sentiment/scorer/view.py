@@ -34,7 +34,7 @@ _HASH_CACHE = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class Found:
     """Features of some texts, sorted by text and row, each once.
 
     Attributes
@@ -171,7 +171,7 @@ class NgramView:
         counts[-1:] = len(rows) - starts[-1:]
         return _add_up(values, counts, self.tf, self.norm), len(ids), unknown
 
-    def count(self, texts: Sequence[str]) -> tuple[Rows, Ints, Ints]:
+    def count(self, texts: Sequence[str]) -> tuple[Found, Ints, Ints]:
         """Return the features of many texts, the tokens of each text and how many are unknown."""
         ids, lengths = self._encode(texts)
         text_of = np.repeat(np.arange(len(texts)), lengths)
@@ -269,7 +269,7 @@ class HashView:
         """Return the weight of every column towards every score, float64 [columns, scores]."""
         return values_at(self)[:, int(self.norm is not None) :]
 
-    def count(self, texts: Sequence[str]) -> tuple[Rows, Ints, Ints]:
+    def count(self, texts: Sequence[str]) -> tuple[Found, Ints, Ints]:
         """Return the features of many texts and the tokens of each text; none is unknown."""
         parts = [self._tokenizer(text) for text in texts]
         lengths = np.fromiter(map(len, parts), np.int64, len(parts))
@@ -311,7 +311,7 @@ def _count(texts: Ints, rows: Ints, signs: Floats | None = None) -> Rows:
     else:
         counts = np.add.reduceat(signs, starts) if len(starts) else np.empty(0)
     kept = keys[starts]
-    return Rows(kept >> 32, kept & 0xFFFFFFFF, counts)
+    return Found(kept >> 32, kept & 0xFFFFFFFF, counts)
 
 
 _LOGARITHMS = 1.0 + np.log(np.maximum(np.arange(1024), 1))
@@ -355,7 +355,7 @@ def _scale(document: Mapping[str, Any]) -> Floats | None:
     return None if scale is None else np.array(scale, dtype=np.float64)
 
 
-def contributions(view: View, found: Rows, n_texts: int) -> Floats:
+def contributions(view: View, found: Found, n_texts: int) -> Floats:
     """Return what each feature adds to each score, float64 [features, scores]."""
     values = values_at(view, found.rows)
     frequencies = term_frequency(found.counts, view.tf)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment.sweep.search import Assignment
-from sentiment.sweep.status import Status
+from sentiment.sweep.status import State, Status
 
 
 @dataclass
@@ -97,6 +97,15 @@ class Board:
                     status.attempts = entry.status.attempts
                     entry.status = status
 
+    def close(self) -> None:
+        """Say of every job that nothing more happens to it."""
+        self.refresh()
+        for entry in self.entries:
+            if entry.status.state == State.RUNNING:
+                entry.status.state = State.KILLED
+            elif entry.status.state == State.WAITING:
+                entry.status.state = State.NOT_STARTED
+
     def ranked(self) -> list[Entry]:
         """Return the jobs with a result, the best first; equal ones in the order of the search."""
 
@@ -109,7 +118,7 @@ class Board:
             (
                 entry
                 for entry in self.entries
-                if entry.status.state in ("finished", "reused")
+                if entry.status.state in (State.FINISHED, State.REUSED)
                 and entry.status.objective is not None
                 and not math.isnan(entry.status.objective)
             ),

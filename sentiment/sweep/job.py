@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from sentiment.errors import UsageError
-from sentiment.sweep.status import CANCEL, REPLACED, STATUS, STOP, Status
+from sentiment.sweep.status import CANCEL, REPLACED, STATUS, STOP, State, Status
 from sentiment.tracking.tags import SWEEP
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BEAT = 5.0  # seconds between a running job's signs of life
+BEAT = 5.0  # seconds between a running job's signs of life
 
 # The data that the last job used: jobs of one sweep mostly share them.
 _loaded: dict[str, Data] = {}
@@ -82,26 +82,26 @@ class Job:
             _end_with_parent()
         out_of_time = self.deadline is not None and time.time() >= self.deadline
         if out_of_time or (Path(self.folder) / STOP).exists() or hydra.job.num < self._replaced():
-            status.state = "not started"
+            status.state = State.NOT_STARTED
             status.write(folder)
             return asdict(status)
-        status.state = "running"
+        status.state = State.RUNNING
         status.write(folder)
-        with _quiet(status), _beating(folder):
+        with _quiet(status), beating(folder):
             try:
                 self._train(cfg, words, status, folder)
-                status.state = "finished"
+                status.state = State.FINISHED
             except Exception as error:
                 log.exception("the job failed")
-                status.state, status.error = "failed", _reason(error)
+                status.state, status.error = State.FAILED, _reason(error)
                 # What the config forbids it will forbid again.
                 status.again = not isinstance(error, UsageError)
                 if self.stop_on_error:
                     (Path(self.folder) / STOP).touch()
             except Cancelled:
-                status.state = "killed"
+                status.state = State.KILLED
             except BaseException:
-                status.state = "killed"
+                status.state = State.KILLED
                 raise
             finally:
                 status.seconds = time.time() - (status.started or 0)
@@ -234,14 +234,14 @@ def repeating(action: Callable[[], None], seconds: float) -> Iterator[None]:
         thread.join()
 
 
-def _beating(folder: Path) -> AbstractContextManager[None]:
+def beating(folder: Path, seconds: float = BEAT) -> AbstractContextManager[None]:
     """Touch ``status.json`` now and then: who reads it on another machine cannot see the process."""
 
     def beat() -> None:
         with contextlib.suppress(OSError):
             os.utime(folder / STATUS)
 
-    return repeating(beat, _BEAT)
+    return repeating(beat, seconds)
 
 
 class _Collector(logging.Handler):

@@ -18,8 +18,8 @@ from sentiment.errors import SentimentError
 from sentiment.files import write_whole
 from sentiment.sweep.board import Board, Entry
 from sentiment.sweep.job import Job, thread_limits
-from sentiment.sweep.record import Outcome
-from sentiment.sweep.status import REPLACED, STATUS, STOP, Status
+from sentiment.sweep.record import SweepRun
+from sentiment.sweep.status import REPLACED, STATUS, STOP, State, Status
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
 # Jobs handed to local processes at once; models that nobody needs are removed between batches.
 _BATCH = 50
 # Seconds without a sign of life after which a job on another machine is taken for dead.
-_SILENCE = 60.0
+SILENCE = 60.0
 
 
 class Launches:
@@ -41,7 +41,7 @@ class Launches:
         As Hydra gave it to the sweeper: the launcher and the node ``sweep``.
     board : Board
         All jobs.
-    outcome : Outcome
+    record : SweepRun
         Opened.
     folder : Path
         Of the sweep.
@@ -54,14 +54,14 @@ class Launches:
         hydra_context: HydraContext,
         config: DictConfig,
         board: Board,
-        outcome: Outcome,
+        record: SweepRun,
         folder: Path,
         deadline: float | None,
     ) -> None:
         self.hydra_context = hydra_context
         self.config = config
         self.board = board
-        self.outcome = outcome
+        self.record = record
         self.folder = folder
         self.deadline = deadline
         self._launcher: Launcher | None = None
@@ -86,7 +86,7 @@ class Launches:
             again = [
                 entry
                 for entry in entries
-                if entry.status.state == "failed"
+                if entry.status.state == State.FAILED
                 and entry.status.again
                 and entry.status.attempts <= self.config.sweep.retries
             ]
@@ -94,7 +94,9 @@ class Launches:
                 return
             # A failure that is tried again has not stopped the sweep yet.
             (self.folder / STOP).unlink(missing_ok=True)
-            entries = again + [entry for entry in entries if entry.status.state == "not started"]
+            entries = again + [
+                entry for entry in entries if entry.status.state == State.NOT_STARTED
+            ]
 
     def _launch(self, entries: list[Entry]) -> None:
         """Run the entries; when a process dies and takes its launch along, go on with the rest."""
@@ -102,10 +104,10 @@ class Launches:
             crash = self._launch_once(entries)
             if crash is None:
                 for entry in entries:
-                    if entry.status.state == "running":
+                    if entry.status.state == State.RUNNING:
                         self._mark_dead(entry, "no reason is known")
-                    elif entry.status.state == "waiting":
-                        entry.status.state = "failed"
+                    elif entry.status.state == State.WAITING:
+                        entry.status.state = State.FAILED
                         entry.status.error = "the launcher did not run it"
                 return
             if self.config.sweep.on_error == "stop":
@@ -113,26 +115,30 @@ class Launches:
             if self._target not in (_BASIC, _JOBLIB):
                 outlast(entries, self.board, self.folder / REPLACED, self._launched)
             for entry in entries:
-                if entry.status.state == "running":
+                if entry.status.state == State.RUNNING:
                     self._mark_dead(entry, str(crash))
-            self.outcome.end_dead_runs("FAILED")
-            left = [entry for entry in entries if entry.status.state in ("waiting", "not started")]
+            self.record.end_dead_runs("FAILED")
+            left = [
+                entry
+                for entry in entries
+                if entry.status.state in (State.WAITING, State.NOT_STARTED)
+            ]
             if (self.folder / STOP).exists() or self.out_of_time():
                 for entry in left:
-                    entry.status.state = "not started"
+                    entry.status.state = State.NOT_STARTED
                 return
             if len(left) == len(entries):
                 if not any(entry.status.ended for entry in self.board.entries):
                     raise crash
                 for entry in left:
-                    entry.status.state, entry.status.error = "failed", str(crash)
+                    entry.status.state, entry.status.error = State.FAILED, str(crash)
                 return
             entries = left
 
     def _mark_dead(self, entry: Entry, reason: str) -> None:
-        entry.status.state, entry.status.again = "failed", True
+        entry.status.state, entry.status.again = State.FAILED, True
         entry.status.error = f"its process died: {reason}"
-        self.outcome.end_run(entry.status.run_id)
+        self.record.end_run(entry.status.run_id)
 
     def _launch_once(self, entries: list[Entry]) -> Exception | None:
         """Launch and wait; return what the launcher raised."""
@@ -144,12 +150,12 @@ class Launches:
             (entry.folder / STATUS).unlink(missing_ok=True)
         job = Job(
             folder=str(self.folder),
-            parent_run_id=self.outcome.run.run_id,
+            parent_run_id=self.record.run.run_id,
             keys=self.board.keys,
             objective=self.board.objective,
             deadline=self.deadline,
             stop_on_error=self.config.sweep.on_error == "stop",
-            tags=self.outcome.git,
+            tags=self.record.git,
             process=os.getpid(),
         )
         crash = None
@@ -167,10 +173,10 @@ class Launches:
         # On a cluster without a shared folder the statuses come back this way alone.
         for entry, result in zip(entries, returned, strict=False):
             value = result._return_value
-            if entry.status.state == "waiting" and isinstance(value, dict):
+            if entry.status.state == State.WAITING and isinstance(value, dict):
                 entry.status = Status(**{**value, "attempts": entry.status.attempts})
             elif isinstance(value, Exception) and not entry.status.ended:
-                entry.status.state, entry.status.error = "failed", str(value)
+                entry.status.state, entry.status.error = State.FAILED, str(value)
         return crash
 
     def _set_up_launcher(self, job: Job) -> Launcher:
@@ -224,7 +230,9 @@ class Launches:
                     os.environ[name] = value
 
 
-def outlast(entries: list[Entry], board: Board, replaced: Path, launched: int) -> None:
+def outlast(
+    entries: list[Entry], board: Board, replaced: Path, launched: int, *, silence: float = SILENCE
+) -> None:
     """Wait for jobs that go on elsewhere: their launcher gave up when one of them died.
 
     When none runs any more, those that have not begun are told that they never shall; what begins
@@ -240,6 +248,8 @@ def outlast(entries: list[Entry], board: Board, replaced: Path, launched: int) -
         The file that tells them.
     launched : int
         Above their numbers.
+    silence : float
+        Seconds after which a job that gives no sign of life counts as dead.
     """
     seen: dict[int, tuple[int, float]] = {}
     quiet: float | None = None
@@ -248,16 +258,18 @@ def outlast(entries: list[Entry], board: Board, replaced: Path, launched: int) -
         now = time.monotonic()
         alive = False
         for entry in entries:
-            if entry.status.state == "running" and entry.folder is not None:
+            if entry.status.state == State.RUNNING and entry.folder is not None:
                 beat = Status.beat(entry.folder)
                 if entry.job not in seen or beat != seen[entry.job][0]:
                     seen[entry.job] = beat, now
-                alive |= now - seen[entry.job][1] < _SILENCE
+                alive |= now - seen[entry.job][1] < silence
         if alive:
             quiet = None
         elif quiet is None:
             quiet = now
             write_whole(replaced, str(launched))
-        elif now - quiet >= _SILENCE or all(entry.status.state != "waiting" for entry in entries):
+        elif now - quiet >= silence or all(
+            entry.status.state != State.WAITING for entry in entries
+        ):
             return
         time.sleep(1)

@@ -1,4 +1,4 @@
-"""A sweep's run in MLflow, what earlier runs already have, and the answer at the end."""
+"""A sweep's run in MLflow: what it is, what earlier runs already have, how it ends."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import hashlib
 import json
 import logging
 import shlex
-import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from sentiment import config
 from sentiment.errors import UsageError
-from sentiment.sweep.board import Board, Entry
+from sentiment.sweep.board import Board
 from sentiment.sweep.search import Space
-from sentiment.sweep.status import Status
+from sentiment.sweep.status import State, Status
 from sentiment.tracking.tags import (
     BEST_OVERRIDES,
     BEST_RUN,
@@ -43,8 +41,8 @@ log = logging.getLogger(__name__)
 _DRIVING = ("sweep.", "tracking.", "cache.", "output_dir=", "search=", "run_name=")
 
 
-class Outcome:
-    """Keeps a sweep's record.
+class SweepRun:
+    """A sweep's own run, the parent of its jobs' runs.
 
     Parameters
     ----------
@@ -58,42 +56,11 @@ class Outcome:
         A job's config: where runs go.
     folder : Path
         Of the sweep.
-    compose : callable
-        Composes a job's config from words.
-    config_folders : sequence of str
-        Where the user's own config files lie (``--config-dir``).
     """
 
     def __init__(
-        self,
-        board: Board,
-        space: Space,
-        settings: DictConfig,
-        default: DictConfig,
-        folder: Path,
-        compose: Callable[[Sequence[str]], DictConfig],
-        config_folders: Sequence[str] = (),
+        self, board: Board, space: Space, settings: DictConfig, default: DictConfig, folder: Path
     ) -> None:
-        self.board = board
-        self.space = space
-        self.settings = settings
-        self.default = default
-        self.folder = folder
-        self.compose = compose
-        self.config_folders = config_folders
-        self.output_dir = Path(default.output_dir)
-        self.resumed = False
-
-    def planned(self) -> dict[str, Any]:
-        """Return the summary of a dry run."""
-        return {
-            **self._about("planned"),
-            "space": self.space.words(),
-            "fixed": list(self.space.fixed),
-            "jobs": [entry.to_dict() for entry in self.board.entries],
-        }
-
-    def open(self) -> None:
         """Prepare database and experiment once for all jobs, and start or reopen the sweep's run.
 
         Raises
@@ -105,9 +72,13 @@ class Outcome:
         from sentiment.tracking import origin
         from sentiment.tracking.run import Run
 
-        self.client = tracking.connect(self.output_dir, self.default.tracking.uri)
+        self.board = board
+        self.space = space
+        self.settings = settings
+        self.output_dir = Path(default.output_dir)
+        self.client = tracking.connect(self.output_dir, default.tracking.uri)
         self.experiment = tracking.experiment_id(
-            self.client, self.default.experiment_name, self.output_dir
+            self.client, default.experiment_name, self.output_dir
         )
         self.git = origin.git_state()
         tags = {
@@ -118,13 +89,14 @@ class Outcome:
             ),
             CODE_HASH: origin.code_hash(),
             PROCESS: origin.process_identity(),
-            FOLDER: str(self.folder),
+            FOLDER: str(folder),
             **self.git,
         }
-        earlier = self._earlier() if self.settings.resume else None
+        earlier = self._earlier() if settings.resume else None
+        self.resumed = earlier is not None
         if earlier is None:
             names = " × ".join(key.rsplit(".", 1)[-1] for key in self.space.keys)
-            name = self.default.run_name or f"sweep {names}".strip()
+            name = default.run_name or f"sweep {names}".strip()
             self.run = Run.start(self.client, self.experiment, name=name, tags=tags)
             self.run.log_params(
                 {
@@ -137,11 +109,15 @@ class Outcome:
                 }
             )
             return
-        self.resumed = True
         self.run = Run(self.client, earlier.info.run_id)
         self.client.update_run(self.run.run_id, status="RUNNING")
         self.run.set_tags(tags)
         self.end_dead_runs("KILLED", everywhere=True)
+
+    @property
+    def run_id(self) -> str:
+        """Its id."""
+        return self.run.run_id
 
     def _space_hash(self) -> str:
         fixed = sorted(word for word in self.space.fixed if not word.startswith(_DRIVING))
@@ -182,7 +158,7 @@ class Outcome:
             if None in key or self.board.objective not in run.data.metrics:
                 continue
             status = Status(
-                state="reused",
+                state=State.REUSED,
                 run_id=run.info.run_id,
                 objective=run.data.metrics[self.board.objective],
                 metrics={k: v for k, v in run.data.metrics.items() if k[:4] in ("val_", "test")},
@@ -235,67 +211,24 @@ class Outcome:
                 return
             time.sleep(0.1)  # processes that were told to end need a moment
 
-    def remove_models(self) -> None:
-        """Remove stored models of jobs that are not the best; MLflow keeps their scorer."""
-        from sentiment import store
-
-        if self.settings.keep_models == "all":
-            return
-        best = self.board.best()
-        keep = {best.status.digest} if best else set()
-        for which in store.POINTERS:
-            keep.add((store.read_pointer(self.output_dir, which) or {}).get("digest"))
-        for entry in self.board.entries:
-            status = entry.status
-            if status.model is None or status.digest in keep:
-                continue
-            place = Path(status.model)
-            # A model that another run made first is not this job's to remove.
-            if _run_of(place) == status.run_id:
-                shutil.rmtree(place, ignore_errors=True)
-            status.model = None
-
     def abandon(self) -> None:
         """Mark the sweep as failed."""
         self.client.set_terminated(self.run.run_id, "FAILED")
 
-    def close(self, state: str) -> dict[str, Any]:
-        """End what is still open, rank the results, draw them and log the answer."""
+    def end(self, state: str, artifacts: Sequence[Path]) -> None:
+        """Log the answer, and end the run.
+
+        Parameters
+        ----------
+        state : str
+            Of the sweep: ``finished``, ``interrupted`` or ``terminated``.
+        artifacts : sequence of Path
+            Files to log.
+        """
         board = self.board
-        board.refresh()
-        for entry in board.entries:
-            if entry.status.state == "running":
-                entry.status.state = "killed"
-            elif entry.status.state == "waiting":
-                entry.status.state = "not started"
-        self.end_dead_runs("KILLED")
-        self.remove_models()
+        for file in artifacts:
+            self.client.log_artifact(self.run.run_id, str(file))
         best = board.best()
-        summary = {
-            **self._about(state),
-            "space": self.space.words(),
-            "fixed": list(self.space.fixed),
-            "sweep_run": self.run.run_id,
-            "folder": str(self.folder),
-            "resumed": self.resumed,
-            "seconds": time.time() - board.begun,
-            "counts": dict(board.counts()),
-            "time_budget": self.settings.time_budget,
-            "best": best.to_dict() if best else None,
-            "jobs": [entry.to_dict() for entry in board.entries],
-            "warnings": board.warnings(),
-            "train": self.train_command(best) if best else None,
-            "register": self._register_command(best) if best and best.status.digest else None,
-            "predict": self._predict_command(best) if best and best.status.digest else None,
-        }
-        file = self.folder / "sweep.json"
-        file.write_text(json.dumps(summary, indent=1), encoding="utf-8")
-        self.client.log_artifact(self.run.run_id, str(file))
-        plot = self.folder / "search.png"
-        if self._draw(plot):
-            self.client.log_artifact(self.run.run_id, str(plot))
-        if best is not None and best.status.state == "finished":
-            self._draw_evaluation(best)
         tags = {JOBS: str(len(board.entries)), STATE: state}
         if best is not None and best.status.objective is not None:
             tags |= {
@@ -304,82 +237,6 @@ class Outcome:
             }
             self.run.log_metrics({f"best_{board.objective}": best.status.objective})
         self.run.set_tags(tags)
-        failed = board.counts()["failed"] and not best
+        failed = board.counts()[State.FAILED] and not best
         ended = {"finished": "FAILED" if failed else "FINISHED"}.get(state, "KILLED")
         self.client.set_terminated(self.run.run_id, ended)
-        return summary
-
-    def _about(self, state: str) -> dict[str, Any]:
-        return {
-            "state": state,
-            "method": self.settings.method,
-            "objective": self.board.objective,
-            "direction": "maximize" if self.board.maximize else "minimize",
-        }
-
-    def train_command(self, entry: Entry) -> str:
-        """Return the line that trains this job's config alone."""
-        words = [word for word in entry.words if not word.startswith("sweep.")]
-        lean = [word for word in words if not word.startswith("search=")]
-        if lean != words and config.content_hash(self.compose(lean)) == entry.config_hash:
-            words = lean
-        own = [word for folder in self.config_folders for word in ("--config-dir", folder)]
-        return shlex.join(["sentiment", "train", *own, *words])
-
-    def _register_command(self, entry: Entry) -> str:
-        words = ["sentiment", "register", "--run", str(entry.status.run_id)]
-        return shlex.join([*words, *self._output_dir(entry)])
-
-    def _predict_command(self, entry: Entry) -> str:
-        words = ["sentiment", "predict", "--model", f"runs:/{entry.status.run_id}"]
-        return shlex.join([*words, *self._output_dir(entry), "text"])
-
-    def _output_dir(self, entry: Entry) -> list[str]:
-        if any(word.startswith("output_dir=") for word in entry.words):
-            return ["--output-dir", str(self.default.output_dir)]
-        return []
-
-    def _draw(self, path: Path) -> bool:
-        from sentiment.evaluation import plots
-
-        ranked = self.board.ranked()
-        if len(ranked) < 2 or not self.space.keys:
-            return False
-        rows = [dict(entry.assignment) for entry in ranked]
-        plots.save_search(
-            path,
-            {key: [row[key] for row in rows] for key in self.space.keys},
-            [entry.status.objective or 0.0 for entry in ranked],
-            self.board.objective,
-            maximize=self.board.maximize,
-        )
-        return True
-
-    def _draw_evaluation(self, entry: Entry) -> None:
-        """Give a job's run the figure that a training draws; of a hundred jobs nobody looks at it."""
-        from sentiment.evaluation import plots, predictions
-        from sentiment.tracking import client as tracking
-
-        run_id = str(entry.status.run_id)
-        file = tracking.download_run_file(self.client, run_id, predictions.FILE_NAME, self.folder)
-        found = None if file is None else predictions.read_predictions(file)
-        if file is None or found is None:
-            return
-        file.unlink()
-        plot = self.folder / plots.EVALUATION
-        plots.save_evaluation(
-            plot,
-            found.labels,
-            found.probabilities,
-            found.classes,
-            positive_label=self.default.data.positive_label if len(found.classes) == 2 else None,
-        )
-        self.client.log_artifact(run_id, str(plot))
-
-
-def _run_of(place: Path) -> str | None:
-    try:
-        content = json.loads((place / "info.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return str(content.get("run_id"))

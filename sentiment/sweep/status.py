@@ -6,28 +6,28 @@ import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sentiment.files import write_whole
 
-if TYPE_CHECKING:
-    pass
-
-
 STATUS = "status.json"
-
-
 STOP = "stop"  # a file in the sweep's folder: no further job begins
-
-
 CANCEL = "cancel"  # another: a running job ends when its next stage begins
-
-
 REPLACED = "replaced"  # holds a number: jobs below it that have not begun were launched again
-
-
 MARKERS = (STOP, CANCEL, REPLACED)
+
+
+class State(StrEnum):
+    """Where a job stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    KILLED = "killed"
+    REUSED = "reused"  # an earlier run has the result
+    NOT_STARTED = "not started"  # stopped before, or out of time
 
 
 @dataclass
@@ -36,9 +36,7 @@ class Status:
 
     Attributes
     ----------
-    state : str
-        ``waiting``, ``running``, ``finished``, ``failed``, ``killed``, ``reused`` (an earlier run
-        has the result) or ``not started`` (stopped, or out of time).
+    state : State
     stage : str
         Of a running job.
     objective : float or None
@@ -49,7 +47,7 @@ class Status:
         Whether a failed job might succeed when tried again.
     """
 
-    state: str = "waiting"
+    state: State = State.WAITING
     stage: str = ""
     run_id: str | None = None
     objective: float | None = None
@@ -65,10 +63,13 @@ class Status:
     attempts: int = 0
     warnings: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.state = State(self.state)  # a plain word when it was read from JSON
+
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return self.state not in ("waiting", "running")
+        return self.state not in (State.WAITING, State.RUNNING)
 
     def write(self, folder: Path) -> None:
         """Replace ``status.json``: a reader sees the old one or the new one."""

@@ -7,6 +7,7 @@ skips what is done, tries again what failed, stops in time, and ranks the result
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import re
 import signal
@@ -24,8 +25,9 @@ from sentiment import config
 from sentiment.errors import SentimentError, UsageError, nearest
 from sentiment.sweep.board import Board, Entry
 from sentiment.sweep.job import data_key, data_of
+from sentiment.sweep.keep import remove_models
 from sentiment.sweep.launcher import Launches
-from sentiment.sweep.record import Outcome
+from sentiment.sweep.record import SweepRun
 from sentiment.sweep.search import (
     Assignment,
     Fixed,
@@ -37,7 +39,8 @@ from sentiment.sweep.search import (
     paired,
     word_of,
 )
-from sentiment.sweep.status import CANCEL, MARKERS, STOP, Status
+from sentiment.sweep.status import CANCEL, MARKERS, STOP, State, Status
+from sentiment.sweep.summary import Summary
 
 log = logging.getLogger(__name__)
 
@@ -116,14 +119,14 @@ class Sweep(Sweeper):
         default = waiting[0][1] if waiting else self._compose(self.space.fixed)
         sources = self.config.hydra.runtime.config_sources
         folders = [source.path for source in sources if source.provider == "command-line"]
-        self.outcome = Outcome(
+        summary = Summary(
             self.board, self.space, settings, default, self.folder, self._compose, folders
         )
         if settings.dry_run:
-            task.summary = self.outcome.planned()
+            task.summary = summary.planned()
             return task.summary
         self._check_objective([cfg for _, cfg in waiting] or [default])
-        self.outcome.open()
+        self.record = SweepRun(self.board, self.space, settings, default, self.folder)
         deadline = None if budget is None else time.time() + budget
         state = "finished"
         try:
@@ -131,7 +134,7 @@ class Sweep(Sweeper):
             for marker in MARKERS:  # of an earlier sweep that was told to use the same folder
                 (self.folder / marker).unlink(missing_ok=True)
             self.launches = Launches(
-                self.hydra_context, self.config, self.board, self.outcome, self.folder, deadline
+                self.hydra_context, self.config, self.board, self.record, self.folder, deadline
             )
             OmegaConf.save(self.config, self.folder / "multirun.yaml")
             search = search or self._optuna(default)
@@ -143,10 +146,30 @@ class Sweep(Sweeper):
             self._end_jobs()
         except BaseException:
             self._end_jobs()
-            self.outcome.abandon()
+            self.record.abandon()
             raise
-        task.summary = self.outcome.close(state)
+        task.summary = self._close(state, summary)
         return task.summary
+
+    def _close(self, state: str, summary: Summary) -> dict[str, Any]:
+        """End what is still open, rank the results, draw them and log the answer."""
+        self.board.close()
+        self.record.end_dead_runs("KILLED")
+        self._remove_models()
+        document = summary.document(state, self.record)
+        artifacts = [self.folder / "sweep.json", self.folder / "search.png"]
+        artifacts[0].write_text(json.dumps(document, indent=1), encoding="utf-8")
+        if not summary.draw_search(artifacts[1]):
+            artifacts.pop()
+        best = self.board.best()
+        if best is not None and best.status.state == State.FINISHED:
+            summary.draw_evaluation(best, self.record)
+        self.record.end(state, artifacts)
+        return document
+
+    def _remove_models(self) -> None:
+        if self.config.sweep.keep_models != "all":
+            remove_models(self.board, self.record.output_dir)
 
     def _end_jobs(self) -> None:
         """End jobs that wait in a cluster's queue, or run there, where no signal reaches them."""
@@ -207,7 +230,7 @@ class Sweep(Sweeper):
             self.space,
             defaults=defaults,
             database=Path(default.output_dir) / "optuna.db",
-            name=f"{default.experiment_name} {settings.objective} {self.outcome.run.run_id}",
+            name=f"{default.experiment_name} {settings.objective} {self.record.run.run_id}",
             maximize=self.board.maximize,
             trials=settings.trials,
             batch=settings.jobs,
@@ -216,7 +239,7 @@ class Sweep(Sweeper):
 
     def _work(self, search: Search, waiting: list[Composed]) -> None:
         """Ask, skip, launch and tell until the search is over or something ends it."""
-        done = self.outcome.done_before() if self.config.sweep.resume else {}
+        done = self.record.done_before() if self.config.sweep.resume else {}
         if isinstance(search, Optuna):
             self._recall(search, done)
         size = search.batch or self.launches.batch_size
@@ -233,14 +256,14 @@ class Sweep(Sweeper):
             for entry, _ in batch:
                 if keys.get(entry.job) in done:
                     entry.status = done[keys[entry.job]]
-            self.launches.run([entry for entry, _ in batch if entry.status.state == "waiting"])
+            self.launches.run([entry for entry, _ in batch if entry.status.state == State.WAITING])
             for entry, _ in batch:
                 search.tell(entry.assignment, entry.status.objective)
-                if entry.job in keys and entry.status.state == "finished":
+                if entry.job in keys and entry.status.state == State.FINISHED:
                     done[keys[entry.job]] = reused(entry.status)
-            self.outcome.remove_models()
+            self._remove_models()
         for entry, _ in waiting:
-            entry.status.state = "not started"
+            entry.status.state = State.NOT_STARTED
 
     def _recall(self, search: Optuna, done: Mapping[tuple[str, str], Status]) -> None:
         """Put the results of a continued study on the board: they are in the ranking too."""
@@ -266,7 +289,7 @@ class Sweep(Sweeper):
 def reused(status: Status) -> Status:
     """Return the status of a job whose result another run has."""
     return Status(
-        state="reused", run_id=status.run_id, objective=status.objective, metrics=status.metrics,
+        state=State.REUSED, run_id=status.run_id, objective=status.objective, metrics=status.metrics,
         digest=status.digest, model=status.model, seconds=status.seconds,
     )  # fmt: skip
 

@@ -65,7 +65,7 @@ class Comparison:
         return asdict(self)
 
 
-def compare(
+def compare_runs(
     references: Sequence[str],
     *,
     output_dir: Path,

@@ -38,7 +38,7 @@ _LEVEL = ("prefix", "last", "column", "df")
 
 
 @dataclass(frozen=True)
-class Entry:
+class CachedFeatures:
     """One set of features in the cache.
 
     Attributes
@@ -105,14 +105,16 @@ class FeatureCache:
                 self._write(key, vectorizer, matrices, about)
         return matrices
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[CachedFeatures]:
         """Return what the cache holds, the most recently used first."""
         found = []
         for about in self.folder.glob("*/about.json"):
             with contextlib.suppress(OSError, ValueError):  # removed or replaced meanwhile
                 size = sum(file.stat().st_size for file in about.parent.iterdir())
                 described = json.loads(about.read_text(encoding="utf-8"))
-                found.append(Entry(about.parent.name, size, about.stat().st_mtime, described))
+                found.append(
+                    CachedFeatures(about.parent.name, size, about.stat().st_mtime, described)
+                )
         return sorted(found, key=lambda entry: -entry.used)
 
     def clear(self) -> int:

@@ -1,0 +1,165 @@
+"""A sweep's answer: what was found, drawn, and the lines that go on from there."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from sentiment import config
+
+if TYPE_CHECKING:
+    from sentiment.sweep.board import Board, Entry
+    from sentiment.sweep.record import SweepRun
+    from sentiment.sweep.search import Space
+
+
+class Summary:
+    """What ``sweep.json`` holds.
+
+    Parameters
+    ----------
+    board : Board
+        The jobs.
+    space : Space
+        What is searched.
+    settings : DictConfig
+        The node ``sweep``.
+    default : DictConfig
+        A job's config.
+    folder : Path
+        Of the sweep.
+    compose : callable
+        Composes a job's config from words.
+    config_folders : sequence of str
+        Where the user's own config files lie.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        space: Space,
+        settings: DictConfig,
+        default: DictConfig,
+        folder: Path,
+        compose: Callable[[Sequence[str]], DictConfig],
+        config_folders: Sequence[str] = (),
+    ) -> None:
+        self.board = board
+        self.space = space
+        self.settings = settings
+        self.default = default
+        self.folder = folder
+        self.compose = compose
+        self.config_folders = config_folders
+
+    def planned(self) -> dict[str, Any]:
+        """Return the summary of a dry run."""
+        return {
+            **self._about("planned"),
+            "space": self.space.words(),
+            "fixed": list(self.space.fixed),
+            "jobs": [entry.to_dict() for entry in self.board.entries],
+        }
+
+    def document(self, state: str, record: SweepRun) -> dict[str, Any]:
+        """Return the summary of a sweep that has ended.
+
+        Parameters
+        ----------
+        state : str
+            ``finished``, ``interrupted`` or ``terminated``.
+        record : SweepRun
+        """
+        board = self.board
+        best = board.best()
+        usable = best if best and best.status.digest else None
+        return {
+            **self._about(state),
+            "space": self.space.words(),
+            "fixed": list(self.space.fixed),
+            "sweep_run": record.run_id,
+            "folder": str(self.folder),
+            "resumed": record.resumed,
+            "seconds": time.time() - board.begun,
+            "counts": dict(board.counts()),
+            "time_budget": self.settings.time_budget,
+            "best": best.to_dict() if best else None,
+            "jobs": [entry.to_dict() for entry in board.entries],
+            "warnings": board.warnings(),
+            "train": self.train_command(best) if best else None,
+            "register": self._register_command(usable) if usable else None,
+            "predict": self._predict_command(usable) if usable else None,
+        }
+
+    def _about(self, state: str) -> dict[str, Any]:
+        return {
+            "state": state,
+            "method": self.settings.method,
+            "objective": self.board.objective,
+            "direction": "maximize" if self.board.maximize else "minimize",
+        }
+
+    def train_command(self, entry: Entry) -> str:
+        """Return the line that trains this job's config alone."""
+        words = [word for word in entry.words if not word.startswith("sweep.")]
+        lean = [word for word in words if not word.startswith("search=")]
+        if lean != words and config.content_hash(self.compose(lean)) == entry.config_hash:
+            words = lean
+        own = [word for folder in self.config_folders for word in ("--config-dir", folder)]
+        return shlex.join(["sentiment", "train", *own, *words])
+
+    def _register_command(self, entry: Entry) -> str:
+        words = ["sentiment", "register", "--run", str(entry.status.run_id)]
+        return shlex.join([*words, *self._output_dir(entry)])
+
+    def _predict_command(self, entry: Entry) -> str:
+        words = ["sentiment", "predict", "--model", f"runs:/{entry.status.run_id}"]
+        return shlex.join([*words, *self._output_dir(entry), "text"])
+
+    def _output_dir(self, entry: Entry) -> list[str]:
+        if any(word.startswith("output_dir=") for word in entry.words):
+            return ["--output-dir", str(self.default.output_dir)]
+        return []
+
+    def draw_search(self, path: Path) -> bool:
+        """Draw objective against values; whether there was something to draw."""
+        from sentiment.evaluation import plots
+
+        ranked = self.board.ranked()
+        if len(ranked) < 2 or not self.space.keys:
+            return False
+        rows = [dict(entry.assignment) for entry in ranked]
+        plots.save_search(
+            path,
+            {key: [row[key] for row in rows] for key in self.space.keys},
+            [entry.status.objective or 0.0 for entry in ranked],
+            self.board.objective,
+            maximize=self.board.maximize,
+        )
+        return True
+
+    def draw_evaluation(self, entry: Entry, record: SweepRun) -> None:
+        """Give a job's run the figure that a training draws; of a hundred jobs nobody looks at it."""
+        from sentiment.evaluation import plots, predictions
+        from sentiment.tracking import client as tracking
+
+        run_id = str(entry.status.run_id)
+        file = tracking.download_run_file(record.client, run_id, predictions.FILE_NAME, self.folder)
+        found = None if file is None else predictions.read_predictions(file)
+        if file is None or found is None:
+            return
+        file.unlink()
+        plot = self.folder / plots.EVALUATION
+        plots.save_evaluation(
+            plot,
+            found.labels,
+            found.probabilities,
+            found.classes,
+            positive_label=self.default.data.positive_label if len(found.classes) == 2 else None,
+        )
+        record.client.log_artifact(run_id, str(plot))
