@@ -295,7 +295,7 @@ class HashView:
 View = NgramView | HashView
 
 
-def _count(texts: Ints, rows: Ints, signs: Floats | None = None) -> Rows:
+def _count(texts: Ints, rows: Ints, signs: Floats | None = None) -> Found:
     """Sort features by text and row and count equal ones."""
     keys = texts << 32 | rows
     if signs is None:
