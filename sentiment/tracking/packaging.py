@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlflow.models import Model
+    from mlflow import MlflowClient
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # What scores: whole packages, so that a new module of theirs travels too.
@@ -20,14 +20,17 @@ TRAVELS = ("__init__.py", "errors.py", "text", "scorer")
 
 
 def log_model(
-    run_id: str, experiment: str, scorer: Path, labels: Sequence[str], example: str
+    client: MlflowClient, run_id: str, scorer: Path, labels: Sequence[str], example: str
 ) -> str:
     """Log a scorer directory as a model of a run; who loads it needs mlflow, numpy and pandas.
 
+    MLflow's own ``log_model`` belongs to the process's current experiment and run; this asks the
+    client alone, and so leaves nothing behind in the process.
+
     Parameters
     ----------
-    run_id, experiment : str
-        The run, and the id of its experiment.
+    client : MlflowClient
+    run_id : str
     scorer : Path
         The scorer directory.
     labels : sequence of str
@@ -40,9 +43,47 @@ def log_model(
     str
         The model's id.
     """
-    import mlflow
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+    experiment = client.get_run(run_id).info.experiment_id
+    model = client.create_logged_model(experiment, name="model", source_run_id=run_id)
+    status = LoggedModelStatus.FAILED
+    try:
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        with TemporaryDirectory(prefix="sentiment-model-") as folder:
+            place = Path(folder) / "model"
+            save_model(
+                place, scorer, labels, example,
+                run_id=run_id, model_id=model.model_id, model_uuid=model.model_id,
+                artifact_path=model.artifact_location,
+            )  # fmt: skip
+            client.log_model_artifacts(model.model_id, str(place))
+        status = LoggedModelStatus.READY
+    finally:
+        client.finalize_logged_model(model.model_id, status)
+    return str(model.model_id)
+
+
+def save_model(
+    place: Path, scorer: Path, labels: Sequence[str], example: str, **about: Any
+) -> None:
+    """Write a scorer in MLflow's model format, with no path of this machine in it.
+
+    Parameters
+    ----------
+    place : Path
+        The new folder.
+    scorer : Path
+        The scorer directory.
+    labels : sequence of str
+    example : str
+    **about
+        What ``MLmodel`` says of where the model comes from: ``run_id``, ``model_id``, ….
+    """
+    import mlflow.pyfunc
     import pandas as pd
     from mlflow.models import Model
+    from mlflow.models.model import MLMODEL_FILE_NAME
     from mlflow.models.signature import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
@@ -51,15 +92,12 @@ def log_model(
         ColSpec(DataType.double, "confidence"),
     ]
     outputs += [ColSpec(DataType.double, f"probability_{label}") for label in labels]
-    # A logged model belongs to MLflow's current experiment, whatever its run's is.
-    mlflow.set_experiment(experiment_id=experiment)
+    document = Model(**about)
     with warnings.catch_warnings(), scoring_code() as code:
         warnings.simplefilter("ignore")
-        info = Model.log(
-            artifact_path=None,
-            name="model",
-            flavor=_Flavor,
-            run_id=run_id,
+        mlflow.pyfunc.save_model(
+            path=str(place),
+            mlflow_model=document,
             signature=ModelSignature(
                 inputs=Schema([ColSpec(DataType.string, "text")]), outputs=Schema(outputs)
             ),
@@ -73,7 +111,12 @@ def log_model(
                 for name in ("mlflow", "numpy", "pandas")
             ],
         )
-    return str(info.model_id)
+    # The loader takes the file's name and the artifact's relative path alone.
+    flavor = document.flavors[mlflow.pyfunc.FLAVOR_NAME]
+    flavor["model_code_path"] = Path(flavor["model_code_path"]).name
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    document.save(str(place / MLMODEL_FILE_NAME))
 
 
 @contextmanager
@@ -91,23 +134,3 @@ def scoring_code() -> Iterator[Path]:
             else:
                 shutil.copyfile(source, package / name)
         yield package
-
-
-class _Flavor:
-    """MLflow's ``pyfunc`` flavor, with paths inside the model where it writes absolute ones."""
-
-    __name__ = "mlflow.pyfunc"
-
-    @staticmethod
-    def save_model(path: str, mlflow_model: Model, **options: Any) -> None:
-        """Save as ``mlflow.pyfunc.save_model`` does, then make ``MLmodel`` speak of the model alone."""
-        import mlflow.pyfunc
-        from mlflow.models.model import MLMODEL_FILE_NAME
-
-        mlflow.pyfunc.save_model(path=path, mlflow_model=mlflow_model, **options)
-        flavor = mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME]
-        # The loader takes the file's name and the artifact's relative path alone.
-        flavor["model_code_path"] = Path(flavor["model_code_path"]).name
-        for artifact in flavor["artifacts"].values():
-            artifact["uri"] = artifact["path"]
-        mlflow_model.save(str(Path(path) / MLMODEL_FILE_NAME))

@@ -159,8 +159,7 @@ class Run:
         """
         from sentiment.tracking.packaging import log_model
 
-        experiment = self.client.get_run(self.run_id).info.experiment_id
-        self.model_id = log_model(self.run_id, experiment, scorer, labels, example)
+        self.model_id = log_model(self.client, self.run_id, scorer, labels, example)
 
 
 def _metric_name(name: str) -> str:

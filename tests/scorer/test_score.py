@@ -135,12 +135,8 @@ def test_mlflow_gives_the_same_numbers(
 
     from sentiment.tracking import packaging
 
-    mlflow.pyfunc.save_model(
-        tmp_path / "model",
-        python_model=str(Path(packaging.__file__).with_name("pyfunc.py")),
-        artifacts={"scorer": str(scorer.path)},
-        pip_requirements=["mlflow", "numpy", "pandas"],
-    )
+    assert scorer.path is not None
+    packaging.save_model(tmp_path / "model", scorer.path, scorer.labels, texts[0])
     assert not list((tmp_path / "model").rglob("*.pkl"))
     loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     table = pd.DataFrame({"text": [*texts, None], "other": 1})
@@ -160,7 +156,7 @@ def test_mlflow_gives_the_same_numbers(
         atol=1e-9,
     )
     assert found["label"].tolist() == [*expected.labels, ""]
-    assert loaded.predict(["a good film"])["label"].tolist() == ["positive"]
+    assert loaded.predict([{"text": "a good film"}])["label"].tolist() == ["positive"]
 
 
 def test_a_scorer_directory_holds_no_code(scorer: Scorer) -> None:
