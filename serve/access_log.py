@@ -62,9 +62,9 @@ class AccessLog:
         tail = f',"path":{quote(path[:200])}' if route == "unmatched" else ""
         lines.append(
             f'{{"time":"{self._stamp}.{int((now - second) * 1000):03d}Z","event":"request"'
-            f',"request_id":"{request_id}","client":"{client}","method":{quote(method[:20])}'
+            f',"request_id":"{request_id}","client":{quote(client[:80])},"method":{quote(method[:20])}'
             f',"route":"{route}","status":{status},"milliseconds":{milliseconds:.3f}'
-            f',"bytes":{size},"model":"{model}"{tail}}}\n'
+            f',"bytes":{size},"model":{quote(model[:80])}{tail}}}\n'
         )
 
     def write(self) -> None:

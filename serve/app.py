@@ -12,17 +12,15 @@ from starlette.exceptions import HTTPException
 from sentiment import __version__
 from sentiment.errors import ModelNotFoundError
 from sentiment.store import is_remote
-from serve import drift, feedback, health, invocations, pages, predict, v2
-from serve.metrics import Metrics
 from serve.model import ModelHolder
 from serve.problems import ApiError
-from serve.scoring import Scoring
+from serve.routes import drift, feedback, health, invocations, pages, predict, v2
 from serve.service import Service, as_error
 from serve.settings import Settings, load_settings
+from serve.state import State
 
 if TYPE_CHECKING:
     from serve.exchange import Exchange
-    from serve.model import LoadedModel
 
 logger = logging.getLogger("sentiment.serve")
 
@@ -49,29 +47,36 @@ def create_app(
         From the environment when not given.
     """
     settings = settings or load_settings()
-    metrics = Metrics(registry, settings.metrics_dir)
-    scoring = Scoring(settings.threads, settings.queue_size)
+    state = State.make(model, registry, settings)
+    routes = (predict, health, drift, feedback, v2, invocations, pages)
     app = Service(
-        model, metrics, scoring, settings,
-        title="sentiment", version=__version__, description=DESCRIPTION,
-    )  # fmt: skip
+        state,
+        [endpoint for module in routes for endpoint in module.endpoints(state)],
+        open_paths=pages.DOCS_PATHS if settings.open_docs else (),
+        title="sentiment",
+        version=__version__,
+        description=DESCRIPTION,
+    )
+    app.mount(pages.DOCS_ASSETS, pages.docs_assets(), name="docs-assets")
 
-    def swapped(loaded: LoadedModel, before: LoadedModel | None, seconds: float) -> None:
-        app.feedback.swapped(loaded)
-        app.drift.swapped(loaded)
-        metrics.swapped(loaded, before, seconds)
+    def answer(request: Request, problem: ApiError) -> Response:
+        exchange: Exchange = request.scope["sentiment.exchange"]
+        state.metrics.failed(problem.code)
+        return Response(
+            problem.body(exchange.request_id),
+            problem.status,
+            {name.decode("latin-1"): value.decode("latin-1") for name, value in problem.headers},
+            "application/json",
+        )
 
-    model.on_swap = swapped
-    model.on_refused = metrics.refused
-    predict.add_routes(app)
-    health.add_routes(app)
-    drift.add_routes(app)
-    feedback.add_routes(app)
-    v2.add_routes(app)
-    invocations.add_routes(app)
-    pages.add_routes(app)
-    app.add_exception_handler(HTTPException, _refuse)  # type: ignore[arg-type]
-    app.add_exception_handler(Exception, _fail)
+    async def refuse(request: Request, error: HTTPException) -> Response:
+        return answer(request, as_error(error))
+
+    async def fail(request: Request, _error: Exception) -> Response:
+        return answer(request, ApiError("internal"))
+
+    app.add_exception_handler(HTTPException, refuse)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, fail)
     return app
 
 
@@ -93,22 +98,3 @@ def from_env() -> Service:
             raise
         logger.warning("no model yet: not ready until there is one")
     return app
-
-
-async def _refuse(request: Request, error: HTTPException) -> Response:
-    return _response(request, as_error(error))
-
-
-async def _fail(request: Request, _error: Exception) -> Response:
-    return _response(request, ApiError("internal"))
-
-
-def _response(request: Request, problem: ApiError) -> Response:
-    exchange: Exchange = request.scope["sentiment.exchange"]
-    exchange.service.metrics.failed(problem.code)
-    return Response(
-        problem.body(exchange.request_id),
-        problem.status,
-        {name.decode("latin-1"): value.decode("latin-1") for name, value in problem.headers},
-        "application/json",
-    )

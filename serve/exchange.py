@@ -13,30 +13,39 @@ from serve.problems import ApiError
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
-    from serve.service import Answer, Service
-
 # A client's own id is kept when it is short and harmless in logs and headers.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _JSON = re.compile(
     rb'application/(?:json|[a-z0-9.+-]+\+json)\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?;?', re.I
 )
-JSON_HEADER = (b"content-type", b"application/json")
-
-
-class Reply(NamedTuple):
-    """An answer in one piece."""
-
-    body: bytes
-    status: int = 200
-    headers: tuple[tuple[bytes, bytes], ...] = (JSON_HEADER,)
 
 
 class ClientGoneError(Exception):
     """The client closed the connection before its request was whole."""
 
 
+class Limits(NamedTuple):
+    """What a request may take.
+
+    Attributes
+    ----------
+    max_body_bytes : int
+    seconds : float
+        Until its answer.
+    """
+
+    max_body_bytes: int
+    seconds: float
+
+
 class Exchange:
     """A request while it is answered.
+
+    Parameters
+    ----------
+    scope, receive
+        ASGI's.
+    limits : Limits
 
     Attributes
     ----------
@@ -49,27 +58,25 @@ class Exchange:
     """
 
     __slots__ = (
-        "answer",
         "authorization",
         "content_length",
         "content_type",
         "deadline",
+        "limits",
         "model_version",
         "receive",
         "request_id",
         "scope",
-        "service",
         "started",
     )
 
-    def __init__(self, service: Service, scope: Scope, receive: Receive) -> None:
-        self.answer: Answer
-        self.service = service
+    def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
+        self.limits = limits
         self.scope = scope
         self.receive = receive
         # The protocol notes when it had read the head; the wait for our turn is part of the time.
         self.started: float = scope.get("sentiment.read_at") or time.perf_counter()
-        self.deadline = self.started + service.settings.request_timeout
+        self.deadline = self.started + limits.seconds
         self.model_version = ""
         self.content_type = b""
         self.content_length = -1
@@ -119,7 +126,7 @@ class Exchange:
         """
         if self.content_type != b"application/json" and (self.content_type or not typeless):
             self._check_content_type()
-        limit = self.service.settings.max_body_bytes
+        limit = self.limits.max_body_bytes
         if self.content_length > limit:
             raise self._too_large()
         message = await self.receive()
@@ -138,7 +145,7 @@ class Exchange:
             body = b"".join(pieces)
             # A slow upload is the client's time, not ours; the protocol has its own limit for it.
             self.started = time.perf_counter()
-            self.deadline = self.started + self.service.settings.request_timeout
+            self.deadline = self.started + self.limits.seconds
         if len(body) > limit:
             raise self._too_large()
         return body
@@ -153,7 +160,7 @@ class Exchange:
             )
 
     def _too_large(self) -> ApiError:
-        limit = self.service.settings.max_body_bytes
+        limit = self.limits.max_body_bytes
         return ApiError("body_too_large", f"the body is larger than {limit} bytes")
 
 

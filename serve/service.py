@@ -12,42 +12,36 @@ import asyncio
 import gc
 import hashlib
 import hmac
+import inspect
 import logging
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from serve.access_log import AccessLog
-from serve.drift import DriftMonitor
-from serve.exchange import JSON_HEADER, ClientGoneError, Exchange, Reply
-from serve.feedback import FeedbackDesk, Signer
-from serve.problems import ApiError, overloaded
+from serve.endpoint import Call, Endpoint
+from serve.exchange import ClientGoneError, Exchange
+from serve.problems import CODES, ApiError, overloaded
+from serve.reply import JSON_HEADER, Delivery, Reply
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from pydantic import BaseModel
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from serve.metrics import Metrics
-    from serve.model import ModelHolder
-    from serve.scoring import Scoring
-    from serve.settings import Settings
+    from serve.state import State
 
 logger = logging.getLogger("sentiment.serve")
 
-Endpoint = Callable[[Exchange], Awaitable[Reply]]
-
-API_HEADERS: tuple[tuple[bytes, bytes], ...] = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-)
-CLOSE_HEADER = (b"connection", b"close")
 TICK_SECONDS = 0.25
-_PLAIN = Reply(b"").headers  # the one header of most answers
+
+
+ERROR = {"$ref": "#/components/schemas/ErrorResponse"}
 
 
 class Service(FastAPI):
@@ -55,26 +49,25 @@ class Service(FastAPI):
 
     Parameters
     ----------
-    model : ModelHolder
-        The model that is served.
-    metrics : Metrics
-        What is counted.
-    scoring : Scoring
-        How texts are scored.
-    settings : Settings
-        Limits, keys and paths.
+    state : State
+        What its routes share.
+    endpoints : iterable of Endpoint
+        Its routes.
+    open_paths : sequence of str
+        Further paths (a trailing ``/*`` stands for all below) that answer without an API key.
     **options
         FastAPI's own.
     """
 
     def __init__(
         self,
-        model: ModelHolder,
-        metrics: Metrics,
-        scoring: Scoring,
-        settings: Settings,
+        state: State,
+        endpoints: Iterable[Endpoint],
+        *,
+        open_paths: Sequence[str] = (),
         **options: Any,
     ) -> None:
+        settings = state.settings
         super().__init__(
             docs_url=None,
             redoc_url=None,
@@ -82,49 +75,53 @@ class Service(FastAPI):
             lifespan=_lifespan,
             **options,
         )
-        self.model = model
-        self.metrics = metrics
-        self.scoring = scoring
-        self.settings = settings
-        self.drift = DriftMonitor(
-            settings.drift_window,
-            settings.drift_limits,
-            settings.metrics_dir,
-            settings.output_dir / "feedback.db",
-            settings.feedback_window,
-        )
-        metrics.add(self.drift)
-        key = settings.feedback_key
-        # Without a key of its own, what this process gave is what it takes back.
-        secret = key.get_secret_value().encode() if key is not None else os.urandom(32)
-        self.feedback = FeedbackDesk(
-            Signer(secret), settings.output_dir / "feedback.db", metrics.registry
-        )
+        self.shared = state
+        self.limits = state.limits
         self.log = AccessLog() if settings.access_log else None
-        # Set by the server on SIGTERM: not ready any more, but still serving.
-        self.draining = False
-        # The protocol's set of running requests, once there is a server.
-        self.tasks: set[Any] = set()
-        self.connections: set[Any] = set()
-        # (method, path) -> (endpoint, limited): what needs no router.
-        self.direct: dict[tuple[str, str], tuple[Endpoint, bool]] = {}
         # Around everything, for refusals too must tell a page which origin may read them.
         self.cors = _cors(self.handle, settings.cors_origins) if settings.cors_origins else None
-        self._open_paths: set[str] = set()
-        self._open_prefixes: tuple[str, ...] = ()
         self._key_digests = [hashlib.sha256(key.encode()).digest() for key in settings.api_keys]
-        self._running = 0
+        self._open_paths = {path for path in open_paths if not path.endswith("/*")}
+        self._open_prefixes = tuple(path[:-1] for path in open_paths if path.endswith("/*"))
+        # (method, path) -> (call, limited): what needs no router.
+        self._direct: dict[tuple[str, str], tuple[Call, bool]] = {}
+        for endpoint in endpoints:
+            self._add(endpoint)
 
-    @property
-    def ready(self) -> bool:
-        """Whether predictions can be served and new clients are welcome."""
-        return self.model.current is not None and not self.draining
+    def _add(self, endpoint: Endpoint) -> None:
+        """Document a route with FastAPI, and answer it without FastAPI's overhead."""
+        path, call, limited = endpoint.path, endpoint.call, endpoint.limited
+        codes = [*endpoint.errors, *(["overloaded"] if limited else []), "internal"]
+        if endpoint.request is not None:
+            codes += ["invalid_json", "body_too_large", "unsupported_media_type", "invalid_input"]
+        if self._key_digests:
+            codes.append("unauthorized")
+        documentation = dict(endpoint.documentation)
+        responses: dict[int | str, dict[str, Any]] = dict(documentation.pop("responses", {}))
+        for code in sorted(codes, key=lambda code: CODES[code][0]):
+            _document(responses, code)
+        self.router.add_api_route(
+            path,
+            _signature(call, path, endpoint.request),
+            methods=[endpoint.method],
+            response_model=endpoint.response,
+            responses=responses,
+            route_class_override=_EndpointRoute,
+            **documentation,
+        )
+        route = self.router.routes[-1]
 
-    def open_path(self, *paths: str) -> None:
-        """Let these paths (a trailing ``/*`` stands for all below) answer without an API key."""
-        exact = {path for path in paths if not path.endswith("/*")}
-        self._open_paths |= exact
-        self._open_prefixes += tuple(path[:-1] for path in paths if path.endswith("/*"))
+        async def run(scope: Scope, receive: Receive, send: Send) -> None:
+            exchange: Exchange = scope["sentiment.exchange"]
+            exchange.scope = scope  # the router's copy holds the path's parameters
+            await self.answer(exchange, scope["sentiment.delivery"], call, limited)
+
+        assert isinstance(route, _EndpointRoute)
+        route.app = run
+        if endpoint.open:
+            self._open_paths.add(path)
+        if "{" not in path:
+            self._direct[endpoint.method, path] = call, limited
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
@@ -138,8 +135,8 @@ class Service(FastAPI):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        exchange = Exchange(self, scope, receive)
-        scope["sentiment.exchange"] = exchange
+        exchange = Exchange(scope, receive, self.limits)
+        delivery = Delivery(send, exchange.request_id, self.shared.is_draining)
         root = self.root_path
         path: str = scope["path"]
         if root:
@@ -147,31 +144,26 @@ class Service(FastAPI):
             if path.startswith(root + "/"):
                 path = path[len(root) :]
         method: str = scope["method"]
-        answer = exchange.answer = Answer(self, send, exchange.request_id)
-        direct = self.direct.get(("GET" if method == "HEAD" else method, path))
+        direct = self._direct.get(("GET" if method == "HEAD" else method, path))
         route = path
-        self._running += 1
+        self.shared.running += 1
         try:
             if self._key_digests and method != "OPTIONS":
                 self._authenticate(path, exchange)
             if direct is None:
-                await Starlette.__call__(self, scope, receive, answer.relay)
-                route = _template(scope)
+                route = await self._through_fastapi(scope, receive, exchange, delivery)
             else:
-                await self.answer(exchange, *direct)
+                await self.answer(exchange, delivery, *direct)
         except ApiError as problem:
             route = path if direct is not None else "unmatched"
-            await self.refuse(problem, exchange)
+            await self.refuse(problem, exchange, delivery)
         except Exception:
             logger.exception("request %s failed", exchange.request_id)
-            if not answer.started:  # FastAPI's stack answers errors that come through it
-                await self.refuse(ApiError("internal"), exchange)
+            if not delivery.started:  # FastAPI's stack answers errors that come through it
+                await self.refuse(ApiError("internal"), exchange, delivery)
         finally:
-            # Scope and exchange name each other: the pair would wait for the garbage collector,
-            # which then stops everybody for tens of milliseconds.
-            del scope["sentiment.exchange"]
-            self._running -= 1
-            self.metrics.answered(route, method, answer.status)
+            self.shared.running -= 1
+            self.shared.metrics.answered(route, method, delivery.status)
             if self.log is not None:
                 client = scope.get("client")
                 self.log.add(
@@ -180,31 +172,48 @@ class Service(FastAPI):
                     method,
                     route,
                     path,
-                    answer.status,
+                    delivery.status,
                     exchange.milliseconds(),
-                    answer.size,
+                    delivery.size,
                     exchange.model_version,
                 )
 
-    async def answer(self, exchange: Exchange, endpoint: Endpoint, limited: bool) -> None:
-        """Run an endpoint and send its reply, or the problem that it raises."""
+    async def _through_fastapi(
+        self, scope: Scope, receive: Receive, exchange: Exchange, delivery: Delivery
+    ) -> str:
+        """Let FastAPI's router answer; return the template of the route that it found."""
+        scope["sentiment.exchange"] = exchange
+        scope["sentiment.delivery"] = delivery
         try:
-            if limited and max(len(self.tasks), self._running) > self.settings.max_pending:
-                raise overloaded()
-            reply = await endpoint(exchange)
-        except ApiError as problem:
-            await self.refuse(problem, exchange)
-        except ClientGoneError:
-            exchange.answer.status = 499  # nobody is there to answer; 499 is for the log
-            exchange.answer.started = True
-        else:
-            await exchange.answer.reply(reply)
+            await Starlette.__call__(self, scope, receive, delivery.relay)
+            return _template(scope)
+        finally:
+            # Scope and exchange name each other: the pair would wait for the garbage collector,
+            # which then stops everybody for tens of milliseconds.
+            del scope["sentiment.exchange"], scope["sentiment.delivery"]
 
-    async def refuse(self, problem: ApiError, exchange: Exchange) -> None:
+    async def answer(
+        self, exchange: Exchange, delivery: Delivery, call: Call, limited: bool
+    ) -> None:
+        """Run an endpoint and send its reply, or the problem that it raises."""
+        state = self.shared
+        try:
+            if limited and state.pending > state.settings.max_pending:
+                raise overloaded()
+            reply = await call(exchange)
+        except ApiError as problem:
+            await self.refuse(problem, exchange, delivery)
+        except ClientGoneError:
+            delivery.status = 499  # nobody is there to answer; 499 is for the log
+            delivery.started = True
+        else:
+            await delivery.reply(reply)
+
+    async def refuse(self, problem: ApiError, exchange: Exchange, delivery: Delivery) -> None:
         """Count a problem and answer with it, unless an answer has begun."""
-        self.metrics.failed(problem.code)
-        if not exchange.answer.started:
-            await exchange.answer.reply(
+        self.shared.metrics.failed(problem.code)
+        if not delivery.started:
+            await delivery.reply(
                 Reply(
                     problem.body(exchange.request_id),
                     problem.status,
@@ -224,72 +233,6 @@ class Service(FastAPI):
                 "send an API key as 'X-API-Key: KEY' or 'Authorization: Bearer KEY'",
                 headers=((b"www-authenticate", b"Bearer"),),
             )
-
-    def sample(self) -> None:
-        """Bring the gauges up to date; called a few times a second instead of at each request."""
-        metrics = self.metrics
-        metrics.in_flight.set(max(len(self.tasks), self._running))
-        metrics.connections.set(len(self.connections))
-        metrics.queued.set(self.scoring.waiting)
-        metrics.ready.set(1 if self.ready else 0)
-
-
-class Answer:
-    """The answer while it is sent: adds the headers that every answer has."""
-
-    __slots__ = ("request_id", "send", "service", "size", "started", "status")
-
-    def __init__(self, service: Service, send: Send, request_id: str) -> None:
-        self.service = service
-        self.send = send
-        self.request_id = request_id
-        self.status = 500
-        self.size = 0
-        self.started = False
-
-    async def reply(self, reply: Reply) -> None:
-        """Send an answer in one piece."""
-        body = reply.body
-        self.status = reply.status
-        self.size = len(body)
-        self.started = True
-        await self.send(
-            {
-                "type": "http.response.start",
-                "status": reply.status,
-                "headers": [
-                    *reply.headers,
-                    (b"content-length", b"%d" % len(body)),
-                    (b"x-request-id", self.request_id.encode("ascii")),
-                    *self.headers(reply.headers),
-                ],
-            }
-        )
-        await self.send({"type": "http.response.body", "body": body})
-
-    async def relay(self, message: Message) -> None:
-        """Pass on what FastAPI's stack sends."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.started = True
-            headers = message["headers"]
-            message["headers"] = [
-                *headers,
-                (b"x-request-id", self.request_id.encode("ascii")),
-                *self.headers(headers),
-            ]
-        else:
-            self.size += len(message.get("body", b""))
-        await self.send(message)
-
-    def headers(self, given: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
-        """Return the headers that every answer has, but for those that it has already."""
-        headers = API_HEADERS
-        if given is not _PLAIN:
-            names = {name for name, _ in given}
-            headers = tuple(header for header in API_HEADERS if header[0] not in names)
-        # Clients that keep a connection to a process that is leaving should let go of it.
-        return (*headers, CLOSE_HEADER) if self.service.draining else headers
 
 
 def _cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
@@ -317,17 +260,18 @@ async def _lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
     """Keep the background work of one worker running while it serves."""
     assert isinstance(app, Service)
     loop = asyncio.get_running_loop()
+    state = app.shared
 
     async def tick() -> None:
         while True:
-            app.sample()
+            state.sample()
             await asyncio.sleep(TICK_SECONDS)
 
-    app.metrics.workers.set(1)
+    state.metrics.workers.set(1)
     work = [
         loop.create_task(tick()),
-        loop.create_task(app.model.watch()),
-        loop.create_task(app.drift.run()),
+        loop.create_task(state.model.watch()),
+        loop.create_task(state.drift.run()),
     ]
     if app.log is not None:
         work.append(loop.create_task(app.log.run()))
@@ -336,17 +280,17 @@ async def _lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     try:
-        yield {"service": app}
+        yield {"state": state}
     finally:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
-        app.scoring.close()
-        app.drift.close()
-        app.feedback.close()
-        app.sample()
-        app.metrics.workers.set(0)
-        app.metrics.ready.set(0)
+        state.scoring.close()
+        state.drift.close()
+        state.feedback.close()
+        state.sample()
+        state.metrics.workers.set(0)
+        state.metrics.ready.set(0)
         if app.log is not None:
             app.log.write()
 
@@ -359,3 +303,36 @@ def as_error(error: HTTPException) -> ApiError:
     )
     codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
     return ApiError(codes.get(error.status_code, "bad_request"), headers=headers)
+
+
+class _EndpointRoute(APIRoute):
+    """A route whose ``app`` is replaced after FastAPI has read its signature."""
+
+
+def _signature(call: Call, path: str, request: type[BaseModel] | None) -> Callable[..., Any]:
+    """Return a function that FastAPI can read the parameters from; it is never called."""
+
+    def signature(**_: Any) -> None: ...
+
+    parameters: list[tuple[str, Any]] = [(name, str) for name in re.findall(r"{(\w+)}", path)]
+    if request is not None:
+        parameters.append(("body", request))
+    kind = inspect.Parameter.KEYWORD_ONLY
+    signature.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, kind, annotation=model) for name, model in parameters]
+    )
+    signature.__name__ = getattr(call, "__name__", "endpoint")
+    signature.__doc__ = call.__doc__
+    return signature
+
+
+def _document(responses: dict[int | str, dict[str, Any]], code: str) -> None:
+    """Document an error; two codes of one status share an entry, with an example each."""
+    status, meaning = CODES[code]
+    entry = responses.setdefault(status, {"description": ""})
+    if meaning not in entry["description"]:
+        entry["description"] = " Or: ".join(filter(None, [entry["description"], meaning]))
+    # By reference: FastAPI would build a validator for every route and status, which takes long.
+    content = entry.setdefault("content", {}).setdefault("application/json", {"schema": ERROR})
+    example = {"code": code, "message": meaning, "request_id": "5f0c6b1e9d3a47f2", "error": meaning}
+    content.setdefault("examples", {})[code] = {"value": example}

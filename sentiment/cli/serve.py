@@ -79,7 +79,7 @@ def serve(
         if value is not None:
             os.environ[f"SENTIMENT_{name.upper()}"] = str(value)
 
-    from serve.supervisor import run
+    from serve.process.supervisor import run
 
     return run(settings, puller)
 

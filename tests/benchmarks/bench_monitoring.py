@@ -46,26 +46,26 @@ async def answer(app: Any, body: bytes) -> int:
 
 async def measure(n: int) -> dict[str, float]:
     from serve.app import from_env
-    from serve.drift import FLUSH_SECONDS, DriftMonitor
+    from serve.claim import Signer
     from serve.exchange import new_id
-    from serve.feedback import Signer
+    from serve.window import FLUSH_SECONDS, DriftWindow
 
     app = from_env()
     texts = [text for text in reviews()[0] if LENGTH - 200 < len(text) < LENGTH + 200][:500]
     bodies = [json.dumps({"text": text}).encode() for text in texts]
-    sign, note = Signer.sign, DriftMonitor.add_one
+    sign, note = Signer.sign, DriftWindow.add_one
     found: dict[str, list[int]] = {"neither": [], "ids": [], "ids and drift": []}
     flushes: list[float] = []
     for number in range(n):
         kind = random.choice(list(found))
         Signer.sign = sign if kind != "neither" else lambda *_: new_id()
-        DriftMonitor.add_one = note if kind == "ids and drift" else lambda *_: None
+        DriftWindow.add_one = note if kind == "ids and drift" else lambda *_: None
         found[kind].append(await answer(app, bodies[number % len(bodies)]))
         # Counting happens in the background, as many at once as come in that time.
-        waiting = len(app.drift._pending)
+        waiting = len(app.shared.drift._pending)
         if waiting >= RATE * FLUSH_SECONDS:
             started = time.thread_time_ns()
-            app.drift.flush()
+            app.shared.drift.flush()
             flushes.append((time.thread_time_ns() - started) / waiting)
     medians = {kind: statistics.median(times) / 1000 for kind, times in found.items()}
     flush = statistics.median(flushes) / 1000

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from serve.drift import FRESH_SECONDS
+from serve.window import FRESH_SECONDS
 
 
 def words(document: dict, direction: str) -> set[str]:

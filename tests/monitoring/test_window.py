@@ -14,9 +14,10 @@ from sentiment.drift.signals import compare
 from sentiment.feedback import Answer, Feedback, observed
 from sentiment.scorer import Scorer
 from sentiment.store import resolve
-from serve.drift import BUCKETS, DriftMonitor, Ring
-from serve.feedback import Signer, fingerprint
+from serve.claim import Signer, fingerprint
 from serve.model import LoadedModel
+from serve.ring import BUCKETS, Ring
+from serve.window import DriftWindow
 
 
 def loaded(scorer, name="reviews"):
@@ -30,10 +31,10 @@ def model(store):
 
 @pytest.fixture
 def monitor(tmp_path, monkeypatch):
-    monkeypatch.setattr("serve.drift.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("serve.window.FRESH_SECONDS", 0.0)
 
     def make(window=200, directory=tmp_path):
-        return DriftMonitor(window, {}, directory, tmp_path / "feedback.db", 100)
+        return DriftWindow(window, {}, directory, tmp_path / "feedback.db", 100)
 
     return make
 

@@ -185,14 +185,16 @@ def test_an_unexpected_error_is_a_500_in_the_same_shape(store):
         assert "Traceback" not in answer.text
     assert docs.status_code == 200
     assert (
-        app.metrics.registry.get_sample_value("sentiment_errors_total", {"error_type": "internal"})
+        app.shared.metrics.registry.get_sample_value(
+            "sentiment_errors_total", {"error_type": "internal"}
+        )
         == 2
     )
 
 
 def test_the_service_imports_nothing_heavy():
     program = (
-        "import sys, serve.app, serve.supervisor, serve.server, sentiment.cli.serve\n"
+        "import sys, serve.app, serve.process.supervisor, serve.process.server, sentiment.cli.serve\n"
         "heavy = 'sklearn scipy pandas polars pyarrow mlflow datasets hydra omegaconf matplotlib "
         "skops joblib rich'.split()\n"
         "print([name for name in heavy if name in sys.modules])\n"
@@ -206,10 +208,7 @@ def test_the_service_imports_nothing_heavy():
     assert heavy == "[]"
     allowed = {
         "sentiment." + name
-        for name in (
-            *("cli", "scorer", "store", "drift", "feedback", "text", "errors"),
-            *("ngrams", "table"),  # how a scorer finds n-grams: numpy alone
-        )
+        for name in (*("cli", "scorer", "store", "files", "drift", "feedback", "text", "errors"),)
     }
     assert set(eval(ours)) <= allowed  # noqa: S307 - our own list of names
 

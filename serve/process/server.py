@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 from uvicorn import Config
 from uvicorn.server import Server
 
-from serve.listening import refuse_new_connections
-from serve.protocol import HttpProtocol
+from serve.process.listening import refuse_new_connections
+from serve.process.protocol import HttpProtocol
 
 if TYPE_CHECKING:
-    from serve.service import Service
     from serve.settings import Settings
+    from serve.state import State
 
 logger = logging.getLogger("sentiment.serve")
 
@@ -66,18 +66,18 @@ class PoliteServer(Server):
         self.settings = settings
         self.parent = parent
         self.every_tick = every_tick
-        self.service: Service | None = None
+        self.state: State | None = None
         self.left_by: int | None = None
         self._leave_at = float("inf")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving."""
         await super().startup(sockets)
-        service: Service = self.lifespan.state["service"]
-        service.tasks = self.server_state.tasks
-        service.connections = self.server_state.connections
-        service.draining = self.left_by is not None  # told to leave while it was starting
-        self.service = service
+        state: State = self.lifespan.state["state"]
+        state.tasks = self.server_state.tasks
+        state.connections = self.server_state.connections
+        state.draining = self.left_by is not None  # told to leave while it was starting
+        self.state = state
 
     async def on_tick(self, counter: int) -> bool:
         """Look at slow clients, at the parent, and whether it is time to leave."""
@@ -127,14 +127,14 @@ class PoliteServer(Server):
         self.left_by = number
         drain = self.settings.drain_seconds if number == signal.SIGTERM else 0.0
         self._leave_at = time.monotonic() + drain
-        if self.service is not None:
-            self.service.draining = True
+        if self.state is not None:
+            self.state.draining = True
         logger.info("leaving: not ready from now on, serving for %g s more", drain)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let nobody new in, answer whoever is in, and close."""
-        if self.service is not None:
-            self.service.draining = True
+        if self.state is not None:
+            self.state.draining = True
         if self.left_by == HAND_OVER:
             for server in self.servers:
                 server.close()  # who has not been let in yet waits for the other workers

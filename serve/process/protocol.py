@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from serve.listening import welcome
 from serve.problems import ApiError
+from serve.process.listening import welcome
+
+if TYPE_CHECKING:
+    from serve.state import State
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -37,7 +40,7 @@ class HttpProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.service = app_state["service"]
+        self.state: State = app_state["state"]
         self.head_since: float | None = None
         self.body_since: float | None = None
         self._declined_left = 0
@@ -48,11 +51,11 @@ class HttpProtocol(HttpToolsProtocol):
         """Take a connection, unless there are too many."""
         super().connection_made(transport)
         self.head_since = time.monotonic()
-        service = self.service
-        if service.draining:
+        state = self.state
+        if state.draining:
             welcome(transport.get_extra_info("socket"))
-        if len(self.connections) > service.settings.max_connections:
-            service.metrics.rejected.labels("connections").inc()
+        if len(self.connections) > state.settings.max_connections:
+            state.metrics.rejected.labels("connections").inc()
             self._refuse(ApiError("overloaded", "too many connections"))
 
     def data_received(self, data: bytes) -> None:
@@ -114,7 +117,7 @@ class HttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, in the shape of every other error."""
         if not self.transport.is_closing():
-            self.service.metrics.failed("bad_request")
+            self.state.metrics.failed("bad_request")
             self.head_since = self.body_since = None
             self._refuse(ApiError("bad_request", "this is not an HTTP request"))
 
@@ -126,7 +129,7 @@ class HttpProtocol(HttpToolsProtocol):
         now : float
             ``time.monotonic()``.
         """
-        settings = self.service.settings
+        settings = self.state.settings
         unread = self.transport.get_write_buffer_size()
         if unread == 0 or unread != self._unread:
             self._unread, self._unread_since = unread, now
@@ -146,7 +149,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _drop(self) -> None:
-        self.service.metrics.rejected.labels("slow_client").inc()
+        self.state.metrics.rejected.labels("slow_client").inc()
         self.transport.abort()
 
     def _refuse(self, problem: ApiError) -> None:

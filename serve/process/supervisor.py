@@ -27,10 +27,10 @@ from types import FrameType
 from typing import Any
 
 from sentiment.errors import SentimentError, UsageError
-from serve.json_log import configure_logging
-from serve.listening import refuse_new_connections
-from serve.puller import Puller
-from serve.server import HAND_OVER, PoliteServer, server_config
+from serve.process.json_log import configure_logging
+from serve.process.listening import refuse_new_connections
+from serve.process.puller import Puller
+from serve.process.server import HAND_OVER, PoliteServer, server_config
 from serve.settings import Settings
 
 logger = logging.getLogger("sentiment.serve")

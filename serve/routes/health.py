@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import Any
 
 from pydantic_core import to_json
 from starlette.responses import PlainTextResponse
 
-from serve.endpoints import add_endpoint
-from serve.exchange import JSON_HEADER, Exchange, Reply
+from serve.endpoint import Endpoint
+from serve.exchange import Exchange
 from serve.metrics import CONTENT_TYPE
-from serve.predict import take_model
 from serve.problems import ApiError
-from serve.schemas import HealthResponse, LiveResponse, ModelInfoResponse
+from serve.reply import JSON_HEADER, Reply
+from serve.routes.schemas import HealthResponse, LiveResponse, ModelInfoResponse
+from serve.routes.texts import take_model
+from serve.state import State
 
-if TYPE_CHECKING:
-    from serve.service import Service
 
-
-def add_routes(app: Service) -> None:
-    """Add the routes that operators and machines look at."""
+def endpoints(state: State) -> list[Endpoint]:
+    """Return the routes that operators and machines look at."""
 
     async def health(exchange: Exchange) -> Reply:
         """Answer 200 only when predictions can be served and new clients are welcome."""
-        model = app.model.current
+        model = state.model.current
         document: dict[str, Any] = {
-            "status": "healthy" if app.ready else "unhealthy",
+            "status": "healthy" if state.ready else "unhealthy",
             "model_loaded": model is not None,
             "model_version": model.version if model else None,
         }
-        if app.ready:
+        if state.ready:
             return Reply(to_json(document))
-        reason = "shutting down" if app.draining else "no model is loaded yet"
+        reason = "shutting down" if state.draining else "no model is loaded yet"
         problem = ApiError("model_not_ready", reason)
         document |= problem.document(exchange.request_id)
         return Reply(to_json(document), problem.status, (JSON_HEADER, (b"retry-after", b"2")))
@@ -42,12 +42,14 @@ def add_routes(app: Service) -> None:
 
     async def metrics(exchange: Exchange) -> Reply:
         """Return the metrics of all workers in Prometheus' text format."""
-        app.sample()
-        return Reply(app.metrics.exposition(), headers=((b"content-type", CONTENT_TYPE.encode()),))
+        state.sample()
+        # A scrape compares drift and asks the feedback database: not on the event loop.
+        text = await asyncio.to_thread(state.metrics.exposition)
+        return Reply(text, headers=((b"content-type", CONTENT_TYPE.encode()),))
 
     async def info(exchange: Exchange) -> Reply:
         """Tell which model is served, what it was trained on and how good it is."""
-        model = take_model(app, exchange)
+        model = take_model(state, exchange)
         scorer = model.scorer
         info = dict(model.info)
         document = {
@@ -66,25 +68,31 @@ def add_routes(app: Service) -> None:
         }
         return Reply(to_json(document, inf_nan_mode="null"))
 
+    settings = state.settings
     unavailable = {503: {"model": HealthResponse, "description": "It cannot serve."}}
-    for path in ("/health", "/health/ready"):
-        add_endpoint(
-            app, "GET", path, health, response=HealthResponse, responses=unavailable,
-            tags=["operate"], summary="Can it serve?",
-        )  # fmt: skip
-    add_endpoint(
-        app, "GET", "/health/live", live, response=LiveResponse, tags=["operate"],
-        summary="Does it run?",
-    )  # fmt: skip
-    add_endpoint(
-        app, "GET", "/metrics", metrics, tags=["operate"], summary="Prometheus metrics",
-        response_class=PlainTextResponse,
-    )  # fmt: skip
-    add_endpoint(
-        app, "GET", "/model/info", info, response=ModelInfoResponse, errors=["model_not_ready"],
-        tags=["operate"], summary="Which model is it?",
-    )  # fmt: skip
-    if app.settings.open_health:
-        app.open_path("/health", "/health/*")
-    if app.settings.open_metrics:
-        app.open_path("/metrics")
+    operate = {"tags": ["operate"]}
+    return [
+        *(
+            Endpoint(
+                "GET", path, health, response=HealthResponse, open=settings.open_health,
+                documentation={
+                    **operate, "summary": "Can it serve?", "responses": unavailable,
+                },
+            )
+            for path in ("/health", "/health/ready")
+        ),
+        Endpoint(
+            "GET", "/health/live", live, response=LiveResponse, open=settings.open_health,
+            documentation={**operate, "summary": "Does it run?"},
+        ),
+        Endpoint(
+            "GET", "/metrics", metrics, open=settings.open_metrics,
+            documentation={
+                **operate, "summary": "Prometheus metrics", "response_class": PlainTextResponse,
+            },
+        ),
+        Endpoint(
+            "GET", "/model/info", info, response=ModelInfoResponse, errors=("model_not_ready",),
+            documentation={**operate, "summary": "Which model is it?"},
+        ),
+    ]  # fmt: skip

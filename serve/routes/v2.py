@@ -9,21 +9,20 @@ Source: https://github.com/kserve/open-inference-protocol (specification/protoco
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import ConfigDict, Field
 from pydantic_core import to_json
 
 from sentiment import __version__
-from serve.endpoints import add_endpoint
-from serve.exchange import Exchange, Reply
-from serve.predict import count, parse, rows, take_model
+from serve.endpoint import Call, Endpoint
+from serve.exchange import Exchange
+from serve.model import LoadedModel
 from serve.problems import ApiError, not_ready
-from serve.schemas import DULL, REVIEW, Model
-
-if TYPE_CHECKING:
-    from serve.model import LoadedModel
-    from serve.service import Service
+from serve.reply import Reply
+from serve.routes.schemas import DULL, REVIEW, Model
+from serve.routes.texts import check_texts, classify, invalid, parse, rows, take_model
+from serve.state import State
 
 Parameters = Annotated[
     dict[str, Any] | None, Field(description="Extensions; none is supported here.")
@@ -132,8 +131,8 @@ class ModelReady(Ready):
     name: str
 
 
-def add_routes(app: Service) -> None:
-    """Add the routes of the protocol."""
+def endpoints(state: State) -> list[Endpoint]:
+    """Return the routes of the protocol."""
 
     async def server_metadata(exchange: Exchange) -> Reply:
         """Name the server and the extensions it supports (none)."""
@@ -145,20 +144,20 @@ def add_routes(app: Service) -> None:
 
     async def ready(exchange: Exchange) -> Reply:
         """Answer 200 when inference works."""
-        if not app.ready:
+        if not state.ready:
             raise not_ready()
         return Reply(b'{"ready":true}')
 
     async def model_ready(exchange: Exchange) -> Reply:
         """Answer 200 when this model can serve."""
-        model = _find(app, exchange)
-        if not app.ready:
+        model = _find(state, exchange)
+        if not state.ready:
             raise not_ready()
         return Reply(to_json({"name": model.name, "ready": True}))
 
     async def model_metadata(exchange: Exchange) -> Reply:
         """Describe the model's tensors."""
-        model = _find(app, exchange)
+        model = _find(state, exchange)
         return Reply(
             to_json(
                 {
@@ -185,12 +184,11 @@ def add_routes(app: Service) -> None:
             if name == b"inference-header-content-length":
                 raise _no_binary()
         body = await exchange.json_body(typeless=True)
-        model = _find(app, exchange)
+        model = _find(state, exchange)
         request = cast(InferRequest, parse(InferRequest, body))
-        texts = _texts(app, request)
+        texts = _texts(state, request)
         wanted = [output.name for output in request.outputs or ()] or ["label", "probabilities"]
-        pieces = await app.scoring.predict(model, texts, exchange.deadline) if texts else []
-        answers = list(rows(pieces))
+        answers = list(rows(await classify(state, exchange, model, texts)))
         tensors: dict[str, dict[str, Any]] = {
             "label": {
                 "datatype": "BYTES",
@@ -211,41 +209,45 @@ def add_routes(app: Service) -> None:
         }
         if request.id is not None:
             document["id"] = request.id
-        count(app, pieces, exchange)
-        app.drift.add(model, texts, pieces)
         return Reply(to_json(document))
 
-    def add(method: str, path: str, endpoint: Any, summary: str, **options: Any) -> None:
-        options.setdefault("errors", ["model_not_ready", "not_found"])
-        add_endpoint(
-            app, method, path, endpoint, tags=["Open Inference Protocol"], summary=summary,
-            response_model_exclude_none=True, **options,
-        )  # fmt: skip
+    is_open = state.settings.open_health
 
-    add("GET", "/v2", server_metadata, "The server", response=ServerMetadata, errors=())
-    add("GET", "/v2/health/live", live, "Does it run?", response=Live, errors=())
-    add(
-        "GET",
-        "/v2/health/ready",
-        ready,
-        "Can it serve?",
-        response=Ready,
-        errors=["model_not_ready"],
-    )
+    def route(method: str, path: str, call: Call, summary: str, **fields: Any) -> Endpoint:
+        fields.setdefault("errors", ("model_not_ready", "not_found"))
+        documentation = {
+            "tags": ["Open Inference Protocol"],
+            "summary": summary,
+            "response_model_exclude_none": True,
+        }
+        return Endpoint(method, path, call, documentation=documentation, **fields)
+
+    found = [
+        route("GET", "/v2", server_metadata, "The server", response=ServerMetadata, errors=()),
+        route(
+            "GET", "/v2/health/live", live, "Does it run?",
+            response=Live, errors=(), open=is_open,
+        ),
+        route(
+            "GET", "/v2/health/ready", ready, "Can it serve?",
+            response=Ready, errors=("model_not_ready",), open=is_open,
+        ),
+    ]  # fmt: skip
     for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
-        add("GET", path, model_metadata, "The model", response=ModelMetadata)
-        add("GET", path + "/ready", model_ready, "Can it serve?", response=ModelReady)
-        add(
-            "POST", path + "/infer", infer, "Classify strings", request=InferRequest,
-            response=InferResponse, limited=True,
-            errors=["model_not_ready", "not_found", "timeout"],
-        )  # fmt: skip
-    if app.settings.open_health:
-        app.open_path("/v2/health/*")
+        found += [
+            route("GET", path, model_metadata, "The model", response=ModelMetadata),
+            route("GET", path + "/ready", model_ready, "Can it serve?", response=ModelReady),
+            route(
+                "POST", path + "/infer", infer, "Classify strings", request=InferRequest,
+                response=InferResponse, limited=True,
+                errors=("model_not_ready", "not_found", "timeout"),
+            ),
+        ]  # fmt: skip
+    return found
 
 
-def _find(app: Service, exchange: Exchange) -> LoadedModel:
-    model = take_model(app, exchange)
+def _find(state: State, exchange: Exchange) -> LoadedModel:
+    model = take_model(state, exchange)
     name = exchange.path_params["name"]
     version = exchange.path_params.get("version", model.version)
     if name not in (model.name, "sentiment") or version != model.version:
@@ -255,33 +257,19 @@ def _find(app: Service, exchange: Exchange) -> LoadedModel:
     return model
 
 
-def _texts(app: Service, request: InferRequest) -> list[str]:
+def _texts(state: State, request: InferRequest) -> list[str]:
     """Return the strings of the request, checked against its shape and our limits."""
     tensor = request.inputs[0]
     for where in (tensor.parameters, request.parameters):
         if where and "binary_data_size" in where:
             raise _no_binary()
     if tensor.data is None:
-        raise _invalid("inputs.0.data", "is missing")
+        raise invalid("inputs.0.data", "is missing")
     texts = [item if isinstance(item, str) else item[0] for item in tensor.data]
     if math.prod(tensor.shape) != len(texts) or tensor.shape[1:] not in ([], [1]):
-        raise _invalid("inputs.0.shape", f"must be [{len(texts)}] or [{len(texts)}, 1]")
-    check_texts(app, texts, "inputs.0.data")
+        raise invalid("inputs.0.shape", f"must be [{len(texts)}] or [{len(texts)}, 1]")
+    check_texts(state, texts, "inputs.0.data")
     return texts
-
-
-def check_texts(app: Service, texts: list[str], where: str) -> None:
-    """Raise `ApiError` ``invalid_input`` when there are too many texts or one is too long."""
-    if len(texts) > app.settings.max_batch_size:
-        raise _invalid(where, f"holds more than {app.settings.max_batch_size} texts")
-    longest = app.settings.max_text_length
-    for position, text in enumerate(texts):
-        if len(text) > longest:
-            raise _invalid(f"{where}.{position}", f"is longer than {longest} characters")
-
-
-def _invalid(field: str, message: str) -> ApiError:
-    return ApiError("invalid_input", f"{field}: {message}", [{"field": field, "message": message}])
 
 
 def _no_binary() -> ApiError:

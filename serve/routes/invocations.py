@@ -5,28 +5,26 @@ Source: https://mlflow.org/docs/latest/deployment/deploy-model-locally (request 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 from pydantic import ConfigDict, Field
 from pydantic_core import to_json
 from starlette.responses import PlainTextResponse
 
 from sentiment import __version__
-from serve.endpoints import add_endpoint
-from serve.exchange import Exchange, Reply
-from serve.predict import count, parse, rows, take_model
-from serve.problems import ApiError, not_ready
-from serve.schemas import DULL, REVIEW, Model
-from serve.v2 import check_texts
-
-if TYPE_CHECKING:
-    from serve.service import Service
+from serve.endpoint import Endpoint
+from serve.exchange import Exchange
+from serve.problems import not_ready
+from serve.reply import Reply
+from serve.routes.schemas import DULL, REVIEW, Model
+from serve.routes.texts import check_texts, classify, invalid, parse, rows, take_model
+from serve.state import State
 
 Texts = list[str]
 PLAIN = ((b"content-type", b"text/plain; charset=utf-8"),)
 
 
-class Split(Model):
+class Table(Model):
     """A table as columns and rows."""
 
     columns: list[str] | None = None
@@ -52,7 +50,7 @@ class InvocationsRequest(Model):
     instances: Annotated[
         list[str] | list[dict[str, Any]] | None, Field(description="Texts or records.")
     ] = None
-    dataframe_split: Split | None = None
+    dataframe_split: Table | None = None
     dataframe_records: list[dict[str, Any]] | None = None
     params: Annotated[dict[str, Any] | None, Field(description="Ignored.")] = None
 
@@ -71,17 +69,17 @@ class InvocationsResponse(Model):
     predictions: list[Row]
 
 
-def add_routes(app: Service) -> None:
-    """Add MLflow's routes."""
+def endpoints(state: State) -> list[Endpoint]:
+    """Return MLflow's routes."""
 
     async def invocations(exchange: Exchange) -> Reply:
         """Classify texts as `mlflow models serve` does."""
         body = await exchange.json_body()
         request = cast(InvocationsRequest, parse(InvocationsRequest, body))
         texts = _texts(request)
-        check_texts(app, texts, "inputs")
-        model = take_model(app, exchange)
-        pieces = await app.scoring.predict(model, texts, exchange.deadline) if texts else []
+        check_texts(state, texts, "inputs")
+        model = take_model(state, exchange)
+        pieces = await classify(state, exchange, model, texts)
         columns = [f"probability_{label}" for label in model.labels]
         predictions = [
             {
@@ -93,13 +91,11 @@ def add_routes(app: Service) -> None:
             }
             for label, confidence, probabilities in rows(pieces)
         ]
-        count(app, pieces, exchange)
-        app.drift.add(model, texts, pieces)
         return Reply(to_json({"predictions": predictions}))
 
     async def ping(exchange: Exchange) -> Reply:
         """Answer 200 when it can serve."""
-        if not app.ready:
+        if not state.ready:
             raise not_ready()
         return Reply(b"\n", headers=PLAIN)
 
@@ -107,20 +103,27 @@ def add_routes(app: Service) -> None:
         """Name the version of this software."""
         return Reply(__version__.encode(), headers=PLAIN)
 
-    add_endpoint(
-        app, "POST", "/invocations", invocations, request=InvocationsRequest,
-        response=InvocationsResponse, errors=["model_not_ready", "timeout"], limited=True,
-        tags=["MLflow"], summary="Classify texts",
-    )  # fmt: skip
-    for path in ("/ping", "/version"):
-        add_endpoint(
-            app, "GET", path, ping if path == "/ping" else version, tags=["MLflow"],
-            response_class=PlainTextResponse,
-            errors=["model_not_ready"] if path == "/ping" else (),
-            summary="Can it serve?" if path == "/ping" else "Version of the service",
-        )  # fmt: skip
-    if app.settings.open_health:
-        app.open_path("/ping", "/version")
+    is_open = state.settings.open_health
+    return [
+        Endpoint(
+            "POST", "/invocations", invocations, request=InvocationsRequest,
+            response=InvocationsResponse, errors=("model_not_ready", "timeout"), limited=True,
+            documentation={"tags": ["MLflow"], "summary": "Classify texts"},
+        ),
+        Endpoint(
+            "GET", "/ping", ping, errors=("model_not_ready",), open=is_open,
+            documentation={
+                "tags": ["MLflow"], "summary": "Can it serve?", "response_class": PlainTextResponse,
+            },
+        ),
+        Endpoint(
+            "GET", "/version", version, open=is_open,
+            documentation={
+                "tags": ["MLflow"], "summary": "Version of the service",
+                "response_class": PlainTextResponse,
+            },
+        ),
+    ]  # fmt: skip
 
 
 def _texts(request: InvocationsRequest) -> Texts:
@@ -131,18 +134,18 @@ def _texts(request: InvocationsRequest) -> Texts:
         if (value := getattr(request, name)) is not None
     }
     if len(forms) != 1:
-        raise _invalid(
+        raise invalid(
             "body", "give one of inputs, instances, dataframe_split and dataframe_records"
         )
     ((name, value),) = forms.items()
     if isinstance(value, str):
         return [value]
-    if isinstance(value, Split):
+    if isinstance(value, Table):
         columns = value.columns or ["text"]
         column = _column(columns, name)
         place = columns.index(column)
         if any(len(row) != len(columns) for row in value.data):
-            raise _invalid(name, "a row has not as many values as there are columns")
+            raise invalid(name, "a row has not as many values as there are columns")
         return _strings([row[place] for row in value.data], name)
     if isinstance(value, dict):
         found = value[_column(list(value), name)]
@@ -158,15 +161,11 @@ def _column(columns: list[str], form: str) -> str:
         return "text"
     if len(columns) == 1:
         return columns[0]
-    raise _invalid(form, "there is no column 'text'")
+    raise invalid(form, "there is no column 'text'")
 
 
 def _strings(values: list[Any], form: str) -> Texts:
     for position, value in enumerate(values):
         if not isinstance(value, str):
-            raise _invalid(f"{form}.{position}", "is not a string")
+            raise invalid(f"{form}.{position}", "is not a string")
     return values
-
-
-def _invalid(field: str, message: str) -> ApiError:
-    return ApiError("invalid_input", f"{field}: {message}", [{"field": field, "message": message}])

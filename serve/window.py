@@ -1,51 +1,36 @@
-"""Drift of the last N predictions: counted by every worker, summed at a scrape.
-
-Each worker keeps a ring of buckets of counts. With several workers the ring lies in a
-memory-mapped file beside prometheus_client's; whoever is asked adds up the newest buckets of all
-files until they hold N predictions. A worker holds its file by a lock that dies with it, and its
-successor goes on with the file, so a killed worker takes nothing away. No text is stored.
-"""
+"""Drift of the last N predictions: counted by every worker, summed at a scrape; no text is stored."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import random
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from pydantic import Field
-from pydantic_core import to_json
 
 from sentiment.drift.reference import WORD_FIELDS, Reference, one_score
 from sentiment.drift.signals import Drift, compare
 from sentiment.errors import ModelError
 from sentiment.feedback import observed
-from serve.endpoints import add_endpoint
-from serve.exchange import Exchange, Reply
-from serve.predict import take_model
-from serve.schemas import Model
+from serve.ring import BUCKETS, Ring
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from sentiment.scorer import Prediction, Predictions
     from serve.model import LoadedModel
-    from serve.service import Service
 
 logger = logging.getLogger("sentiment.serve")
 
-BUCKETS = 10
 # Requests wait while counts are made: often, so that each time is short.
 FLUSH_SECONDS = 0.1
 # Counting the words of a text costs half as much as scoring it. While there is time, so many
@@ -60,161 +45,11 @@ WAITING_TEXTS = 1_000
 FRESH_SECONDS = 1.0
 
 
-class DriftSignal(Model):
-    """One way in which what is seen differs from the reference."""
-
-    value: float | None
-    limit: Annotated[float, Field(description="A value above it is drift.")]
-    drift: Annotated[bool | None, Field(description="null: too few texts to tell.")]
-    meaning: str
-
-
-class DriftResponse(Model):
-    """The last predictions against the reference; empty but for the reason when there is none."""
-
-    model: dict[str, str]
-    drift: Annotated[bool | None, Field(description="Whether any signal is drift.")]
-    reason: str | None = None
-    texts: int | None = None
-    minimum_texts: int | None = None
-    window: dict[str, Any] | None = None
-    reference: dict[str, Any] | None = None
-    signals: dict[str, DriftSignal] | None = None
-    labels: Annotated[
-        dict[str, dict[str, float | None]] | None, Field(description="Share of each label given.")
-    ] = None
-    unknown_tokens: dict[str, float | None] | None = None
-    low_confidence: dict[str, float | None] | None = None
-    mean_length: dict[str, float | None] | None = None
-    accuracy: Annotated[
-        dict[str, Any] | None, Field(description="Estimated without labels, and what that assumes.")
-    ] = None
-    feedback: dict[str, int] | None = None
-    words: Annotated[
-        dict[str, Any] | None,
-        Field(description="The words that are used more, and less, than in training texts."),
-    ] = None
-    histograms: dict[str, dict[str, list[float]]] | None = None
-
-
 # label, score, confidence, tokens, unknown tokens
 Seen = tuple[str, float, float, int, int]
-Item = TypeVar("Item")
 
 
-class Ring:
-    """Buckets of counts, the newest over the oldest, in memory or in a file that others read.
-
-    Parameters
-    ----------
-    reference : Reference
-        Whose counts they are.
-    size : int
-        Predictions in each bucket.
-    directory : Path, optional
-        Where the workers' files lie.
-    name : str
-        What the files of this model's rings are called.
-    """
-
-    def __init__(
-        self, reference: Reference, size: int, directory: Path | None = None, name: str = ""
-    ) -> None:
-        self.reference = reference
-        self.size = size
-        self.directory = directory
-        self.name = name
-        # One more than the window has: the newest is seldom full.
-        self.dtype = np.dtype([("ended", "f8"), ("n", "i8"), ("counts", reference.dtype)])
-        self._file: int | None = None
-        self._path: Path | None = None
-        if directory is None:
-            self.buckets: NDArray[np.void] = np.zeros(BUCKETS + 1, self.dtype)
-        else:
-            self.buckets = self._take_file(directory)
-        self._place = int(self.buckets["ended"].argmax())
-
-    def _take_file(self, directory: Path) -> NDArray[np.void]:
-        """Map the first file that no living worker holds."""
-        slot = 0
-        while True:
-            path = directory / f"{self.name}-{slot}.ring"
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(file)
-                slot += 1
-                continue
-            os.ftruncate(file, (BUCKETS + 1) * self.dtype.itemsize)
-            self._file, self._path = file, path
-            return np.memmap(path, self.dtype, "r+", shape=(BUCKETS + 1,))
-
-    def close(self) -> None:
-        """Give the ring up, and remove its file."""
-        if self._file is not None and self._path is not None:
-            self._path.unlink(missing_ok=True)
-            os.close(self._file)
-            self._file = None
-
-    def places(self, items: Sequence[Item]) -> Iterator[tuple[NDArray[np.void], Sequence[Item]]]:
-        """Yield the counts of the bucket that is being filled, and the items that go there."""
-        start = 0
-        while start < len(items):
-            bucket = self.buckets[self._place]
-            room = self.size - int(bucket["n"])
-            if room <= 0:
-                self._place = (self._place + 1) % len(self.buckets)
-                bucket = self.buckets[self._place]
-                bucket["n"] = 0
-                bucket["ended"] = 0.0
-                bucket["counts"] = 0
-                room = self.size
-            part = items[start : start + room]
-            yield bucket["counts"], part
-            bucket["n"] += len(part)
-            bucket["ended"] = time.time()
-            start += room
-
-    def total(self, into: NDArray[np.void], fields: Iterable[str], window: int) -> float | None:
-        """Add up the newest buckets of all workers; return when the oldest of them ended.
-
-        Parameters
-        ----------
-        into : Counts
-            What they are added to.
-        fields : iterable of str
-            The fields wanted.
-        window : int
-            Texts wanted at least; a bucket is taken whole or not at all.
-        """
-        rings = [self.buckets]
-        if self.directory is not None:
-            rings = list(self._all_rings())
-        ended = np.concatenate([ring["ended"] for ring in rings])
-        sizes = np.concatenate([ring["n"] for ring in rings])
-        order = np.argsort(-ended, kind="stable")
-        order = order[ended[order] > 0]
-        taken = order[: int(np.searchsorted(np.cumsum(sizes[order]), window)) + 1]
-        per_ring = len(self.buckets)
-        for number, ring in enumerate(rings):
-            mine = taken[(taken >= number * per_ring) & (taken < (number + 1) * per_ring)]
-            if len(mine):
-                parts = ring["counts"][mine - number * per_ring]
-                for field in fields:
-                    into[field] += parts[field].sum(axis=0, dtype=into[field].dtype)
-        return float(ended[taken].min()) if len(taken) else None
-
-    def _all_rings(self) -> Iterator[NDArray[np.void]]:
-        assert self.directory is not None
-        for path in self.directory.glob(f"{self.name}-*.ring"):
-            try:
-                yield np.memmap(path, self.dtype, "r", shape=(BUCKETS + 1,))
-            except (OSError, ValueError):
-                continue  # just being made, or gone
-
-
-class DriftMonitor(Collector):
+class DriftWindow(Collector):
     """What one worker counts for drift, and what it tells of all workers.
 
     Parameters
@@ -246,7 +81,8 @@ class DriftMonitor(Collector):
         self.feedback_window = feedback_window
         self.model: LoadedModel | None = None
         self.rings: tuple[Ring, Ring] | None = None  # of predictions, of words
-        self._pending: list[tuple[LoadedModel, str, Seen]] = []
+        # Requests append on the event loop, a scrape takes out in a thread: a deque allows both.
+        self._pending: deque[tuple[LoadedModel, str, Seen]] = deque()
         self._texts: list[str] = []  # whose words are still to be counted
         self._lock = Lock()
         self._found: tuple[float, Drift | None, float | None, int] = (0.0, None, None, 0)
@@ -302,10 +138,10 @@ class DriftMonitor(Collector):
 
     def flush(self) -> None:
         """Count what was noted since the last time, and the words of some of it."""
-        pending, self._pending = self._pending, []
-        if not pending and not self._texts:
+        if not self._pending and not self._texts:
             return
         with self._lock:
+            pending = [self._pending.popleft() for _ in range(len(self._pending))]
             rings, model = self.rings, self.model
             if rings is None or model is None:
                 return
@@ -493,20 +329,6 @@ class DriftMonitor(Collector):
 def drift_value(drift: Drift, name: str) -> float | None:
     """Return the value of one signal."""
     return next(signal.value for signal in drift.signals if signal.name == name)
-
-
-def add_routes(app: Service) -> None:
-    """Add ``/model/drift``."""
-
-    async def drift(exchange: Exchange) -> Reply:
-        """Compare the last predictions of all workers with what the model was made for."""
-        take_model(app, exchange)
-        return Reply(to_json(await asyncio.to_thread(app.drift.document), inf_nan_mode="null"))
-
-    add_endpoint(
-        app, "GET", "/model/drift", drift, response=DriftResponse, errors=["model_not_ready"],
-        tags=["operate"], summary="Does the model still fit what it sees?",
-    )  # fmt: skip
 
 
 def _gauge(

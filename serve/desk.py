@@ -1,0 +1,162 @@
+"""The true label of a prediction that was given earlier, by any replica: checked and written.
+
+One thread of each worker writes the answers, many in one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, Counter
+
+from sentiment.feedback import Answer, Feedback
+from serve.claim import Claim, Signer, fingerprint
+from serve.problems import ApiError, overloaded
+
+if TYPE_CHECKING:
+    from serve.model import LoadedModel
+
+logger = logging.getLogger("sentiment.serve")
+
+MAX_WAITING = 1_000
+_AT_ONCE = 256
+RESULTS = ("recorded", "duplicate", "refused")
+
+_Written = asyncio.Future[bool]
+_Work = tuple[Answer, _Written, asyncio.AbstractEventLoop]
+
+
+class FeedbackDesk:
+    """Checks answers and has them written.
+
+    Parameters
+    ----------
+    signer : Signer
+    path : Path
+        The feedback database.
+    registry : CollectorRegistry
+        Where the counter is registered.
+    """
+
+    def __init__(self, signer: Signer, path: Path, registry: CollectorRegistry) -> None:
+        self.signer = signer
+        self.path = path
+        self.counted = Counter(
+            "sentiment_feedback_total",
+            "Answers about predictions: recorded, given before, or refused.",
+            ["result"],
+            registry=registry,
+        )
+        for result in RESULTS:
+            self.counted.labels(result)
+        self._labels: dict[str, tuple[str, ...]] = {}
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def swapped(self, model: LoadedModel) -> None:
+        """Remember the labels of a model, for answers that come after its successor."""
+        self._labels[model.digest[:32]] = model.labels
+
+    async def record(
+        self, prediction_id: str, label: str, text: str | None, known: tuple[str, ...]
+    ) -> tuple[bool, Claim]:
+        """Record an answer; return whether it is the first, and what it answers.
+
+        Parameters
+        ----------
+        prediction_id : str
+        label : str
+            The true label.
+        text : str or None
+        known : tuple of str
+            The labels of the current model, for a prediction of a model not seen here.
+
+        Raises
+        ------
+        ApiError
+            ``invalid_input`` for an id that is not ours, an unknown label or another text;
+            ``overloaded`` when the writer cannot keep up; ``feedback_unavailable``.
+        """
+        claim = self.signer.read(prediction_id)
+        if claim is None:
+            raise self._refuse("prediction_id", "is no id that this service gave")
+        labels = self._labels.get(claim.digest, known)
+        if label not in labels:
+            raise self._refuse("label", f"must be one of {', '.join(labels)}")
+        if text is not None and fingerprint(text) != claim.fingerprint:
+            raise self._refuse("text", "is not the text that was classified (send all of it)")
+        if self._queue.qsize() >= MAX_WAITING:
+            raise overloaded()
+        answer = Answer(
+            prediction_id,
+            claim.digest,
+            claim.label,
+            claim.confidence,
+            claim.time,
+            label,
+            text,
+            time.time(),
+        )
+        loop = asyncio.get_running_loop()
+        written: _Written = loop.create_future()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write, name="feedback", daemon=True)
+            self._thread.start()
+        self._queue.put((answer, written, loop))
+        first = await written
+        self.counted.labels("recorded" if first else "duplicate").inc()
+        return first, claim
+
+    def _refuse(self, field: str, message: str) -> ApiError:
+        self.counted.labels("refused").inc()
+        return ApiError(
+            "invalid_input", f"{field}: {message}", [{"field": field, "message": message}]
+        )
+
+    def _write(self) -> None:
+        """Write answers until None comes; runs in a thread of its own."""
+        store: Feedback | None = None
+        while True:
+            work = self._queue.get()
+            batch = []
+            while work is not None:
+                batch.append(work)
+                if len(batch) >= _AT_ONCE or self._queue.empty():
+                    break
+                work = self._queue.get()
+            if batch:
+                try:
+                    store = store or Feedback(self.path)
+                    results: list[Any] = list(store.add([answer for answer, _, _ in batch]))
+                except (sqlite3.Error, OSError) as error:
+                    logger.error("feedback cannot be written: %s", error)  # noqa: TRY400
+                    results = [ApiError("feedback_unavailable")] * len(batch)
+                for (_, written, loop), result in zip(batch, results, strict=True):
+                    loop.call_soon_threadsafe(_settle, written, result)
+            if work is None:
+                break
+        if store is not None:
+            store.close()
+
+    def close(self) -> None:
+        """Write what waits and end."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(timeout=5.0)
+            self._thread = None
+
+
+def _settle(written: _Written, result: Any) -> None:
+    if written.done():  # whoever asked has gone
+        return
+    if isinstance(result, Exception):
+        written.set_exception(result)
+    else:
+        written.set_result(result)

@@ -1,0 +1,1 @@
+"""The processes that serve: one server each, and the parent of several."""

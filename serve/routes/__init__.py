@@ -1,0 +1,1 @@
+"""The endpoints, as data: each module's ``endpoints(state)`` returns its own."""

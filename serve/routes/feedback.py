@@ -1,0 +1,81 @@
+"""``/feedback``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic_core import to_json
+
+from serve.endpoint import Endpoint
+from serve.exchange import Exchange
+from serve.reply import Reply
+from serve.routes.schemas import REVIEW, Model
+from serve.routes.texts import parse
+from serve.state import State
+
+
+class FeedbackResponse(Model):
+    """What became of an answer."""
+
+    status: Annotated[
+        Literal["recorded", "duplicate"],
+        Field(description="duplicate: the prediction had been answered before; the first counts."),
+    ]
+    predicted: Annotated[str, Field(description="The label that was given.")]
+    correct: bool
+
+
+def endpoints(state: State) -> list[Endpoint]:
+    """Return what takes true labels."""
+    max_text = state.settings.max_text_length
+
+    class FeedbackRequest(Model):
+        """The true label of a prediction."""
+
+        model_config = ConfigDict(
+            json_schema_extra={
+                "examples": [{"prediction_id": "AcK0…", "label": "negative", "text": REVIEW}]
+            }
+        )
+        prediction_id: Annotated[
+            str, Field(max_length=2000, description="From the answer to the prediction.")
+        ]
+        label: Annotated[str, Field(max_length=1000, description="The true label.")]
+        text: Annotated[
+            str | None,
+            Field(
+                max_length=max_text,
+                description="The text, if it may be kept to train on; as it was classified.",
+            ),
+        ] = None
+
+    async def feedback(exchange: Exchange) -> Reply:
+        """Record the true label of a prediction.
+
+        The first answer to a prediction counts. A text is stored only when it is sent along.
+        """
+        request: Any = parse(FeedbackRequest, await exchange.json_body())
+        model = state.model.current
+        first, claim = await state.feedback.record(
+            request.prediction_id,
+            request.label,
+            request.text,
+            model.labels if model is not None else (),
+        )
+        document = {
+            "status": "recorded" if first else "duplicate",
+            "predicted": claim.label,
+            "correct": claim.label == request.label,
+        }
+        return Reply(to_json(document))
+
+    return [
+        Endpoint(
+            "POST", "/feedback", feedback, request=FeedbackRequest, response=FeedbackResponse,
+            errors=("feedback_unavailable",), limited=True,
+            documentation={
+                "tags": ["feedback"], "summary": "Tell the true label of a prediction",
+            },
+        )
+    ]  # fmt: skip

@@ -1,0 +1,148 @@
+"""What every protocol does with a request: read it, check it, classify, count, add to drift."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from pydantic import BaseModel, ValidationError
+
+from sentiment.scorer import Prediction, Predictions
+from serve.exchange import Exchange
+from serve.model import LoadedModel
+from serve.problems import ApiError, not_ready
+from serve.state import State
+
+_MAX_FIELDS = 20
+
+# One JSON escape: a surrogate pair, half of one, or anything else.
+_ESCAPE = re.compile(
+    rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def take_model(state: State, exchange: Exchange) -> LoadedModel:
+    """Return the model for the whole of this request."""
+    model = state.model.current
+    if model is None:
+        raise not_ready()
+    exchange.model_version = model.version
+    return model
+
+
+async def classify_one(
+    state: State, exchange: Exchange, model: LoadedModel, text: str
+) -> tuple[Prediction, float]:
+    """Classify one text; count it, and add it to drift.
+
+    Returns
+    -------
+    prediction : Prediction
+    seconds : float
+        Since the request was read.
+    """
+    found = await state.scoring.run(model.scorer.predict_one, text, deadline=exchange.deadline)
+    seconds = time.perf_counter() - exchange.started
+    state.metrics.predicted_one(found.label, found.confidence, seconds)
+    state.drift.add_one(model, text, found)
+    return found, seconds
+
+
+async def classify(
+    state: State, exchange: Exchange, model: LoadedModel, texts: Sequence[str]
+) -> list[Predictions]:
+    """Classify texts, all with one model; count them, and add them to drift.
+
+    Returns
+    -------
+    list of Predictions
+        Pieces, in the order of the texts.
+
+    Raises
+    ------
+    ApiError
+        ``timeout`` past the deadline, ``overloaded`` when too many requests wait.
+    """
+    pieces = await state.scoring.predict(model, texts, exchange.deadline) if texts else []
+    state.metrics.predicted(
+        [label for piece in pieces for label in piece.labels],
+        [value for piece in pieces for value in piece.confidence.tolist()],
+        time.perf_counter() - exchange.started,
+    )
+    state.drift.add(model, texts, pieces)
+    return pieces
+
+
+def rows(pieces: Iterable[Predictions]) -> Iterator[tuple[str, float, list[float]]]:
+    """Yield label, confidence and probabilities of each text."""
+    for piece in pieces:
+        yield from zip(
+            piece.labels, piece.confidence.tolist(), piece.probabilities.tolist(), strict=True
+        )
+
+
+def check_texts(state: State, texts: Sequence[str], where: str) -> None:
+    """Raise `ApiError` ``invalid_input`` when there are too many texts or one is too long."""
+    settings = state.settings
+    if len(texts) > settings.max_batch_size:
+        raise invalid(where, f"holds more than {settings.max_batch_size} texts")
+    for position, text in enumerate(texts):
+        if len(text) > settings.max_text_length:
+            raise invalid(
+                f"{where}.{position}", f"is longer than {settings.max_text_length} characters"
+            )
+
+
+def invalid(field: str, message: str) -> ApiError:
+    """Return the refusal of one field."""
+    return ApiError("invalid_input", f"{field}: {message}", [{"field": field, "message": message}])
+
+
+def parse(model: type[BaseModel], body: bytes) -> BaseModel:
+    """Validate the bytes of a request.
+
+    Raises
+    ------
+    ApiError
+        ``invalid_json`` for what is not JSON in UTF-8, ``invalid_input`` with the fields for
+        what does not fit the model.
+    """
+    try:
+        request: BaseModel = model.__pydantic_validator__.validate_json(body)
+    except ValidationError as error:
+        if b"\\u" in body and error.errors(include_url=False)[0]["type"] == "json_invalid":
+            mended = _ESCAPE.sub(_mend, body)
+            if mended != body:
+                return parse(model, mended)
+        raise as_error(error) from None
+    return request
+
+
+def _mend(match: re.Match[bytes]) -> bytes:
+    # Half a surrogate pair (an emoji cut in two) is no character: U+FFFD, as everywhere else.
+    return rb"\ufffd" if match[2] else match[0]
+
+
+def as_error(error: ValidationError) -> ApiError:
+    """Return what pydantic found as our kind of error, without repeating the input."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    if found[0]["type"] == "json_invalid":
+        return ApiError("invalid_json", f"the body is not valid JSON: {_line(found[0]['msg'])}")
+    fields = [
+        {
+            "field": ".".join(map(str, entry["loc"])) or "body",
+            "message": entry["msg"].removeprefix("Value error, "),
+        }
+        for entry in found[:_MAX_FIELDS]
+    ]
+    message = f"{fields[0]['field']}: {fields[0]['message']}"
+    if len(found) > 1:
+        message += f" (and {len(found) - 1} more)"
+    return ApiError("invalid_input", message, fields)
+
+
+def _line(message: str) -> str:
+    return " ".join(message.removeprefix("Invalid JSON: ").split())

@@ -1,0 +1,107 @@
+"""What the routes of one application share."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from serve.claim import Signer
+from serve.desk import FeedbackDesk
+from serve.exchange import Limits
+from serve.metrics import Metrics
+from serve.model import LoadedModel, ModelHolder
+from serve.scoring import Scoring
+from serve.settings import Settings
+from serve.window import DriftWindow
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+
+@dataclass(eq=False)
+class State:
+    """The parts of one application.
+
+    Attributes
+    ----------
+    settings : Settings
+    model : ModelHolder
+        What is served.
+    metrics : Metrics
+    scoring : Scoring
+    drift : DriftWindow
+    feedback : FeedbackDesk
+    draining : bool
+        Set by the server on SIGTERM: not ready any more, but still serving.
+    running : int
+        Requests that are being answered.
+    tasks, connections : set
+        The protocol's own, once there is a server.
+    """
+
+    settings: Settings
+    model: ModelHolder
+    metrics: Metrics
+    scoring: Scoring
+    drift: DriftWindow
+    feedback: FeedbackDesk
+    draining: bool = False
+    running: int = 0
+    tasks: set[Any] = field(default_factory=set)
+    connections: set[Any] = field(default_factory=set)
+
+    @classmethod
+    def make(cls, model: ModelHolder, registry: CollectorRegistry, settings: Settings) -> State:
+        """Make the parts, and have each told of every model that takes over."""
+        database = settings.output_dir / "feedback.db"
+        metrics = Metrics(registry, settings.metrics_dir)
+        drift = DriftWindow(
+            settings.drift_window,
+            settings.drift_limits,
+            settings.metrics_dir,
+            database,
+            settings.feedback_window,
+        )
+        metrics.add(drift)
+        key = settings.feedback_key
+        # Without a key of its own, what this process gave is what it takes back.
+        secret = key.get_secret_value().encode() if key is not None else os.urandom(32)
+        feedback = FeedbackDesk(Signer(secret), database, registry)
+
+        def swapped(loaded: LoadedModel, before: LoadedModel | None, seconds: float) -> None:
+            feedback.swapped(loaded)
+            drift.swapped(loaded)
+            metrics.swapped(loaded, before, seconds)
+
+        model.on_swap = swapped
+        model.on_refused = metrics.refused
+        scoring = Scoring(settings.threads, settings.queue_size)
+        return cls(settings, model, metrics, scoring, drift, feedback)
+
+    @property
+    def ready(self) -> bool:
+        """Whether predictions can be served and new clients are welcome."""
+        return self.model.current is not None and not self.draining
+
+    @property
+    def limits(self) -> Limits:
+        """What one request may take."""
+        return Limits(self.settings.max_body_bytes, self.settings.request_timeout)
+
+    @property
+    def pending(self) -> int:
+        """Requests read and not yet answered."""
+        return max(len(self.tasks), self.running)
+
+    def is_draining(self) -> bool:
+        """Whether the process is leaving."""
+        return self.draining
+
+    def sample(self) -> None:
+        """Bring the gauges up to date; called a few times a second instead of at each request."""
+        metrics = self.metrics
+        metrics.in_flight.set(self.pending)
+        metrics.connections.set(len(self.connections))
+        metrics.queued.set(self.scoring.waiting)
+        metrics.ready.set(1 if self.ready else 0)
