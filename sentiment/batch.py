@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from sentiment.errors import SentimentError, UsageError
+from sentiment.errors import Parameter, SentimentError, UsageError
 from sentiment.records.reader import COMPRESSIONS, MAX_ROW_BYTES, Batch, Format, Reader
 from sentiment.records.writer import Writer
 from sentiment.scorer import ABSTAIN, Scorer
@@ -188,7 +188,8 @@ def _skip(reader: Reader, n: int) -> Iterator[Batch]:
     if n:
         raise UsageError(
             f"{reader.path}: has fewer rows than the interrupted output: it is another file; "
-            "use --force to start again"
+            "start again with ",
+            Parameter("force"),
         )
 
 
@@ -267,7 +268,10 @@ class _Scoring:
                 yield first, answers.result()
         except BrokenProcessPool:
             raise SentimentError(
-                "a worker process died (out of memory?): try --workers 1 or a smaller --batch-size"
+                "a worker process died (out of memory?): try ",
+                Parameter("workers", "1"),
+                " or a smaller ",
+                Parameter("batch_size"),
             ) from None
 
 
@@ -289,7 +293,9 @@ class _Target:
         self._compressor: Any = None
         if output == "-":
             if resume:
-                raise UsageError("--resume needs an output file: give --output FILE")
+                raise UsageError(
+                    Parameter("resume"), " needs an output file: give ", Parameter("output", "FILE")
+                )
             self.stream: IO[bytes] = sys.stdout.buffer
             return
         self._path = path = Path(output)
@@ -302,11 +308,12 @@ class _Target:
         if path.is_dir():
             raise UsageError(f"{output}: is a directory; give a file")
         if path.exists() and not force:
-            raise UsageError(f"{output}: exists; --force replaces it")
+            raise UsageError(f"{output}: exists; ", Parameter("force"), " replaces it")
         if resume and not self._resumable:
             raise UsageError(
-                f"{output}: --resume needs an uncompressed line-based output "
-                "(.csv, .tsv, .jsonl, .txt)"
+                f"{output}: ",
+                Parameter("resume"),
+                " needs an uncompressed line-based output (.csv, .tsv, .jsonl, .txt)",
             )
         notes = {
             "model": scorer.digest,
@@ -355,7 +362,9 @@ class _Target:
             if before.get(key) != value:
                 raise UsageError(
                     f"{self._partial}: was begun with another {key.replace('_', ' ')} "
-                    f"({before.get(key)}); leave out --resume to start again"
+                    f"({before.get(key)}); leave out ",
+                    Parameter("resume"),
+                    " to start again",
                 )
 
     def finish(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sentiment.errors import DataError
 
@@ -25,6 +26,9 @@ CREATE TABLE IF NOT EXISTS feedback (
 CREATE INDEX IF NOT EXISTS by_model ON feedback (digest, number);
 """
 _BUSY_SECONDS = 10.0
+
+COLUMNS = ("text", "label", "predicted", "confidence", "model", "predicted_at", "answered_at")
+"""Of `labelled_rows`."""
 
 
 class Answer(NamedTuple):
@@ -142,6 +146,54 @@ def answers(path: Path) -> Iterator[Answer]:
         raise DataError(f"{path}: not a feedback database ({error})") from None
     finally:
         database.close()
+
+
+def labelled_rows(path: Path, *, mistakes: bool = False) -> tuple[list[dict[str, Any]], int]:
+    """Return the texts that were answered, with their true labels: rows to train on.
+
+    Parameters
+    ----------
+    path : Path
+        The database.
+    mistakes : bool
+        Only predictions that were wrong.
+
+    Returns
+    -------
+    rows : list of dict
+        With the keys `COLUMNS`.
+    n_bare : int
+        Answers that came without their text, which are left out.
+
+    Raises
+    ------
+    DataError
+        There is no such file, or it is no feedback database.
+    """
+    rows: list[dict[str, Any]] = []
+    n_bare = 0
+    for answer in answers(path):
+        if mistakes and answer.label == answer.predicted:
+            continue
+        if answer.text is None:
+            n_bare += 1
+            continue
+        rows.append(
+            {
+                "text": answer.text,
+                "label": answer.label,
+                "predicted": answer.predicted,
+                "confidence": round(answer.confidence, 6),
+                "model": answer.digest,
+                "predicted_at": _time(answer.predicted_at),
+                "answered_at": _time(answer.answered_at),
+            }
+        )
+    return rows, n_bare
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _read_only(path: Path) -> sqlite3.Connection:

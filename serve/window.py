@@ -18,7 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from sentiment.drift.reference import WORD_FIELDS, Reference, one_score
-from sentiment.drift.signals import Drift, compare
+from sentiment.drift.signals import Drift, measure
 from sentiment.errors import ModelError
 from sentiment.feedback import observed
 from serve.ring import BUCKETS, Ring
@@ -193,7 +193,7 @@ class DriftWindow(Collector):
             since = rings[0].total(counts, [n for n in names if n not in WORD_FIELDS], self.window)
             rings[1].total(counts, WORD_FIELDS, self.window)
         right, n = observed(self.feedback, model.digest, self.feedback_window)
-        found = compare(reference, counts, self.limits, observed=(right, n) if n else None)
+        found = measure(reference, counts, self.limits, observed=(right, n) if n else None)
         self._found = (now, found, since, n)
         return found
 

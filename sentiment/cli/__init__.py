@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from sentiment import __version__
-from sentiment.errors import SentimentError
+from sentiment.errors import Parameter, SentimentError
 
 # Typer may carry its own copy of click: take the base of its errors from what it exports.
 _ClickException: Any = typer.BadParameter.__mro__[2]
@@ -92,6 +92,10 @@ def _not_imported() -> None:
     raise AssertionError("a command that was not asked for cannot run")
 
 
+# What these are told are keys of the config.
+_HYDRA_COMMANDS = (("train",), ("sweep",), ("data",))
+
+
 def _wanted(arguments: list[str]) -> tuple[str, ...]:
     """Return what `build_app` needs for these words of the command line."""
     if "_SENTIMENT_COMPLETE" in os.environ:  # the shell asks; its words are elsewhere
@@ -133,7 +137,9 @@ def main() -> None:
     except SentimentError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        hydra = _wanted(arguments)[:1] in _HYDRA_COMMANDS
+        words = error.shown(Parameter.as_override if hydra else Parameter.as_option)
+        print(f"error: {words}", file=sys.stderr)
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)

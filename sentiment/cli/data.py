@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -27,21 +26,11 @@ def data(
 
     from sentiment.cli.console import emit_json, stdout
     from sentiment.config import compose
+    from sentiment.data.description import describe
     from sentiment.training.run import load
 
     splits = load(compose(overrides or [])).splits
-    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
-    described: dict[str, Any] = {
-        name: {
-            "rows": len(split),
-            "labels": dict(sorted(Counter(split.labels).items())),
-            "median_characters": _median([len(text) for text in split.texts]),
-            "longest_characters": max(map(len, split.texts), default=0),
-            "fingerprint": split.fingerprint(),
-        }
-        for name, split in parts.items()
-        if len(split)
-    }
+    described = describe(splits)
     if json_:
         emit_json(
             {"name": splits.name, "source": splits.source, **described, "report": splits.report}
@@ -69,7 +58,3 @@ def data(
         for _, text in zip(range(samples), texts, strict=False):
             shown = " ".join(text.split())
             console.print(f"{label}: {shown[:160]}{'…' if len(shown) > 160 else ''}", markup=False)
-
-
-def _median(numbers: list[int]) -> int:
-    return sorted(numbers)[len(numbers) // 2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +14,7 @@ from sentiment.cli.predict import Model, load
 from sentiment.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from sentiment.records.reader import Reader
-    from sentiment.scorer import Scorer
+    from sentiment.evaluation.labelled import Bound
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -44,12 +43,13 @@ def evaluate(
     that is printed: the exit code is 1 when one is not met.
     """
     bounds = parse_bounds(context.args)
+    from sentiment.evaluation.labelled import missed_bounds, score_labelled
     from sentiment.records.reader import Reader, find_format
 
     kind = find_format(input, format, otherwise="jsonl")
     with Reader(input, kind, text_column=text_column) as reader:
         scorer = load(model, output_dir)
-        labels, probabilities, n_null = read_answers(
+        labels, probabilities, n_null = score_labelled(
             scorer, reader, label_column, _label_names(label_name)
         )
     if not labels:
@@ -62,7 +62,7 @@ def evaluate(
     from sentiment.evaluation.metrics import evaluate as measure
 
     metrics = measure(labels, probabilities, scorer.labels, positive_label=scorer.positive_label)
-    missed = check_bounds(bounds, metrics)
+    missed = missed_bounds(bounds, metrics)
     if json:
         emit_json(
             {
@@ -88,16 +88,12 @@ def evaluate(
         raise typer.Exit(1)
 
 
-Bound = tuple[str, str, float]
-
-
 def parse_bounds(arguments: list[str]) -> list[Bound]:
     """Read ``--min-METRIC X`` and ``--max-METRIC X`` from the words Typer does not know.
 
     Returns
     -------
-    list of (str, str, float)
-        ``min`` or ``max``, metric, bound.
+    list of Bound
 
     Raises
     ------
@@ -121,28 +117,6 @@ def parse_bounds(arguments: list[str]) -> list[Bound]:
     return bounds
 
 
-def check_bounds(bounds: list[Bound], metrics: dict[str, float]) -> list[str]:
-    """Return one line per bound that is not met.
-
-    Raises
-    ------
-    UsageError
-        A bound names no metric.
-    """
-    missed = []
-    for side, metric, bound in bounds:
-        if metric not in metrics:
-            raise UsageError(
-                f"--{side}-{metric}: no such metric here{nearest(metric, metrics)} "
-                f"(there are: {', '.join(metrics)})"
-            )
-        value = metrics[metric]
-        met = value >= bound if side == "min" else value <= bound
-        if not met:
-            missed.append(f"{metric} {value:.4f}, {side} {bound:g}")
-    return missed
-
-
 def _label_names(words: list[str] | None) -> dict[str, str]:
     names = {}
     for word in words or ():
@@ -151,44 +125,3 @@ def _label_names(words: list[str] | None) -> dict[str, str]:
             raise UsageError(f"--label-name {word}: write RAW=LABEL, e.g. 0=negative")
         names[raw] = label
     return names
-
-
-def read_answers(
-    scorer: Scorer, reader: Reader, label_column: str, names: dict[str, str]
-) -> tuple[list[str], Any, int]:
-    """Score a labelled file; texts are not kept.
-
-    Returns
-    -------
-    labels : list of str
-        True labels.
-    probabilities : float64[n, labels]
-    n_null : int
-        Rows without text or label, which are left out.
-
-    Raises
-    ------
-    DataError
-        There is no such column.
-    """
-    import numpy as np
-
-    labels: list[str] = []
-    parts = [np.empty((0, len(scorer.labels)))]
-    n_null = 0
-    for batch in reader:
-        texts = []
-        for text, record in zip(batch.texts, batch.records(), strict=True):
-            if label_column not in record:
-                raise DataError(
-                    f"{reader.path}: no column {label_column!r} (there are: {', '.join(record)}); "
-                    f"give --label-column{nearest(label_column, record)}"
-                )
-            label = record[label_column]
-            if text is None or label is None or label == "":
-                n_null += 1
-                continue
-            texts.append(text)
-            labels.append(names.get(str(label), str(label)))
-        parts.append(scorer.predict(texts).probabilities)
-    return labels, np.concatenate(parts), n_null

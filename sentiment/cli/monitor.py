@@ -44,11 +44,8 @@ def monitor(
     words, the words that moved, the words that the model does not know, and an estimate of the
     accuracy. A file is CSV, TSV, JSON Lines, Parquet or plain lines, told by its name.
     """
-    from datetime import UTC, datetime
-
-    from sentiment.drift.reference import Reference
-    from sentiment.drift.signals import compare, parse_limits
-    from sentiment.drift.words import NewWords
+    from sentiment.drift.monitor import monitor_texts
+    from sentiment.drift.signals import parse_limits
     from sentiment.errors import DataError
     from sentiment.records.reader import Reader, find_format
 
@@ -56,25 +53,11 @@ def monitor(
     kind = find_format(input, format, otherwise="lines")
     reader = Reader(input, kind, text_column=text_column)
     scorer = load(model, output_dir)
-    reference = Reference(scorer)
-    counts = reference.zeros()
-    new_words = NewWords(reference)
-    for batch in reader:
-        texts = [text for text in batch.texts if text]
-        if texts:
-            reference.add(counts, texts, scorer.predict(texts))
-            new_words.add(texts)
-    reader.close()
-    drift = compare(reference, counts, own_limits)
-    if not drift.n:
+    with reader:
+        document = monitor_texts(scorer, (batch.texts for batch in reader), own_limits)
+    if not document["texts"]:
         raise DataError(f"{input}: holds no text")
-    document: dict[str, Any] = {
-        "input": "standard input" if input == "-" else Path(input).name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": {"digest": scorer.digest},
-        **drift.document(),
-        "new_words": [{"word": word, "share": share} for word, share in new_words.top()],
-    }
+    document = {"input": "standard input" if input == "-" else Path(input).name, **document}
     if html is not None:
         from sentiment.drift.report import html_report
 
@@ -87,7 +70,7 @@ def monitor(
         console.emit_json(document)
     else:
         _print(document)
-    if fail_on_drift and drift.drifted:
+    if fail_on_drift and document["drift"]:
         raise typer.Exit(1)
 
 

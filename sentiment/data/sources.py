@@ -63,9 +63,7 @@ def labelled_chunks(
             f"{path}: its name does not tell the format; "
             "use .csv, .tsv, .jsonl or .parquet, optionally with .gz or .zst"
         ) from error
-    reader = Reader(
-        path, kind, text_column=text_column, batch_size=chunk_rows, option="data.text_column=…"
-    )
+    reader = Reader(path, kind, text_column=text_column, batch_size=chunk_rows)
     empty, found = True, False
     try:
         for batch in reader:

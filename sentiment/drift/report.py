@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 _TITLES = {
@@ -12,33 +13,6 @@ _TITLES = {
     "length": ("Text length", "tokens"),
     "unknown_share": ("Unknown tokens", "share of a text's tokens"),
 }
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2230; --soft: #5c6675; --line: #d9dee6; --page: #fff;
-  --now: #2563eb; --then: #9aa5b5; --bad: #b91c1c; --good: #15803d; --wash: #f4f6f9; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #9aa5b5; --line: #333b48;
-  --page: #14181f; --now: #6ea0ff; --then: #6b7685; --bad: #f87171; --good: #4ade80;
-  --wash: #1c222c; } }
-* { box-sizing: border-box; }
-body { margin: 2rem auto; max-width: 64rem; padding: 0 1rem; background: var(--page);
-  color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-p { margin: .25rem 0; } .soft, caption, th { color: var(--soft); font-weight: 400; }
-.verdict { display: inline-block; padding: .15rem .6rem; border-radius: .3rem; color: #fff; }
-.drift { background: #b91c1c; } .calm { background: #15803d; } .unknown { background: #6b7685; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; }
-td.n, th.n { text-align: right; } .bad { color: var(--bad); font-weight: 600; }
-.good { color: var(--good); }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1.5rem; }
-figure { margin: 0; padding: .75rem; background: var(--wash); border-radius: .4rem; }
-figcaption { font-weight: 600; } svg { width: 100%; height: auto; display: block; }
-.scroll { overflow-x: auto; }
-.now { fill: var(--now); } .then { fill: none; stroke: var(--then); stroke-width: 1.5; }
-svg text { fill: var(--soft); font: 10px system-ui, sans-serif; }
-.key { display: inline-block; width: .8rem; height: .8rem; margin: 0 .3rem -.05rem .8rem; }
-.key.a { background: var(--now); opacity: .75; } .key.b { border: 2px solid var(--then); }
-"""
 
 
 def html_report(document: Mapping[str, Any]) -> str:
@@ -49,6 +23,7 @@ def html_report(document: Mapping[str, Any]) -> str:
     document : mapping
         `Drift.document` with ``input``, ``created``, ``model`` and ``new_words`` added.
     """
+    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     model = document["model"]
     reference = document["reference"]
     drift = document["drift"]
@@ -82,7 +57,7 @@ def html_report(document: Mapping[str, Any]) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Drift report: {escape(document['input'])}</title>"
-        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
+        f"<style>\n{style}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
     )
 
 

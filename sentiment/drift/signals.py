@@ -1,13 +1,13 @@
 """What a model sees and says now, against what it saw and said when it was made.
 
-`Counts` of texts are plain sums, so counts of several workers, buckets or files add up; `compare`
+`Counts` of texts are plain sums, so counts of several workers, buckets or files add up; `measure`
 turns them into signals. Everything is measured against the reference that the scorer holds:
 histograms over held-out texts, and in how many training texts each word stood.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -94,7 +94,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The outcome of `compare`; `document` gives it as JSON values."""
+    """The outcome of `measure`; `document` gives it as JSON values."""
 
     n: int
     reference_name: str
@@ -154,7 +154,7 @@ class Drift:
         }
 
 
-def compare(
+def measure(
     reference: Reference,
     counts: Counts,
     limits: Mapping[str, float] | None = None,
@@ -284,22 +284,30 @@ def stability_index(reference: Ints, seen: Ints) -> tuple[float, float]:
     expected : float
         Its mean when both are samples of the same distribution.
     """
-    group = np.zeros(len(reference), dtype=np.int64)
-    held, number = 0, 0
-    left = int(reference.sum())
-    for place, count in enumerate(reference.tolist()):
-        group[place] = number
-        held += count
-        left -= count
-        # What is left must make a group of its own.
-        if min(held, left) >= _BIN_SHARE * reference.sum():
-            held, number = 0, number + 1
+    group = _merged(reference.tolist())
     p = np.bincount(group, reference)
     q = np.bincount(group, seen)
     expected = (len(p) - 1) * (1 / max(p.sum(), 1) + 1 / max(q.sum(), 1))
     p = (p + 0.5) / (p.sum() + 0.5 * len(p))
     q = (q + 0.5) / (q.sum() + 0.5 * len(q))
     return float(((q - p) * np.log(q / p)).sum()), float(expected)
+
+
+def _merged(counts: Sequence[int]) -> list[int]:
+    """Return each bin's group: neighbours are merged, the smallest first, while one is too small.
+
+    Two groups remain in any case: with one there would be nothing to compare.
+    """
+    groups = [[place] for place in range(len(counts))]
+    held = list(counts)
+    enough = _BIN_SHARE * sum(counts)
+    while len(groups) > 2 and min(held) < enough:
+        place = held.index(min(held))
+        beside = [other for other in (place - 1, place + 1) if 0 <= other < len(groups)]
+        left = min(place, min(beside, key=held.__getitem__))
+        groups[left : left + 2] = [groups[left] + groups[left + 1]]
+        held[left : left + 2] = [held[left] + held[left + 1]]
+    return [number for number, group in enumerate(groups) for _ in group]
 
 
 def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:

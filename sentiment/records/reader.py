@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
-from sentiment.errors import DataError, UsageError, nearest
+from sentiment.errors import DataError, Parameter, UsageError, nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,8 +102,11 @@ def find_format(path: str, given: str | None, *, otherwise: Format | None = None
     if found is None:
         known_suffixes = ", ".join(_SUFFIXES)
         raise UsageError(
-            f"{path}: its name does not tell the format ({known_suffixes}); "
-            f"give --format or --output-format: {', '.join(FORMATS)}"
+            f"{path}: its name does not tell the format ({known_suffixes}); give ",
+            Parameter("format"),
+            " or ",
+            Parameter("output_format"),
+            f": {', '.join(FORMATS)}",
         )
     return found
 
@@ -121,8 +124,6 @@ class Reader:
         The column that holds the text (all formats but plain lines).
     batch_size : int
         Rows per batch.
-    option : str
-        What the user sets to name another column.
 
     Attributes
     ----------
@@ -139,9 +140,7 @@ class Reader:
         *,
         text_column: str = "text",
         batch_size: int = 1024,
-        option: str = "--text-column",
     ) -> None:
-        self._option = option
         self.path = path
         self.kind = kind
         self.text_column = text_column
@@ -193,8 +192,8 @@ class Reader:
         if self._raw is not None:
             self._raw.close()
 
-    def _fail(self, row: int, what: str) -> DataError:
-        return DataError(f"{self.path}: row {row}: {what}")
+    def _fail(self, row: int, *what: str | Parameter) -> DataError:
+        return DataError(f"{self.path}: row {row}: ", *what)
 
     def _open(self) -> IO[bytes]:
         stream = sys.stdin.buffer if self._raw is None else self._raw
@@ -258,7 +257,7 @@ class Reader:
             if not isinstance(row, dict):
                 raise self._fail(number, f"not a JSON object but {type(row).__name__}")
             if self.text_column not in row:
-                raise self._fail(number, self._no_column(row))
+                raise self._fail(number, *self._no_column(row))
             text = row[self.text_column]
             if not isinstance(text, str | None):
                 raise self._fail(
@@ -314,7 +313,7 @@ class Reader:
         if len(set(cells)) != len(cells):
             raise DataError(f"{self.path}: the header names a column twice: {', '.join(cells)}")
         if self.text_column not in cells:
-            raise DataError(f"{self.path}: {self._no_column(cells)}")
+            raise DataError(f"{self.path}: ", *self._no_column(cells))
         self.columns = cells
         return cells
 
@@ -342,7 +341,7 @@ class Reader:
         self.schema: pa.Schema = file.schema_arrow
         self.columns = list(self.schema.names)
         if self.text_column not in self.columns:
-            raise DataError(f"{self.path}: {self._no_column(self.columns)}")
+            raise DataError(f"{self.path}: ", *self._no_column(self.columns))
         kind = self.schema.field(self.text_column).type
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
@@ -371,13 +370,14 @@ class Reader:
             row += len(texts)
             yield Batch(texts, table=table)
 
-    def _no_column(self, names: Sequence[str] | dict[str, Any]) -> str:
+    def _no_column(self, names: Sequence[str] | dict[str, Any]) -> tuple[str | Parameter, ...]:
         shown = ", ".join(list(names)[:10])
         if len(names) == 1 and ";" in shown:
-            return f"its columns are separated by semicolons ({shown}): commas or tabs are read"
+            return (f"its columns are separated by semicolons ({shown}): commas or tabs are read",)
         return (
-            f"no column {self.text_column!r} (there are: {shown}); "
-            f"give {self._option}{nearest(self.text_column, names)}"
+            f"no column {self.text_column!r} (there are: {shown}); give ",
+            Parameter("text_column", key="data.text_column"),
+            nearest(self.text_column, names),
         )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from sentiment.errors import DataError
+from sentiment.files import write_whole
 from sentiment.records.reader import Batch, Format, one_line
 
 if TYPE_CHECKING:
@@ -201,3 +204,34 @@ def _cell(value: Any) -> Any:
 def format_number(number: float) -> str:
     """Return a probability with every digit that counts, and no more."""
     return repr(float(number))
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write rows as CSV, TSV, JSON Lines or Parquet, as the file's name says; whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    rows : sequence of mappings
+    columns : sequence of str
+        Their keys, in order.
+    """
+    kind = path.suffix.lower()
+    if kind == ".parquet":
+        import polars as pl
+
+        beside = path.with_name(f".{path.name}.partial")
+        try:
+            pl.DataFrame(rows, schema=list(columns)).write_parquet(beside)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+        return
+    text = io.StringIO(newline="")
+    if kind == ".jsonl":
+        text.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    else:
+        writer = csv.DictWriter(text, columns, delimiter="\t" if kind == ".tsv" else ",")
+        writer.writeheader()
+        writer.writerows(rows)
+    write_whole(path, text.getvalue())

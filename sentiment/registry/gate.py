@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sentiment import config
-from sentiment.errors import SentimentError, UsageError, nearest
+from sentiment.errors import Parameter, SentimentError, UsageError, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +81,9 @@ class GateRefusedError(SentimentError):
         self.result = result
         super().__init__(
             f"{candidate} is not promoted, gate '{result.gate}': {result.failures} "
-            "(nothing was changed; --force REASON promotes all the same)"
+            "(nothing was changed; ",
+            Parameter("force", "REASON"),
+            " promotes all the same)",
         )
 
 

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sentiment import store
-from sentiment.errors import ModelError, SentimentError, UsageError, nearest
+from sentiment.errors import ModelError, Parameter, SentimentError, UsageError, nearest
 from sentiment.registry import history
 from sentiment.registry.history import Move
 from sentiment.registry.reference import DEFAULT_NAME, ModelReference, parse
@@ -120,7 +120,9 @@ class Registry:
             raise UsageError(
                 f"nothing was trained yet in {output_dir}: there is no "
                 f"{tracking.tracking_uri(output_dir).removeprefix('sqlite:///')} "
-                "(--output-dir, SENTIMENT_OUTPUT_DIR or MLFLOW_TRACKING_URI say where to look)"
+                "(",
+                Parameter("output_dir"),
+                ", SENTIMENT_OUTPUT_DIR or MLFLOW_TRACKING_URI say where to look)",
             )
         self.client = tracking.connect(output_dir)
         self.where = tracking.shown(self.client.tracking_uri)
@@ -211,8 +213,9 @@ class Registry:
 
         if metric.startswith("test_"):
             raise UsageError(
-                f"--best {metric}: a model chosen by its test rows has no honest test figure left; "
-                f"choose by --best val_{metric.removeprefix('test_')}"
+                Parameter("best", metric),
+                ": a model chosen by its test rows has no honest test figure left; choose by ",
+                Parameter("best", f"val_{metric.removeprefix('test_')}"),
             )
         ascending = metric.removeprefix("val_") in LOWER_IS_BETTER or metric.startswith("seconds_")
         order = f"metrics.`{metric}` {'ASC' if ascending else 'DESC'}"
@@ -221,14 +224,17 @@ class Registry:
         if not having:
             known = sorted({name for run in runs for name in run.data.metrics})
             raise UsageError(
-                f"--best {metric}: no run has this metric{nearest(metric, known)}"
-                f" (there are {', '.join(name for name in known if name.startswith('val_'))})"
+                Parameter("best", metric),
+                f": no run has this metric{nearest(metric, known)}"
+                f" (there are {', '.join(name for name in known if name.startswith('val_'))})",
             )
         best = having[0]
         compared = f"{metric} {best.data.metrics[metric]:.4f} is the best of {len(having)} runs"
         sets = {run.data.tags.get(DATA_FINGERPRINT) for run in having}
         if len(sets) > 1:
-            compared += f" on {len(sets)} different data sets or splits (--experiment narrows it)"
+            compared += (
+                f" on {len(sets)} different data sets or splits (naming the experiment narrows it)"
+            )
         return str(best.info.run_id), compared
 
     def fetch(self, reference: ModelReference) -> StoredModel:

@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sentiment.errors import UsageError
+from sentiment.errors import Parameter, UsageError
 from sentiment.sweep.board import Board
 from sentiment.sweep.search import Space
 from sentiment.sweep.status import State, Status
@@ -141,7 +141,8 @@ class SweepRun:
         if newest.info.status == "RUNNING" and alive and process != origin.process_identity():
             raise UsageError(
                 f"this sweep is still running (process {process.split(':')[-2]}): "
-                "wait for it or stop it before --resume"
+                "wait for it or stop it before ",
+                Parameter("resume", key="sweep.resume"),
             )
         return newest
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from sentiment.errors import UsageError, nearest
+from sentiment.errors import Parameter, UsageError, nearest
 from sentiment.evaluation import predictions
 from sentiment.evaluation.metrics import LOWER_IS_BETTER, PairedTest, paired_test
 from sentiment.tracking import client as tracking
@@ -151,7 +151,9 @@ def _choose(finished: Sequence[Any], references: Sequence[str]) -> list[Any]:
 def _by_metric(runs: Sequence[Any], metric: str) -> list[Any]:
     known = sorted({key for run in runs for key in run.data.metrics if key.startswith(_FIGURES)})
     if metric not in known:
-        raise UsageError(f"--sort {metric}: no run has this metric{nearest(metric, known)}")
+        raise UsageError(
+            Parameter("sort", metric), f": no run has this metric{nearest(metric, known)}"
+        )
     having = [run for run in runs if metric in run.data.metrics]
     lower = metric.split("_", 1)[1] in LOWER_IS_BETTER
     return sorted(having, key=lambda run: run.data.metrics[metric], reverse=not lower)

@@ -15,7 +15,7 @@ from sentiment.drift.reference import Reference
 from sentiment.drift.signals import (
     MINIMUM_TEXTS,
     SIGNALS,
-    compare,
+    measure,
     parse_limits,
     stability_index,
     wilson,
@@ -39,7 +39,7 @@ def reference(scorer):
 def drift_of(reference, scorer, texts, **options):
     counts = reference.zeros()
     reference.add(counts, texts, scorer.predict(texts))
-    return compare(reference, counts, **options)
+    return measure(reference, counts, **options)
 
 
 def drifted(drift):
@@ -85,7 +85,7 @@ def test_short_texts_move_no_words_only_their_length(reference, scorer, streams)
     drift = drift_of(reference, scorer, beginnings)
     assert "length" in drifted(drift)
     assert "words" not in drifted(drift)
-    assert not {"the", "and", "of"} & words(drift.more) | words(drift.less)
+    assert not {"the", "and", "of"} & (words(drift.more) | words(drift.less))
 
 
 def test_the_estimate_is_near_the_truth_where_its_assumptions_hold(reference, scorer, streams):
@@ -114,7 +114,7 @@ def test_parts_add_up_to_the_whole(reference, scorer, streams):
 
 
 def test_too_few_texts_say_nothing(reference, scorer, streams):
-    assert compare(reference, reference.zeros()).drifted is None
+    assert measure(reference, reference.zeros()).drifted is None
     few = drift_of(reference, scorer, streams.german[: MINIMUM_TEXTS - 1])
     assert few.drifted is None
     assert few.signals[0].value > 1
@@ -174,7 +174,22 @@ def test_stability_index_is_about_its_expected_value_under_chance():
     index, expected = np.mean(found, axis=0)
     assert index == pytest.approx(expected, rel=0.2)
     assert max(value for value, _ in found) < 0.06
-    assert stability_index(np.array([10, 0, 0]), np.array([0, 0, 10]))[0] == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("reference", "seen"),
+    [
+        ([95, 5, 0], [0, 0, 100]),
+        ([10, 0, 0], [0, 0, 10]),
+        ([1, 1, 98], [50, 50, 0]),
+        ([0, 0, 1000], [1000, 0, 0]),
+        ([3, 94, 3], [50, 0, 50]),
+    ],
+)
+def test_stability_index_sees_a_shift_when_one_bin_holds_nearly_everything(reference, seen):
+    reference, seen = np.array(reference), np.array(seen)
+    assert stability_index(reference, seen)[0] > 1
+    assert stability_index(reference, reference)[0] == 0
 
 
 def test_wilson_interval_agrees_with_published_figures():

@@ -10,7 +10,7 @@ import pytest
 
 from sentiment.compiler.compile import compile_scorer
 from sentiment.drift.reference import Reference
-from sentiment.drift.signals import compare
+from sentiment.drift.signals import measure
 from sentiment.feedback import Answer, Feedback, observed
 from sentiment.scorer import Scorer
 from sentiment.store import resolve
@@ -145,7 +145,7 @@ def test_more_classes_and_models_without_vocabulary_work_too():
         texts = ["red apple cherry", "blue sea sky", "green frog leaf"] * 100
         counts = reference.zeros()
         reference.add(counts, texts, scorer.predict(texts))
-        drift = compare(reference, counts)
+        drift = measure(reference, counts)
         assert {label: here for label, (here, _) in drift.labels.items()} == pytest.approx(
             {"blue": 1 / 3, "green": 1 / 3, "red": 1 / 3}
         )
