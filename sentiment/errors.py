@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+DISTRIBUTION = "sentiment-mlops"
+"""What the package index calls this project; its name `sentiment` is another's."""
+
 
 class Parameter(NamedTuple):
     """A parameter that an error speaks of; who shows the error knows how it is written there.
@@ -86,7 +89,9 @@ class MissingExtraError(UsageError):
     """An optional dependency is not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs the extra '{extra}': pip install 'sentiment[{extra}]'")
+        super().__init__(
+            f"{feature} needs the extra '{extra}': pip install '{DISTRIBUTION}[{extra}]'"
+        )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -35,6 +35,8 @@ def doctor(
     import sys
 
     from sentiment.cli.console import emit_json, stdout
+    from sentiment.errors import DISTRIBUTION
+    from sentiment.tracking.address import shown, tracking_uri
 
     packages = {name: _version(name) for name in _PACKAGES}
     extras = {
@@ -52,8 +54,7 @@ def doctor(
         "sqlite": sqlite3.sqlite_version,
         "output_dir": str(output_dir.resolve()),
         "writable": os.access(output_dir if output_dir.exists() else Path.cwd(), os.W_OK),
-        "tracking_uri": os.environ.get("MLFLOW_TRACKING_URI")
-        or f"sqlite:///{output_dir.resolve()}/mlflow.db",
+        "tracking_uri": shown(tracking_uri(output_dir)),
         "pointers": {name: (models / f"{name}.json").exists() for name in ("latest", "champion")},
     }
     missing = [name for name, version in packages.items() if version is None]
@@ -70,7 +71,7 @@ def doctor(
                 "once: uv sync --compile-bytecode"
             )
         for name, there in extras.items():
-            state = "installed" if there else f"absent: pip install 'sentiment[{name}]'"
+            state = "installed" if there else f"absent: pip install '{DISTRIBUTION}[{name}]'"
             console.print(f"  extra {name:<12} {state}", markup=False)
         for name, path in tools.items():
             console.print(f"  {name:<18} {path or 'absent, needed for ' + _TOOLS[name]}")

@@ -40,7 +40,7 @@ def list_(
 
     from sentiment.cli.console import emit_json, stderr
     from sentiment.registry.registry import Registry
-    from sentiment.tracking.client import is_new
+    from sentiment.tracking.address import is_new
 
     versions: list[Version] = []
     if name is not None or not is_new(output_dir):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -98,9 +99,9 @@ def run(overrides: list[str]) -> list[TrainResult]:
 
 def open_mlflow(output_dir: str) -> str:
     """Return the command that opens the runs in a browser."""
-    import os
+    from sentiment.tracking.address import shown, tracking_uri
 
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{output_dir}/mlflow.db"
+    uri = shown(tracking_uri(Path(output_dir)))
     if uri.startswith("http"):
         return f"open {uri}"
     return f"mlflow ui --backend-store-uri {uri}"

@@ -11,6 +11,7 @@ from sentiment import store
 from sentiment.registry.registry import Registry
 from sentiment.store import StoredModel
 from sentiment.tracking import client as tracking
+from sentiment.tracking.address import is_new
 
 _LEFT_OVER = 24 * 3600.0  # seconds after which a temporary folder has no owner any more
 
@@ -44,7 +45,7 @@ def survey(output_dir: Path) -> list[Candidate]:
     if not models:
         return []
     needed: dict[str, str] = {}
-    registry = None if tracking.is_new(output_dir) else Registry(output_dir)
+    registry = None if is_new(output_dir) else Registry(output_dir)
     if registry is not None:
         with registry.reaching():
             needed |= registry.aliased()

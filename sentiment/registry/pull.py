@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentiment import store
 from sentiment.errors import ModelError, SentimentError, UsageError
-from sentiment.tracking.client import tracking_uri
+from sentiment.tracking.address import tracking_uri
 
 if TYPE_CHECKING:
     import ssl

@@ -24,6 +24,7 @@ from sentiment.registry.history import Move
 from sentiment.registry.reference import DEFAULT_NAME, ModelReference, parse
 from sentiment.store import StoredModel
 from sentiment.tracking import client as tracking
+from sentiment.tracking.address import is_new, shown, tracking_uri
 from sentiment.tracking.tags import (
     CODE_HASH,
     CONFIG_HASH,
@@ -116,16 +117,16 @@ class Registry:
     def __init__(self, output_dir: Path, name: str = DEFAULT_NAME) -> None:
         self.output_dir = output_dir
         self.name = name
-        if tracking.is_new(output_dir):
+        if is_new(output_dir):
             raise UsageError(
                 f"nothing was trained yet in {output_dir}: there is no "
-                f"{tracking.tracking_uri(output_dir).removeprefix('sqlite:///')} "
+                f"{tracking_uri(output_dir).removeprefix('sqlite:///')} "
                 "(",
                 Parameter("output_dir"),
                 ", SENTIMENT_OUTPUT_DIR or MLFLOW_TRACKING_URI say where to look)",
             )
         self.client = tracking.connect(output_dir)
-        self.where = tracking.shown(self.client.tracking_uri)
+        self.where = shown(self.client.tracking_uri)
 
     def reaching(self) -> AbstractContextManager[None]:
         """Report a server that goes away in the middle of the body as one line with its address."""

@@ -120,7 +120,7 @@ class Job:
         from sentiment.training import run as train
 
         output_dir = Path(cfg.output_dir)
-        client = tracking.connect(output_dir, cfg.tracking.uri)
+        client = tracking.connect(output_dir)
         experiment = tracking.experiment_id(client, cfg.experiment_name, output_dir)
         own = [word for word in words if word.split("=")[0] in self.keys]
         run = Run.start(

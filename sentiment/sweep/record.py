@@ -70,13 +70,15 @@ class SweepRun:
         """
         from sentiment.tracking import client as tracking
         from sentiment.tracking import origin
+        from sentiment.tracking.address import remember
         from sentiment.tracking.run import Run
 
         self.board = board
         self.space = space
         self.settings = settings
         self.output_dir = Path(default.output_dir)
-        self.client = tracking.connect(self.output_dir, default.tracking.uri)
+        remember(self.output_dir, default.tracking.uri)
+        self.client = tracking.connect(self.output_dir)
         self.experiment = tracking.experiment_id(
             self.client, default.experiment_name, self.output_dir
         )

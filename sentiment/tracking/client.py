@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sentiment import __version__
-from sentiment.errors import ModelError, SentimentError, UsageError
-from sentiment.files import locked
+from sentiment.errors import DISTRIBUTION, ModelError, SentimentError, UsageError
+from sentiment.tracking.address import local_database, shown, tracking_uri
+from sentiment.tracking.database import prepare
 from sentiment.tracking.tags import VERSION
 
 if TYPE_CHECKING:
@@ -23,25 +23,21 @@ log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
+DEFAULT_EXPERIMENT = "sentiment"
+
+# Modules that MLflow asks for, and which of our extras brings them.
+_EXTRAS = {
+    "psycopg": "postgres",
+    "psycopg2": "postgres",
+    "MySQLdb": "mysql",
+    "pymysql": "mysql",
+    "boto3": "s3",
+}
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def tracking_uri(output_dir: Path, uri: str | None = None) -> str:
-    """Return where runs are kept: ``MLFLOW_TRACKING_URI``, else ``uri``, else SQLite in ``output_dir``."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or uri or f"sqlite:///{_database(output_dir)}"
-
-
-def _database(output_dir: Path) -> Path:
-    return output_dir.resolve() / "mlflow.db"
-
-
-def is_new(output_dir: Path, uri: str | None = None) -> bool:
-    """Tell whether runs would go to a database file that does not exist yet."""
-    where = tracking_uri(output_dir, uri)
-    return where.startswith("sqlite:///") and not Path(where.removeprefix("sqlite:///")).exists()
-
-
-def connect(output_dir: Path, uri: str | None = None) -> MlflowClient:
+def connect(output_dir: Path) -> MlflowClient:
     """Return a client of the tracking server or database, created on first use.
 
     Raises
@@ -69,23 +65,18 @@ def connect(output_dir: Path, uri: str | None = None) -> MlflowClient:
     mlflow.store.db.utils.MAX_RETRY_COUNT = 3
     for name in ("mlflow", "alembic", "urllib3.connectionpool"):  # one line, ours, says it all
         logging.getLogger(name).setLevel(logging.ERROR)
-    where = tracking_uri(output_dir, uri)
-    alone: AbstractContextManager[None] = nullcontext()
-    if where.startswith("sqlite:///"):
-        database = Path(where.removeprefix("sqlite:///"))
-        database.parent.mkdir(parents=True, exist_ok=True)
-        if os.access(database.parent, os.W_OK):
-            # Two processes that make its tables at the same time fail.
-            alone = locked(database.with_name(f".{database.name}.lock"))
+    where = tracking_uri(output_dir)
     given = os.environ.get("MLFLOW_TRACKING_URI")
     with reaching(where):
         mlflow.set_tracking_uri(where)
         if given is None:
             # MLflow exports it, and the next call would take it for the user's own choice.
             os.environ.pop("MLFLOW_TRACKING_URI", None)
-        with alone:
-            client = mlflow.MlflowClient(where)
-            client.search_experiments(max_results=1)
+        file = local_database(where)
+        if file is not None:
+            prepare(file)
+        client = mlflow.MlflowClient(where)
+        client.search_experiments(max_results=1)
     return client
 
 
@@ -98,9 +89,8 @@ def reaching(where: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        extras = {"psycopg": "postgres", "psycopg2": "postgres", "boto3": "s3"}
-        extra = extras.get(error.name or "")
-        fix = f"sentiment[{extra}]" if extra else error.name
+        extra = _EXTRAS.get(error.name or "")
+        fix = f"{DISTRIBUTION}[{extra}]" if extra else error.name
         raise UsageError(
             f"MLflow at {shown(where)} needs the module {error.name!r}: pip install '{fix}'"
         ) from error
@@ -108,7 +98,7 @@ def reaching(where: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.filename is not None:
             # A file of ours, not the server: a full disk, a missing permission.
             raise SentimentError(f"{error.filename}: {error.strerror}") from error
-        reason = " ".join(str(error).split())
+        reason = shown(" ".join(str(error).split()))
         if len(reason) > 300:
             reason = reason[:300] + "…"
         raise SentimentError(
@@ -116,16 +106,39 @@ def reaching(where: str) -> Iterator[None]:
         ) from error
 
 
-def shown(uri: str) -> str:
-    """Return an address as it may be printed: without user and password."""
-    return re.sub(r"//[^/@]*@", "//***@", uri)
+def experiment_name(client: MlflowClient, name: str) -> str:
+    """Return the experiment that is meant: MLflow's variables stand for the default name.
+
+    Raises
+    ------
+    UsageError
+        ``MLFLOW_EXPERIMENT_ID`` is no experiment, or the name is empty.
+    """
+    if not name.strip():
+        raise UsageError("experiment_name is empty: give a name, or leave it out")
+    if name != DEFAULT_EXPERIMENT:
+        return name
+    given = os.environ.get("MLFLOW_EXPERIMENT_ID")
+    if not given:
+        return os.environ.get("MLFLOW_EXPERIMENT_NAME") or name
+    found = find(client.get_experiment, given)
+    if found is None:
+        raise UsageError(f"MLFLOW_EXPERIMENT_ID={given}: no such experiment at this server")
+    return str(found.name)
 
 
 def experiment_id(client: MlflowClient, name: str, output_dir: Path) -> str:
     """Return the experiment's id, creating it when it is new.
 
-    Artifacts of a local database lie under ``output_dir/artifacts``; a server decides itself.
+    ``MLFLOW_EXPERIMENT_ID`` and ``MLFLOW_EXPERIMENT_NAME`` stand for the default name. Artifacts of a
+    local database lie under ``output_dir/artifacts``; a server decides itself.
+
+    Raises
+    ------
+    UsageError
+        See `experiment_name`, or the experiment was deleted.
     """
+    name = experiment_name(client, name)
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
@@ -191,7 +204,7 @@ def download(folder_uri: str, names: Sequence[str], destination: Path) -> None:
         try:
             mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(destination))
         except (MlflowException, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = shown(" ".join(str(error).split()))[:200]
             raise ModelError(f"{shown(uri)} cannot be fetched ({reason})") from error
 
 

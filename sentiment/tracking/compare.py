@@ -95,6 +95,7 @@ def compare_runs(
         If a run or the metric is not known, or there are fewer than two runs.
     """
     client = tracking.connect(output_dir)
+    experiment = tracking.experiment_name(client, experiment)
     experiments = {entry.name: entry.experiment_id for entry in client.search_experiments()}
     if not references and experiment not in experiments:
         raise UsageError(f"no experiment {experiment!r}{nearest(experiment, list(experiments))}")

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import hashlib
+import json
 import os
+import random
+import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +25,9 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 # MLflow cuts longer values or refuses the batch.
 _MAX_PARAM, _BATCH = 6000, 100
+_MAX_NAME = 250
+_SAFE = re.compile(r"[\w-][\w. -]*(/[\w-][\w. -]*)*")
+_TRIES = 5
 
 
 class Run:
@@ -42,7 +50,23 @@ class Run:
     def start(
         cls, client: MlflowClient, experiment: str, *, name: str | None, tags: Mapping[str, str]
     ) -> Run:
-        """Create a run in the experiment with this id."""
+        """Create a run in the experiment with this id; inside ``mlflow run``, take that run.
+
+        Parameters
+        ----------
+        client : MlflowClient
+        experiment : str
+            Its id.
+        name : str or None
+        tags : mapping
+        """
+        given = os.environ.pop("MLFLOW_RUN_ID", None)
+        if given:
+            taken = cls(client, given)
+            if name is not None:
+                client.update_run(given, name=name)
+            taken.set_tags({VERSION: __version__, **tags})
+            return taken
         standard = {
             "mlflow.user": getpass.getuser() if "USER" in os.environ else "unknown",
             "mlflow.source.name": "sentiment",
@@ -71,19 +95,17 @@ class Run:
         """Log parameters; values longer than MLflow takes are cut."""
         from mlflow.entities import Param
 
-        entries = [Param(key, str(value)[:_MAX_PARAM]) for key, value in params.items()]
+        entries = [Param(safe_name(key), str(value)[:_MAX_PARAM]) for key, value in params.items()]
         for begin in range(0, len(entries), _BATCH):
             self.client.log_batch(self.run_id, params=entries[begin : begin + _BATCH])
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Log metrics under names that MLflow accepts, of the run's model too when it is logged."""
-        import time
-
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         entries = [
-            Metric(_metric_name(key), float(value), now, 0, model_id=self.model_id)
+            Metric(safe_name(key), float(value), now, 0, model_id=self.model_id)
             for key, value in metrics.items()
         ]
         for begin in range(0, len(entries), _BATCH):
@@ -109,9 +131,8 @@ class Run:
         rows : int
             Number of rows.
         """
-        import json
-
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         dataset = Dataset(
             name=name,
@@ -128,10 +149,18 @@ class Run:
             ),
             profile=json.dumps({"num_rows": rows}),
         )
-        self.client.log_inputs(
-            self.run_id,
-            datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", context)])],
-        )
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
+        for attempt in range(_TRIES):
+            try:
+                self.client.log_inputs(self.run_id, datasets=inputs)
+            except MlflowException:
+                # Two runs that log the same data set for the first time at the same moment: MLflow
+                # looks, then inserts. The next look finds it.
+                if attempt == _TRIES - 1:
+                    raise
+                time.sleep(0.05 * (attempt + 1) * (1 + random.random()))
+            else:
+                return
 
     def log_artifact(self, file: Path, folder: str) -> None:
         """Log one file into a folder of the run's artifacts."""
@@ -162,6 +191,13 @@ class Run:
         self.model_id = log_model(self.client, self.run_id, scorer, labels, example)
 
 
-def _metric_name(name: str) -> str:
-    """Replace what MLflow refuses in a metric's name (labels may hold anything)."""
-    return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)[:250]
+def safe_name(name: str) -> str:
+    """Return a name that MLflow takes for a parameter or metric; different names stay different.
+
+    A label may hold anything (``:)``, ``a/b``, 300 characters). What MLflow refuses is replaced,
+    and a short hash of the name as it was keeps two of them apart.
+    """
+    if len(name) <= _MAX_NAME and _SAFE.fullmatch(name):
+        return name
+    readable = re.sub(r"[^\w. -]+", "_", name)[: _MAX_NAME - 9]
+    return f"{readable}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"

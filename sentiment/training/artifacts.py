@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from sentiment import config
 from sentiment.compiler import fallback
 from sentiment.evaluation.predictions import write_predictions
+from sentiment.tracking.run import safe_name
 from sentiment.tracking.tags import DIGEST
 
 if TYPE_CHECKING:
@@ -118,7 +119,9 @@ def publish(
             run.log_artifact(folder / fallback.FILE_NAME, "pipeline")
         else:
             _log_model(run, Path(scratch), stored, compiled, splits)
-        run.log_params(config.flatten(config.to_dict(cfg)))
+        params = config.flatten(config.to_dict(cfg))
+        run.log_params(params)
+        _write_names([*params, *judged.metrics], Path(scratch))
         run.log_metrics(
             {**judged.metrics, **{f"data_{key}": value for key, value in splits.report.items()}}
         )
@@ -130,6 +133,13 @@ def publish(
                 output_dir, "latest", digest, run_id=run.run_id, source=f"runs:/{run.run_id}"
             )
     return Published(folder, digest)
+
+
+def _write_names(names: Sequence[str], folder: Path) -> None:
+    """Write which names stand in MLflow under others, where there are any."""
+    changed = {safe: name for name in names if (safe := safe_name(name)) != name}
+    if changed:
+        _write_json(folder / "metric_names.json", changed)
 
 
 def _keep_pipeline(fitted: Fitted, output_dir: Path, run_id: str) -> Path:

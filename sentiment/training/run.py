@@ -183,10 +183,12 @@ def _new_run(cfg: DictConfig) -> Callable[[], Run]:
     """Open MLflow, and return what starts a run there."""
     from sentiment.tracking import client as tracking
     from sentiment.tracking import origin
+    from sentiment.tracking.address import remember
     from sentiment.tracking.run import Run
 
     output_dir = Path(cfg.output_dir)
-    client = tracking.connect(output_dir, cfg.tracking.uri)
+    remember(output_dir, cfg.tracking.uri)
+    client = tracking.connect(output_dir)
     experiment = tracking.experiment_id(client, cfg.experiment_name, output_dir)
     hint = tracking.old_file_store(Path.cwd(), output_dir)
     if hint:

@@ -1,0 +1,124 @@
+"""The SQLite database of an output folder: made whole, and found again where the folder was moved."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from sentiment.files import locked
+
+log = logging.getLogger(__name__)
+
+# Where MLflow keeps absolute addresses of artifacts.
+_ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+def prepare(file: Path) -> None:
+    """Make the database where it is missing or was left half made, and its artifacts findable.
+
+    MLflow's migrations are not atomic: who interrupts the first command leaves tables that no later
+    one can go on from. So they run on a file beside, which takes the name when they are done.
+
+    Parameters
+    ----------
+    file : Path
+        Its folder is made where it is missing.
+
+    Raises
+    ------
+    OSError, sqlalchemy.exc.SQLAlchemyError
+        It cannot be made.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(file.parent, os.W_OK):
+        return
+    with locked(file.with_name(f".{file.name}.lock")):
+        if not file.exists() or _is_half_made(file):
+            _make(file)
+        else:
+            _follow_artifacts(file)
+
+
+def _make(file: Path) -> None:
+    """Run the migrations beside and rename."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    make: Any = SqlAlchemyStore  # untyped
+    folder = tempfile.mkdtemp(prefix=f".{file.name}-", dir=file.parent)
+    beside = Path(folder) / file.name
+    try:
+        store = make(f"sqlite:///{beside}", (file.parent / "artifacts").as_uri())
+        store.engine.dispose()
+        for suffix in ("-wal", "-shm", "-journal"):
+            file.with_name(file.name + suffix).unlink(missing_ok=True)
+        beside.replace(file)
+    finally:
+        for left in Path(folder).iterdir():
+            left.unlink()
+        Path(folder).rmdir()
+
+
+def _is_half_made(file: Path) -> bool:
+    """Tell whether migrations were interrupted before the database could hold anything.
+
+    The default experiment is what MLflow makes last; without it there is no run either.
+    """
+    if file.stat().st_size == 0:
+        return True
+    with contextlib.closing(sqlite3.connect(file, timeout=10)) as database:
+        try:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            for table in ("experiments", "runs", "registered_models"):
+                if (
+                    table in tables
+                    and database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
+                ):
+                    return False
+        except sqlite3.DatabaseError:
+            return False  # something else is wrong with it: MLflow says what
+    log.warning("%s was left half made by an interrupted command: made again", file)
+    return True
+
+
+def _follow_artifacts(file: Path) -> None:
+    """Mend addresses below ``artifacts`` of the folder's former place: it was moved or copied."""
+    folder = file.parent / "artifacts"
+    if not folder.is_dir():
+        return
+    here = folder.as_uri()
+    with contextlib.closing(sqlite3.connect(file, timeout=10)) as database:
+        try:
+            found = database.execute(
+                "SELECT DISTINCT artifact_location FROM experiments"
+                " WHERE artifact_location LIKE 'file:%/artifacts' AND artifact_location != ?",
+                (here,),
+            ).fetchall()
+            for (there,) in found:
+                if _exists(there):
+                    continue
+                log.warning("artifacts of %s are now looked for in %s", there, here)
+                for table, column in _ADDRESSES:
+                    database.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+                        f" WHERE substr({column}, 1, ?) = ?",
+                        (here, len(there) + 1, len(there), there),
+                    )
+            database.commit()
+        except sqlite3.DatabaseError as error:  # MLflow says what is wrong with it
+            log.warning("%s: addresses of artifacts cannot be mended (%s)", file, error)
+
+
+def _exists(uri: str) -> bool:
+    return Path(unquote(urlparse(uri).path)).exists()
