@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
+import signal
 import sys
-from dataclasses import dataclass
 
 import pytest
+from support.commands import Printed
 
+# A run that was started in the background (nohup, &) ignores SIGINT, and so would every child of it.
+with contextlib.suppress(ValueError):  # not the main thread
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before anything imports them: no network, and threads that leave the machine responsive.
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", MLFLOW_DISABLE_TELEMETRY="true")
-
-
-@dataclass
-class Answer:
-    """What a command left: exit code, stdout and stderr."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self):
-        """The one JSON document on stdout."""
-        return json.loads(self.out)
-
-    @property
-    def documents(self):
-        """JSON Lines on stdout."""
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +34,13 @@ def cli(monkeypatch, capfd):
     """Run ``sentiment WORDS`` in this process, exit code and streams included."""
     from sentiment.cli import main
 
-    def run(*words: object) -> Answer:
+    def run(*words: object) -> Printed:
         monkeypatch.setattr(sys, "argv", ["sentiment", *map(str, words)])
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
             main()
         out, err = capfd.readouterr()
         code = stop.value.code
-        return Answer(code if isinstance(code, int) else 0, out, err)
+        return Printed(code if isinstance(code, int) else 0, out, err)
 
     return run

@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 
 from sentiment import config
+from sentiment.errors import MissingExtraError
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docker").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "monitoring" / "README.md",
+    *sorted((ROOT / "docker").glob("*.md")),
+    *sorted((ROOT / ".github").glob("*.md")),
+]
 BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -71,15 +77,31 @@ def test_links_lead_to_files(page):
         assert (page.parent / target).exists(), target
 
 
+# What makes a data set that one, and what follows from other keys.
+FIXED = {
+    "_target_",
+    "name",
+    "source",
+    "path",
+    "subset",
+    "label_names",
+    "positive_label",
+    "random_state",
+}
+
+
 def test_every_yaml_line_that_can_be_changed_says_how():
+    silent = []
     for group in ("data", "vectorizer", "model"):
         for file in sorted((config.CONFIG_DIR / group).glob("*.yaml")):
-            text = file.read_text(encoding="utf-8")
-            shown = re.findall(rf"{group}[.=]", text)
-            assert shown, f"{file.name} shows no override"
+            for line in file.read_text(encoding="utf-8").splitlines():
+                key = re.match(r"([a-z]\w*): *\S", line)
+                if key and key[1] not in FIXED and "#" not in line:
+                    silent.append(f"{file.name}: {line}")
+    assert not silent
 
 
-def test_no_path_of_a_machine_and_no_large_file():
+def tracked():
     import subprocess
 
     listed = subprocess.run(
@@ -87,7 +109,44 @@ def test_no_path_of_a_machine_and_no_large_file():
     )
     if listed.returncode:
         pytest.skip("not a git checkout")
-    for name in filter(None, listed.stdout.split("\0")):
-        path = ROOT / name
-        if path.is_file():
-            assert path.stat().st_size < 1 << 20, f"{name} is larger than 1 MiB"
+    return [
+        ROOT / name for name in filter(None, listed.stdout.split("\0")) if (ROOT / name).is_file()
+    ]
+
+
+def test_no_large_file():
+    assert not [path for path in tracked() if path.stat().st_size >= 1 << 20]
+
+
+def test_no_path_of_a_machine():
+    home = re.compile(rb"/(?:root|home/\w+|Users/\w+|work/main|private/tmp)/")
+    found = [path for path in tracked() if home.search(path.read_bytes())]
+    # The containers' own home stands in the images' files.
+    assert not [path for path in found if path.name != Path(__file__).name]
+
+
+def test_nobody_is_told_to_install_a_strangers_package():
+    """The package index's `sentiment` is another project: ours is `sentiment-mlops`."""
+    wrong = re.compile(r"""install\s+(?:-\S+\s+)*['"]?sentiment(?:\[|['"\s]|$)""", re.MULTILINE)
+    texts = [
+        path for path in tracked() if path.suffix in (".py", ".md", ".yaml", ".toml", ".sh", ".tf")
+    ]
+    assert not [
+        path.relative_to(ROOT)
+        for path in texts
+        if path.name != Path(__file__).name and wrong.search(path.read_text(encoding="utf-8"))
+    ]
+    assert "sentiment-mlops[optuna]" in str(MissingExtraError("Optuna", "optuna"))
+
+
+def test_the_version_stands_in_one_place():
+    import sentiment
+
+    version = re.escape(sentiment.__version__)
+    assert re.search(rf"^## {version}", (ROOT / ".github/CHANGELOG.md").read_text(), re.MULTILINE)
+    tags = [
+        line
+        for file in (ROOT / "docker/kubernetes").rglob("kustomization.yaml")
+        for line in re.findall(r"newTag: (\S+)", file.read_text())
+    ]
+    assert set(tags) - {"dev"} == {sentiment.__version__}

