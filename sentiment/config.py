@@ -49,6 +49,9 @@ class DataConfig:
     test_size: float = 0.2
     sample_size: int | None = None
     on_bad_rows: str = "drop"
+    delimiter: str | None = None
+    quote: str | None = None
+    encoding: str | None = None
     streaming: bool = False
     passes: int = 1
 

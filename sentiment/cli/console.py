@@ -1,4 +1,7 @@
-"""Where commands print: results on stdout, everything else on stderr."""
+"""Where commands print: results on stdout, everything else on stderr.
+
+Rich's markup is off: what a file or a label holds is shown as it is. Styles are given as `Text`.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ def stderr() -> Console:
     """Return a console for progress, logs and warnings; plain text when not a terminal."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, markup=False, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def stdout() -> Console:
     """Return a console for results that people read; plain text when not a terminal."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def short_name(key: str, keys: Sequence[str]) -> str:

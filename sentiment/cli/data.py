@@ -33,7 +33,13 @@ def data(
     described = describe(splits)
     if json_:
         emit_json(
-            {"name": splits.name, "source": splits.source, **described, "report": splits.report}
+            {
+                "name": splits.name,
+                "source": splits.source,
+                **described,
+                "report": splits.report,
+                "notes": splits.notes,
+            }
         )
         return
     table = Table(title=f"{splits.name} ({splits.source})")
@@ -48,7 +54,9 @@ def data(
     console.print(table)
     for key, count in splits.report.items():
         if count and not key.startswith("rows_"):
-            console.print(f"{key.replace('_', ' ')}: {count:,}", markup=False)
+            console.print(f"{key.replace('_', ' ')}: {count:,}")
+    for key, found in splits.notes.items():
+        console.print(f"{key}: {found!r} was found (data.{key} says otherwise)")
     for label in splits.classes:
         texts = (
             text
@@ -57,4 +65,4 @@ def data(
         )
         for _, text in zip(range(samples), texts, strict=False):
             shown = " ".join(text.split())
-            console.print(f"{label}: {shown[:160]}{'…' if len(shown) > 160 else ''}", markup=False)
+            console.print(f"{label}: {shown[:160]}{'…' if len(shown) > 160 else ''}")

@@ -72,7 +72,7 @@ def doctor(
             )
         for name, there in extras.items():
             state = "installed" if there else f"absent: pip install '{DISTRIBUTION}[{name}]'"
-            console.print(f"  extra {name:<12} {state}", markup=False)
+            console.print(f"  extra {name:<12} {state}")
         for name, path in tools.items():
             console.print(f"  {name:<18} {path or 'absent, needed for ' + _TOOLS[name]}")
         console.print(f"runs go to {found['tracking_uri']}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sentiment.cli.console import emit_json
+from sentiment.cli.options import Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.predict import Model, load
 from sentiment.errors import DataError, UsageError, nearest
@@ -34,6 +35,9 @@ def evaluate(
         str | None, typer.Option(help="Format of the input: csv, tsv, jsonl, parquet.")
     ] = None,
     model: Model = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    encoding: Encoding = None,
     output_dir: OutputDir = Path("outputs"),
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
@@ -44,10 +48,13 @@ def evaluate(
     """
     bounds = parse_bounds(context.args)
     from sentiment.evaluation.labelled import missed_bounds, score_labelled
+    from sentiment.records.dialect import Dialect
     from sentiment.records.reader import Reader, find_format
 
     kind = find_format(input, format, otherwise="jsonl")
-    with Reader(input, kind, text_column=text_column) as reader:
+    with Reader(
+        input, kind, text_column=text_column, dialect=Dialect(delimiter, quote, encoding)
+    ) as reader:
         scorer = load(model, output_dir)
         labels, probabilities, n_null = score_labelled(
             scorer, reader, label_column, _label_names(label_name)

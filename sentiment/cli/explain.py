@@ -112,11 +112,10 @@ def _coloured(text: str, found: Explanation, number: int) -> Text:
 
 
 def _table(found: Explanation, number: int, towards: str) -> Table:
-    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("n-gram", "count", escape(f"towards {towards}"))
+    table = Table("n-gram", "count", f"towards {towards}")
     for item in found.contributions:
         weight = item.scores[number]
         shown = Text(f"{weight:+.4f}", "green" if weight > 0 else "red")
@@ -137,12 +136,11 @@ def _show_features(scorer: Scorer, top: int, *, json: bool) -> None:
             for item in items:
                 print(f"{label}\t{item.weight:.4f}\t{item.ngram}")
         return
-    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
     for label, items in features.items():
-        table = Table(escape(label), "weight")
+        table = Table(label, "weight")
         for item in items:
             table.add_row(Text(item.ngram), f"{item.weight:.4f}")
         stdout().print(table)

@@ -103,13 +103,13 @@ def show(
     console = stdout()
     for key, value in found.items():
         if isinstance(value, dict):
-            console.print(f"{key}:", markup=False)
+            console.print(f"{key}:")
             for inner, figure in sorted(value.items()):
                 text = f"{figure:.4f}" if isinstance(figure, float) else figure
-                console.print(f"  {inner}: {text}", markup=False)
+                console.print(f"  {inner}: {text}")
         elif value not in (None, [], ()):
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-            console.print(f"{key}: {text}", markup=False)
+            console.print(f"{key}: {text}")
 
 
 def _stored(reference: str, output_dir: Path) -> dict[str, Any]:
@@ -352,11 +352,10 @@ def prune(
         )
         console.print(
             f"{candidate.model.digest[:12]}  {candidate.size_bytes / 1e6:8.1f} MB  {kept}",
-            markup=False,
         )
     size = sum(candidate.size_bytes for candidate in going) / 1e6
     verb = "removed" if yes else "would be removed (--yes does it)"
-    stderr().print(f"{len(going)} of {len(candidates)} models, {size:.1f} MB: {verb}", markup=False)
+    stderr().print(f"{len(going)} of {len(candidates)} models, {size:.1f} MB: {verb}")
 
 
 def _print(table: Table) -> None:

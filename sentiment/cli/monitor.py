@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sentiment.cli import console
+from sentiment.cli.options import Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.predict import Model, load
 
@@ -35,6 +36,9 @@ def monitor(
         bool, typer.Option("--fail-on-drift", help="Exit with 1 when there is drift.")
     ] = False,
     model: Model = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    encoding: Encoding = None,
     output_dir: OutputDir = Path("outputs"),
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -47,11 +51,14 @@ def monitor(
     from sentiment.drift.monitor import monitor_texts
     from sentiment.drift.signals import parse_limits
     from sentiment.errors import DataError
+    from sentiment.records.dialect import Dialect
     from sentiment.records.reader import Reader, find_format
 
     own_limits = parse_limits(limits)
     kind = find_format(input, format, otherwise="lines")
-    reader = Reader(input, kind, text_column=text_column)
+    reader = Reader(
+        input, kind, text_column=text_column, dialect=Dialect(delimiter, quote, encoding)
+    )
     scorer = load(model, output_dir)
     with reader:
         document = monitor_texts(scorer, (batch.texts for batch in reader), own_limits)
@@ -65,7 +72,7 @@ def monitor(
             html.write_text(html_report(document), encoding="utf-8")
         except OSError as error:
             raise DataError(f"{html}: cannot be written ({error.strerror})") from None
-        console.stderr().print(f"report: {html}", markup=False)
+        console.stderr().print(f"report: {html}")
     if json:
         console.emit_json(document)
     else:
@@ -75,18 +82,22 @@ def monitor(
 
 
 def _print(document: dict[str, Any]) -> None:
-    from rich.markup import escape
+    from rich.text import Text
 
     out = console.stdout()
     verdict = {
-        True: "[bold red]drift[/]",
-        False: "[bold green]no drift[/]",
-        None: f"too few texts to tell (fewer than {document['minimum_texts']})",
+        True: Text("drift", "bold red"),
+        False: Text("no drift", "bold green"),
+        None: Text(f"too few texts to tell (fewer than {document['minimum_texts']})"),
     }[document["drift"]]
     reference = document["reference"]
     out.print(
-        f"{escape(document['input'])}: {verdict} in {document['texts']:,} texts, "
-        f"against {reference['texts']:,} {escape(reference['name'])} texts"
+        Text.assemble(
+            f"{document['input']}: ",
+            verdict,
+            f" in {document['texts']:,} texts, "
+            f"against {reference['texts']:,} {reference['name']} texts",
+        )
     )
     out.print(_signal_table(document["signals"]))
     out.print(_share_table(document))
@@ -97,12 +108,13 @@ def _print(document: dict[str, Any]) -> None:
         ("unknown", [word["word"] for word in document["new_words"]]),
     ]
     for title, found in named:
-        out.print(f"{title + ':':<11}{escape(', '.join(found)) or '[dim]none beyond chance[/]'}")
+        out.print(f"{title + ':':<11}{', '.join(found) or 'none beyond chance'}")
 
 
 def _signal_table(signals: dict[str, Any]) -> Table:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE)
     table.add_column("signal")
@@ -110,7 +122,7 @@ def _signal_table(signals: dict[str, Any]) -> Table:
     table.add_column("limit", justify="right")
     table.add_column("drift")
     table.add_column("what it is", style="dim")
-    words = {True: "[red]yes[/]", False: "[green]no[/]", None: "?"}
+    words = {True: Text("yes", "red"), False: Text("no", "green"), None: Text("?")}
     for name, signal in signals.items():
         if signal["value"] is not None:
             table.add_row(
@@ -125,7 +137,6 @@ def _signal_table(signals: dict[str, Any]) -> Table:
 
 def _share_table(document: dict[str, Any]) -> Table:
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE)
@@ -137,7 +148,7 @@ def _share_table(document: dict[str, Any]) -> Table:
         table.add_row(title, *shown)
 
     for label, pair in document["labels"].items():
-        add(f"answered {escape(label)}", pair["window"], pair["reference"])
+        add(f"answered {label}", pair["window"], pair["reference"])
     low = document["low_confidence"]
     add(f"confidence below {low['below']:g}", low["window"], low["reference"])
     unknown = document["unknown_tokens"]

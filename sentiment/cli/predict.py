@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sentiment.cli.console import emit_json
+from sentiment.cli.options import Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.errors import UsageError
 
@@ -61,13 +62,16 @@ def predict(
     output_format: Annotated[
         str | None, typer.Option(help="Format of the output, where its name does not tell.")
     ] = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    encoding: Encoding = None,
     model: Model = None,
     output_dir: OutputDir = Path("outputs"),
     json: Annotated[bool, typer.Option("--json", help="One JSON object per text.")] = False,
 ) -> None:
     """Classify texts, or every row of a file.
 
-    A file is CSV, TSV, JSON Lines, Parquet or plain lines (one text a line), told by its name and
+    A file is CSV, TSV, JSON, JSON Lines, Parquet or plain lines (one text a line), told by its name and
     perhaps compressed (.gz, .bz2, .zst). Every row stays, in order, with label, confidence and
     probabilities added; a row without text has an empty label.
     """
@@ -75,40 +79,16 @@ def predict(
         raise UsageError("give texts or --input FILE, not both")
     if not texts and input is None:
         raise UsageError('nothing to predict: give a text ("…"), or --input FILE (- for stdin)')
-    _predict(
-        texts, input, output, text_column, min_confidence, batch_size, workers, model,
-        output_dir, format, output_format,
-        resume=resume, force=force, line_buffered=line_buffered, json=json,
-    )  # fmt: skip
-
-
-def _predict(
-    texts: list[str] | None,
-    input_path: str | None,
-    output: str,
-    text_column: str,
-    min_confidence: float,
-    batch_size: int,
-    workers: int | None,
-    model: str | None,
-    output_dir: Path,
-    input_format: str | None,
-    output_format: str | None,
-    *,
-    resume: bool,
-    force: bool,
-    line_buffered: bool,
-    json: bool,
-) -> None:
     if texts:
         if output != "-":
             raise UsageError("--output goes with --input FILE; texts are answered on stdout")
         _predict_texts(load(model, output_dir), texts, min_confidence, json=json)
         return
+    from sentiment.records.dialect import Dialect
     from sentiment.records.reader import Reader, find_format
 
-    assert input_path is not None
-    read_as = find_format(input_path, input_format, otherwise="lines")
+    assert input is not None
+    read_as = find_format(input, format, otherwise="lines")
     if json and output_format is None and output == "-":
         output_format = "jsonl"
     write_as = find_format(
@@ -116,12 +96,17 @@ def _predict(
     )
     if write_as == "parquet" and output == "-":
         raise UsageError("Parquet cannot be written to standard output: give --output FILE.parquet")
-    if input_path == "-" and (line_buffered or sys.stdin.isatty()):
+    if input == "-" and (line_buffered or sys.stdin.isatty()):
         batch_size = 1
-    reader = Reader(input_path, read_as, text_column=text_column, batch_size=batch_size)
-    scorer = load(model, output_dir)
+    reader = Reader(
+        input,
+        read_as,
+        text_column=text_column,
+        batch_size=batch_size,
+        dialect=Dialect(delimiter, quote, encoding),
+    )
     _predict_file(
-        scorer,
+        load(model, output_dir),
         reader,
         output,
         write_as,

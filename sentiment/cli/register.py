@@ -88,7 +88,7 @@ def register(
     registry = Registry(output_dir, name)
     with registry.reaching():
         run_id, how = _choose(registry, output_dir, run, best, experiment)
-    stderr().print(f"run {run_id}{how}", markup=False)
+    stderr().print(f"run {run_id}{how}")
     report(
         lambda: register_run(registry, run_id, alias=alias, promotion=promotion, why=reason),
         json_=json_,
@@ -151,20 +151,19 @@ def report(act: Callable[[], PromotionResult], *, json_: bool) -> None:
     console.print(
         f"{version.name} version {version.version} ({(version.digest or '')[:12]})"
         f"{' registered' if outcome.created else ''}",
-        markup=False,
     )
     for move in outcome.moves:
         before = f"version {move.from_version}" if move.from_version else "nothing"
         forced = f", forced: {move.why}" if move.forced else ""
-        console.print(f"{move.alias}: {before} -> version {move.to_version}{forced}", markup=False)
+        console.print(f"{move.alias}: {before} -> version {move.to_version}{forced}")
     if not outcome.moves and "champion" in version.aliases:
-        console.print("it is the champion", markup=False)
+        console.print("it is the champion")
 
 
 def _print_checks(result: GateResult) -> None:
     from sentiment.cli.console import stderr
 
     console = stderr()
-    console.print(f"gate '{result.gate}': {'passed' if result.passed else 'refused'}", markup=False)
+    console.print(f"gate '{result.gate}': {'passed' if result.passed else 'refused'}")
     for check in result.checks:
-        console.print(f"  {'ok  ' if check.passed else 'FAIL'} {check.detail}", markup=False)
+        console.print(f"  {'ok  ' if check.passed else 'FAIL'} {check.detail}")

@@ -97,7 +97,7 @@ def run(words: list[str], *, json_: bool = False) -> None:
     else:
         _print(summary)
     for message, count in summary.get("warnings", {}).items():
-        stderr().print(f"note ({count} jobs): {message}", markup=False)
+        stderr().print(f"note ({count} jobs): {message}")
     code = {"interrupted": 130, "terminated": 143}.get(summary["state"], 0)
     bad = [job for job in summary["jobs"] if job["state"] == State.FAILED]
     if code or bad:
@@ -130,7 +130,7 @@ def _show(board: Board) -> Iterator[None]:
             state = entry.status.state
             if seen.get(entry.job) != state and state != State.WAITING:
                 seen[entry.job] = state
-                console.print(_line(board, entry), markup=False)
+                console.print(_line(board, entry))
 
     try:
         with repeating(tell, 0.2):
@@ -257,19 +257,19 @@ def _print(summary: dict[str, Any]) -> None:
     for job in jobs:
         if job["state"] == State.FAILED:
             words = " ".join(job["overrides"])
-            notes.print(f"failed: job {job['job'] + 1} {words}: {job['error']}", markup=False)
+            notes.print(f"failed: job {job['job'] + 1} {words}: {job['error']}")
             if job["log"]:
-                notes.print(f"        {job['log']}", markup=False)
+                notes.print(f"        {job['log']}")
     counts = summary["counts"]
     shown = ", ".join(f"{count} {state}" for state, count in counts.items())
-    notes.print(f"{summary['state']} after {summary['seconds']:.1f} s: {shown}", markup=False)
-    notes.print(f"sweep run {summary['sweep_run']} in {summary['folder']}", markup=False)
+    notes.print(f"{summary['state']} after {summary['seconds']:.1f} s: {shown}")
+    notes.print(f"sweep run {summary['sweep_run']} in {summary['folder']}")
     if summary["state"] != "finished" or State.NOT_STARTED in counts:
         spent = (
             summary["state"] == "finished" and summary["time_budget"] and State.FAILED not in counts
         )
         why = f"the time budget of {summary['time_budget']} is used up; " if spent else ""
-        notes.print(f"{why}go on with the rest: the same command with --resume", markup=False)
+        notes.print(f"{why}go on with the rest: the same command with --resume")
     if summary["best"]:
         print(f"train the best again: {summary['train']}")
     if summary["register"]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sentiment.data.labels import label_of
 from sentiment.errors import DataError, UsageError, nearest
+from sentiment.records.dialect import Dialect, find_column
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,7 +27,13 @@ _EMBEDDED_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613
 
 
 def labelled_chunks(
-    path: str, *, text_column: str, label_column: str, chunk_rows: int = 10_000
+    path: str,
+    *,
+    text_column: str,
+    label_column: str,
+    chunk_rows: int = 10_000,
+    dialect: Dialect | None = None,
+    notes: dict[str, str] | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Read a CSV, TSV, JSONL or Parquet file, compressed or not, some rows at a time.
 
@@ -37,11 +45,15 @@ def labelled_chunks(
         Columns to read.
     chunk_rows : int
         Rows at a time; memory grows with it.
+    dialect : Dialect, optional
+        How the file is written, where that is known.
+    notes : dict of str to str, optional
+        Filled with what was found out about that.
 
     Yields
     ------
     DataFrame
-        Columns ``text`` and ``label``.
+        Columns ``text`` and ``label``, both text; see `sentiment.data.labels`.
 
     Raises
     ------
@@ -63,36 +75,68 @@ def labelled_chunks(
             f"{path}: its name does not tell the format; "
             "use .csv, .tsv, .jsonl or .parquet, optionally with .gz or .zst"
         ) from error
-    reader = Reader(path, kind, text_column=text_column, batch_size=chunk_rows)
-    empty, found = True, False
-    try:
+    reader = Reader(path, kind, text_column=text_column, batch_size=chunk_rows, dialect=dialect)
+    n_rows = 0
+    column: str | None = None
+    with reader:
         for batch in reader:
-            empty = False
             if batch.table is not None:
-                table = batch.table.select(
-                    [label_column] if label_column in batch.table.schema.names else []
-                )
-                rows = pl.DataFrame(pl.from_arrow(table))
-                known = batch.table.schema.names
+                known = list(batch.table.schema.names)
             else:
                 # A row of JSON may lack the key: then its label is missing.
                 records = batch.records()
                 known = list(dict.fromkeys(key for record in records for key in record))
-                values = [record.get(label_column) for record in records]
-                rows = pl.DataFrame({label_column: pl.Series(values, strict=False)})
-            found |= label_column in known
-            if not found:
+            column = column or find_column(known, label_column)
+            if column is None:
                 raise DataError(
                     f"{path} has no column {label_column!r}{nearest(label_column, known)}"
                     f" (columns: {', '.join(known[:20])}; set data.label_column=…)"
                 )
+            if batch.table is not None:
+                values = _plain_values(batch.table, column, path)
+            else:
+                values = [record.get(column) for record in records]
             yield pl.DataFrame(
-                {"text": pl.Series(batch.texts, dtype=pl.String), "label": rows[label_column]}
+                {
+                    "text": pl.Series([sound(text) for text in batch.texts], dtype=pl.String),
+                    "label": pl.Series(_labels(values, path, n_rows), dtype=pl.String),
+                }
             )
-    finally:
-        reader.close()
-    if empty:
+            n_rows += len(batch)
+        if notes is not None:
+            notes.update(reader.found)
+    if not n_rows:
         raise DataError(f"{path} is empty: it holds no row")
+
+
+def _plain_values(table: Any, column: str, path: str) -> list[Any]:
+    try:
+        values: list[Any] = table.column(column).to_pylist()
+    except Exception as error:  # kinds that Python has no value for
+        kind = table.schema.field(column).type
+        raise DataError(f"{path}: column {column!r} of type {kind} cannot be read") from error
+    return values
+
+
+def _labels(values: Iterable[Any], path: str, first_row: int) -> list[str | None]:
+    labels: list[str | None] = []
+    for value in values:
+        try:
+            labels.append(label_of(value))
+        except DataError as error:
+            raise DataError(f"{path}: row {first_row + len(labels) + 1}: {error}") from None
+    return labels
+
+
+def sound(text: str | None) -> str | None:
+    """Return a text with U+FFFD for each half of a surrogate pair, as scoring reads it."""
+    if text is None or text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _column(frame: pl.DataFrame, column: str, key: str, where: str) -> pl.Series:
@@ -112,10 +156,11 @@ def _text_and_label(
 ) -> pl.DataFrame:
     import polars as pl
 
+    labels = _column(frame, label_column, "data.label_column", where)
     return pl.DataFrame(
         {
             "text": _column(frame, text_column, "data.text_column", where),
-            "label": _column(frame, label_column, "data.label_column", where),
+            "label": pl.Series(_labels(labels.to_list(), where, 0), dtype=pl.String),
         }
     )
 
@@ -141,7 +186,14 @@ def read_embedded(*, subset: str | None, text_column: str, label_column: str, **
 
 
 def read_files(
-    *, train: str | None, test: str | None, text_column: str, label_column: str, **_: Any
+    *,
+    train: str | None,
+    test: str | None,
+    text_column: str,
+    label_column: str,
+    dialect: Dialect,
+    notes: dict[str, str],
+    **_: Any,
 ) -> _Frames:
     if train is None:
         raise UsageError("data=files needs a file: data.train=reviews.csv")
@@ -149,8 +201,13 @@ def read_files(
 
     frames = [
         pl.concat(
-            labelled_chunks(file, text_column=text_column, label_column=label_column),
-            how="vertical_relaxed",
+            labelled_chunks(
+                file,
+                text_column=text_column,
+                label_column=label_column,
+                dialect=dialect,
+                notes=notes,
+            )
         )
         for file in (train, test)
         if file is not None
@@ -170,6 +227,8 @@ def read_hub(
 ) -> _Frames:
     if path is None:
         raise UsageError("data=hub needs a data set: data.path=OWNER/NAME or a folder")
+    import polars as pl
+
     dataset = _load_dataset(path, subset)
     frames = []
     names: list[str] | None = None
@@ -183,7 +242,17 @@ def read_hub(
             )
         rows = dataset[split]
         names = names or getattr(rows.features.get(label_column), "names", None)
-        frames.append(_text_and_label(rows.to_polars(), text_column, label_column, path))
+        frame = _text_and_label(rows.to_polars(), text_column, label_column, path)
+        if names:
+            # The Hub's way to keep the labels of a test split to itself.
+            frame = frame.with_columns(label=pl.col("label").replace("-1", None))
+        if key == "test" and frame["label"].null_count() == len(frame):
+            others = [other for other in dataset if other not in (train or "train", test)]
+            raise DataError(
+                f"the split {split!r} of {path} has no labels: set data.test=… "
+                f"({', '.join(map(str, others)) or 'null'})"
+            )
+        frames.append(frame)
     labels: Mapping[Any, str] | None = dict(enumerate(names)) if names else None
     return frames[0], frames[1] if test is not None else None, labels
 
@@ -199,6 +268,8 @@ def _load_dataset(path: str, subset: str | None) -> Any:
         if Path(path).is_dir():
             if (Path(path) / "dataset_dict.json").exists():
                 return datasets.load_from_disk(path)
+            if (Path(path) / "state.json").exists():  # `save_to_disk` of one split
+                return {"train": datasets.load_from_disk(path)}
             return datasets.load_dataset(path, subset)
         try:
             with _offline():

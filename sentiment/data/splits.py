@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sentiment.data.labels import named_labels
 from sentiment.data.sources import read_embedded, read_files, read_hub
 from sentiment.errors import DataError, UsageError, nearest
+from sentiment.records.dialect import Dialect
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,7 +54,7 @@ class Splits:
 
     ``val`` is empty when ``val_size`` is 0. ``report`` counts the rows read, dropped and
     standing in both train and test. ``train_fingerprint`` stands for training rows that are
-    streamed and not held here.
+    streamed and not held here; ``notes`` say how files turned out to be written.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Splits:
     positive_label: str | None
     report: dict[str, int] = field(default_factory=dict)
     train_fingerprint: str | None = None
+    notes: dict[str, str] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 over the three splits' fingerprints."""
@@ -87,6 +91,9 @@ def load_splits(
     test_size: float = 0.2,
     sample_size: int | None = None,
     on_bad_rows: str = "drop",
+    delimiter: str | None = None,
+    quote: str | None = None,
+    encoding: str | None = None,
     seed: int = 42,
 ) -> Splits:
     """Load labelled text and split it, stratified by label and seeded.
@@ -114,6 +121,8 @@ def load_splits(
         Rows to use before splitting; a separate test split stays whole.
     on_bad_rows : {'drop', 'error'}
         What to do with empty texts and missing labels; either way they are counted.
+    delimiter, quote, encoding : str, optional
+        How files are written, where that is not to be found out: `sentiment.records.dialect.Dialect`.
     seed : int
         Of sampling and splitting.
 
@@ -124,8 +133,17 @@ def load_splits(
         ``sample_size`` larger than the data, and so on.
     """
     _check(val_size=val_size, test_size=test_size, on_bad_rows=on_bad_rows, sample_size=sample_size)
+    if text_column == label_column and source != "embedded":
+        raise UsageError(
+            f"data.text_column and data.label_column are both {text_column!r}: "
+            "a model would read the answer"
+        )
     report: dict[str, int] = {}
-    read = {"embedded": read_embedded, "hub": read_hub, "files": read_files}.get(source)
+    notes: dict[str, str] = {}
+    readers: dict[str, Callable[..., Any]] = {
+        "embedded": read_embedded, "hub": read_hub, "files": read_files,
+    }  # fmt: skip
+    read = readers.get(source)
     if read is None:
         raise UsageError(f"data.source={source!r} is not one of embedded, hub, files")
     for key, value in (("train", train), ("test", test), ("path", path)):
@@ -139,6 +157,8 @@ def load_splits(
         test=test,
         text_column=text_column,
         label_column=label_column,
+        dialect=Dialect(delimiter, quote, encoding),
+        notes=notes,
     )
     label_names = label_names if label_names is not None else names
     rows = usable(train_frame, label_names, on_bad_rows, report, "train")
@@ -174,6 +194,7 @@ def load_splits(
     val = Split([], [])
     if n_val:
         rows, val = _cut(rows, len(rows) - n_val, seed, "data.val_size")
+    _warn_of_classes(classes, rows, held_out)
     seen = set(rows.texts)
     report["test_texts_also_in_train"] = sum(text in seen for text in held_out.texts)
     report["val_texts_also_in_train"] = sum(text in seen for text in val.texts)
@@ -188,7 +209,39 @@ def load_splits(
         classes=classes,
         positive_label=positive_label if len(classes) == 2 else None,
         report=report,
+        notes=notes,
     )
+
+
+def _warn_of_classes(classes: Sequence[str], train: Split, test: Split) -> None:
+    """Say which classes cannot be judged, and which may be one."""
+    counts = Counter(test.labels)
+    untested = [label for label in classes if not counts[label]]
+    if untested:
+        log.warning(
+            "%d of %d classes have no test row, so test figures say nothing of them: %s",
+            len(untested),
+            len(classes),
+            ", ".join(untested[:10]),
+        )
+    rare = [label for label, rows in Counter(train.labels).items() if rows < 3]
+    if rare:
+        log.warning(
+            "%d classes have fewer than 3 training rows: %s",
+            len(rare),
+            ", ".join(sorted(rare)[:10]),
+        )
+    alike: dict[str, list[str]] = {}
+    for label in classes:
+        plain = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+        alike.setdefault(plain, []).append(label)
+    for labels in alike.values():
+        if len(labels) > 1:
+            log.warning(
+                "labels that differ only in case, width, blanks or composition are classes of "
+                "their own: %s (data.label_names makes them one)",
+                ", ".join(map(repr, labels)),
+            )
 
 
 def check_classes(
@@ -286,16 +339,8 @@ def usable(
             f"the text column of {split} holds {frame['text'].dtype}, not text: set data.text_column=…"
         )
     label = frame["label"]
-    text_of = label.cast(pl.String)
-    if label.dtype.is_float():
-        # 1.0 is how a column of integers with gaps is often stored.
-        whole = label.cast(pl.Int64, strict=False)
-        text_of = whole.cast(pl.String).zip_with((whole == label).fill_null(value=False), text_of)
-    label = text_of.str.strip_chars()
-    label = label.set(label == "", None)
-    if label_names is not None:
-        pairs = label_names.items() if isinstance(label_names, Mapping) else enumerate(label_names)
-        mapping = {str(raw): str(named) for raw, named in pairs}
+    mapping = named_labels(label_names)
+    if mapping is not None:
         unnamed = sorted(set(label.drop_nulls().unique()) - set(mapping) - set(mapping.values()))
         if unnamed:
             raise DataError(

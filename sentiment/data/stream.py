@@ -14,6 +14,7 @@ import numpy as np
 from sentiment.data.sources import labelled_chunks
 from sentiment.data.splits import Split, Splits, check_classes, usable
 from sentiment.errors import UsageError
+from sentiment.records.dialect import Dialect
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,9 @@ def survey(
     val_size: float,
     test_size: float,
     on_bad_rows: str,
+    delimiter: str | None = None,
+    quote: str | None = None,
+    encoding: str | None = None,
     seed: int,
     chunk_rows: int = CHUNK_ROWS,
 ) -> Stream:
@@ -100,7 +104,9 @@ def survey(
     Parameters
     ----------
     name, train, test, text_column, label_column, label_names, positive_label, on_bad_rows, seed
-        As for `sentiment.data.load_splits` with files.
+        As for `load_splits` with files.
+    delimiter, quote, encoding
+        As for `load_splits` with files.
     val_size, test_size : float
         Shares of the rows; at most `MAX_HELD_OUT` rows each are kept, the others train.
     chunk_rows : int
@@ -116,11 +122,17 @@ def survey(
     if train is None:
         raise UsageError("data.streaming=true reads files: data=files data.train=reviews.csv")
     report: dict[str, int] = {}
+    notes: dict[str, str] = {}
 
     def read(path: str, split: str, counts: dict[str, int]) -> Iterator[Split]:
         first_row = 0
         for frame in labelled_chunks(
-            path, text_column=text_column, label_column=label_column, chunk_rows=chunk_rows
+            path,
+            text_column=text_column,
+            label_column=label_column,
+            chunk_rows=chunk_rows,
+            dialect=Dialect(delimiter, quote, encoding),
+            notes=notes,
         ):
             yield usable(frame, label_names, on_bad_rows, counts, split, first_row=first_row)
             first_row += len(frame)
@@ -171,6 +183,7 @@ def survey(
             positive_label=positive_label if len(classes) == 2 else None,
             report=report,
             train_fingerprint=digest.hexdigest(),
+            notes=notes,
         ),
         chunks,
     )

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sentiment.data.labels import label_of
 from sentiment.errors import DataError, Parameter, UsageError, nearest
+from sentiment.records.dialect import find_column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,18 +54,19 @@ def score_labelled(
     for batch in reader:
         texts = []
         for text, record in zip(batch.texts, batch.records(), strict=True):
+            label_column = find_column(list(record), label_column) or label_column
             if label_column not in record:
                 raise DataError(
                     f"{reader.path}: no column {label_column!r} (there are: {', '.join(record)}); give ",
                     Parameter("label_column"),
                     nearest(label_column, record),
                 )
-            label = record[label_column]
-            if text is None or label is None or label == "":
+            label = label_of(record[label_column])
+            if text is None or label is None:
                 n_null += 1
                 continue
             texts.append(text)
-            labels.append(names.get(str(label), str(label)))
+            labels.append(names.get(label, label))
         parts.append(scorer.predict(texts).probabilities)
     return labels, np.concatenate(parts), n_null
 

@@ -1,14 +1,18 @@
-"""Files of records, read a batch at a time: CSV, TSV, JSON Lines, Parquet, plain lines.
+"""Files of records, read a batch at a time: CSV, TSV, JSON, Parquet, plain lines.
 
-One row is one record; nothing is skipped. What cannot be read is one `DataError` that names the
-file and the row. Text formats may be compressed (``.gz``, ``.bz2``, ``.zst``).
+One row is one record; blank lines of a table or of JSON Lines are none. What cannot be read is one
+`DataError` that names the file and the row. Text formats may be compressed (``.gz``, ``.bz2``,
+``.zst``) and of any encoding; see `sentiment.records.dialect`.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +20,16 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from sentiment.errors import DataError, Parameter, UsageError, nearest
+from sentiment.records.dialect import (
+    HEAD_BYTES,
+    Dialect,
+    find_column,
+    find_encoding,
+    find_table,
+    not_decodable,
+    recoded,
+    table_reader,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +51,10 @@ _SUFFIXES: dict[str, Format] = {
 }
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 MAX_ROW_BYTES = 16 << 20
+# An object whose first value is a column of values, or pandas' columns, index and data.
+# The beginning of a table that pandas wrote by columns, in one long line or indented.
+_COLUMNS = re.compile(rb'\{\s*(?:"(?:columns|index|data)"\s*:\s*\[|"[^"]*"\s*:\s*\{\s*"0"\s*:)')
+_SPACE = re.compile(r"\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +142,8 @@ class Reader:
         The column that holds the text (all formats but plain lines).
     batch_size : int
         Rows per batch.
+    dialect : Dialect, optional
+        How the file is written, where that is known.
 
     Attributes
     ----------
@@ -131,6 +151,10 @@ class Reader:
         How many rows there are, where the file says so.
     columns : list of str
         Names of the columns, as far as the format has them before the first row.
+    text_column : str
+        As the file writes it, once it is known.
+    found : dict of str to str
+        What was found out about how the file is written, where it is not the usual.
     """
 
     def __init__(
@@ -140,7 +164,10 @@ class Reader:
         *,
         text_column: str = "text",
         batch_size: int = 1024,
+        dialect: Dialect | None = None,
     ) -> None:
+        self._dialect = (dialect or Dialect()).checked()
+        self.found: dict[str, str] = {}
         self.path = path
         self.kind = kind
         self.text_column = text_column
@@ -150,6 +177,7 @@ class Reader:
         self._raw: IO[bytes] | None = None
         self._size = 0
         self._rows_read = 0
+        self._line = 0
         if path != "-":
             file = Path(path)
             if file.is_dir():
@@ -159,11 +187,9 @@ class Reader:
                 self._size = os.fstat(self._raw.fileno()).st_size
             except OSError as error:
                 raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-        read = {"csv": self._csv, "tsv": self._csv, "jsonl": self._jsonl, "lines": self._plain}
+        read = {"csv": self._csv, "tsv": self._csv, "jsonl": self._json, "lines": self._plain}
         try:
-            self._batches = (
-                self._parquet() if kind == "parquet" else read[kind](self._lines(self._open()))
-            )
+            self._batches = self._parquet() if kind == "parquet" else read[kind](self._text())
         except BaseException:
             self.close()
             raise
@@ -207,11 +233,21 @@ class Reader:
 
             return bz2.BZ2File(stream)
         if compression == "zstd":
-            import io
-
             import pyarrow as pa
 
             return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(stream), "zstd"))
+        return stream
+
+    def _text(self) -> _Peekable:
+        """Return the file as UTF-8."""
+        stream = _Peekable(self._open())
+        try:
+            encoding = find_encoding(stream.head(), self._dialect.encoding)
+        except (OSError, EOFError, ValueError) as error:  # a damaged compressed file
+            raise self._fail(1, f"cannot be read ({one_line(error)})") from None
+        if encoding != "utf-8":
+            self.found["encoding"] = encoding
+            stream = _Peekable(recoded(stream, encoding))
         return stream
 
     def _lines(self, stream: IO[bytes]) -> Iterator[bytes]:
@@ -221,24 +257,28 @@ class Reader:
             number += 1
             try:
                 line = stream.readline(MAX_ROW_BYTES + 1)
+            except UnicodeDecodeError as error:
+                raise self._fail(
+                    number, f"not {self.found.get('encoding', 'UTF-8')} ({one_line(error)})"
+                ) from None
             except (OSError, EOFError, ValueError) as error:  # a damaged compressed file
                 raise self._fail(number, f"cannot be read ({one_line(error)})") from None
             if not line:
                 return
             if len(line) > MAX_ROW_BYTES:
                 raise self._fail(number, f"longer than {MAX_ROW_BYTES >> 20} MB")
-            yield line
+            yield line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
 
     def _decode(self, line: bytes, row: int) -> str:
         try:
-            return line.decode("utf-8-sig" if row == 1 else "utf-8")
+            return line.decode()
         except UnicodeDecodeError as error:
-            raise self._fail(row, _not_utf8(line[error.start])) from None
+            raise self._fail(row, *not_decodable(line, error)) from None
 
-    def _plain(self, lines: Iterator[bytes]) -> Iterator[Batch]:
+    def _plain(self, stream: _Peekable) -> Iterator[Batch]:
         self.columns = ["text"]
         texts: list[str | None] = []
-        for row, line in enumerate(lines, start=1):
+        for row, line in enumerate(self._lines(stream), start=1):
             # Only the end of the line goes; a carriage return belongs to it.
             texts.append(self._decode(line, row).removesuffix("\n").removesuffix("\r"))
             if len(texts) == self.batch_size:
@@ -247,17 +287,25 @@ class Reader:
         if texts:
             yield Batch(texts)
 
-    def _jsonl(self, lines: Iterator[bytes]) -> Iterator[Batch]:
+    def _json(self, stream: _Peekable) -> Iterator[Batch]:
+        """Read JSON Lines, an array of objects, or a table as pandas writes it by columns."""
+        head = stream.head().removeprefix(codecs.BOM_UTF8).lstrip()
+        if head[:1] == b"[":
+            self.found["json"] = "array"
+            found = self._array(stream)
+        elif self._is_by_columns(head):
+            self.found["json"] = "columns"
+            found = self._by_columns(stream)
+        else:
+            found = self._json_lines(stream)
         rows: list[dict[str, Any]] = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(self._decode(line, number))
-            except (ValueError, RecursionError) as error:
-                raise self._fail(number, f"not JSON ({one_line(error)})") from None
+        for number, row in enumerate(found, start=1):
             if not isinstance(row, dict):
                 raise self._fail(number, f"not a JSON object but {type(row).__name__}")
             if self.text_column not in row:
-                raise self._fail(number, *self._no_column(row))
+                self._find_text_column(list(row), number)
+                if self.text_column not in row:
+                    raise self._fail(number, *self._no_column(row))
             text = row[self.text_column]
             if not isinstance(text, str | None):
                 raise self._fail(
@@ -265,38 +313,136 @@ class Reader:
                 )
             rows.append(row)
             if len(rows) == self.batch_size:
-                yield Batch([row[self.text_column] for row in rows], rows)
+                yield self._batch(rows)
                 rows = []
         if rows:
-            yield Batch([row[self.text_column] for row in rows], rows)
+            yield self._batch(rows)
 
-    def _csv(self, lines: Iterator[bytes]) -> Iterator[Batch]:
-        decoded = self._decoded_records(lines)
+    def _json_lines(self, stream: _Peekable) -> Iterator[Any]:
+        number = 0
+        for line in self._lines(stream):
+            if not line.strip():
+                continue
+            number += 1
+            try:
+                yield json.loads(self._decode(line, number))
+            except (ValueError, RecursionError) as error:
+                raise self._fail(number, f"not JSON ({one_line(error)})") from None
+
+    def _array(self, stream: _Peekable) -> Iterator[Any]:
+        """Yield the items of an array, a piece of the file in memory at a time."""
+        decoder = json.JSONDecoder()
+        text, number, place = "", 0, 0
+        decode = codecs.getincrementaldecoder("utf-8-sig")()
+        ended = False
+        while True:
+            place = _SPACE.match(text, place).end()  # type: ignore[union-attr]
+            if place < len(text) and text[place] == "]":
+                return
+            if place < len(text) and text[place] in ("[," if number == 0 else ","):
+                place = _SPACE.match(text, place + 1).end()  # type: ignore[union-attr]
+            # An item that is cut off, or a number that may go on, waits for more of the file.
+            item: Any = None
+            whole = False
+            if place < len(text):
+                try:
+                    item, end = decoder.raw_decode(text, place)
+                    whole = end < len(text) or ended
+                except (ValueError, RecursionError) as error:
+                    if ended or len(text) - place > MAX_ROW_BYTES:
+                        raise self._fail(number + 1, f"not JSON ({one_line(error)})") from None
+            elif ended:
+                raise self._fail(number + 1, "the array is not closed")
+            if whole:
+                number += 1
+                place = end
+                yield item
+                continue
+            try:
+                piece = stream.read(HEAD_BYTES)
+                ended = not piece
+                text, place = text[place:] + decode.decode(piece, ended), 0
+            except UnicodeDecodeError as error:
+                raise self._fail(number + 1, *not_decodable(piece, error)) from None
+            if number == 0 and not text.lstrip().startswith("["):
+                text = "[" + text
+
+    def _is_by_columns(self, head: bytes) -> bool:
+        try:
+            first = json.loads(head.partition(b"\n")[0])
+        except (ValueError, RecursionError):  # cut off, or of several lines
+            named = json.dumps(self.text_column).encode()
+            return bool(
+                _COLUMNS.match(head) or re.match(rb"\{\s*%b\s*:\s*[{\[]" % re.escape(named), head)
+            )
+        if not isinstance(first, dict):
+            return False
+        cells = first.get(self.text_column, first.get("data"))
+        return isinstance(cells, dict | list) and all(
+            isinstance(value, dict | list) for value in first.values()
+        )
+
+    def _by_columns(self, stream: _Peekable) -> Iterator[Any]:
+        """Yield the rows of a table that is written column by column; it is read whole."""
+        try:
+            table = json.loads(stream.read())
+        except UnicodeDecodeError as error:
+            raise self._fail(1, f"not UTF-8 ({one_line(error)})") from None
+        except (ValueError, RecursionError) as error:
+            raise self._fail(1, f"not JSON ({one_line(error)})") from None
+        if isinstance(table.get("columns"), list) and isinstance(table.get("data"), list):
+            for cells in table["data"]:
+                yield dict(zip(table["columns"], cells, strict=False))
+            return
+        columns = {
+            name: list(values.values()) if isinstance(values, dict) else values
+            for name, values in table.items()
+            if isinstance(values, dict | list)
+        }
+        lengths = {len(values) for values in columns.values()}
+        if len(lengths) > 1:
+            raise DataError(f"{self.path}: its columns have different lengths")
+        for cells in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, cells, strict=True))
+
+    def _batch(self, rows: list[dict[str, Any]]) -> Batch:
+        return Batch([row[self.text_column] for row in rows], rows)
+
+    def _csv(self, stream: _Peekable) -> Iterator[Batch]:
+        kind: Literal["csv", "tsv"] = "csv" if self.kind == "csv" else "tsv"
+        delimiter, quote, skip = find_table(stream.head(), kind, self.text_column, self._dialect)
+        if delimiter != ("," if kind == "csv" else "\t"):
+            self.found["delimiter"] = delimiter
+        if quote != '"':
+            self.found["quote"] = quote or "none"
+        lines = self._decoded(stream)
+        if skip:
+            next(lines)
         csv.field_size_limit(MAX_ROW_BYTES)
-        reader = csv.reader(decoded, delimiter="," if self.kind == "csv" else "\t", strict=True)
-        row = 0
+        reader = table_reader(lines, delimiter, quote)
+        row = begun = 0
         names: list[str] = []
         rows: list[dict[str, Any]] = []
         while True:
+            begun = self._line + 1
             try:
                 cells = next(reader)
             except StopIteration:
                 break
             except csv.Error as error:
-                raise self._fail(row + 1, f"line {reader.line_num}: {error}") from None
+                raise self._fail(row + 1, *self._why(error, begun)) from None
+            if not cells or (len(names) != 1 and not any(cells) and len(cells) < len(names)):
+                continue  # a blank line
             if not names:
                 names = self._header(cells)
                 continue
             row += 1
             if len(cells) != len(names):
-                if not cells and len(names) == 1:
-                    cells = [""]  # an empty line is the empty cell of a single column
-                else:
-                    raise self._fail(
-                        row,
-                        f"line {reader.line_num}: {len(cells)} cells, the header has {len(names)}",
-                    )
-            rows.append(dict(zip(names, cells, strict=True)))
+                raise self._fail(
+                    row, f"line {begun}: {len(cells)} cells, the header has {len(names)}"
+                )
+            # Columns without a name, as spreadsheets leave them, are none.
+            rows.append({name: cell for name, cell in zip(names, cells, strict=True) if name})
             if len(rows) == self.batch_size:
                 yield self._csv_batch(rows)
                 rows = []
@@ -305,25 +451,43 @@ class Reader:
         if rows:
             yield self._csv_batch(rows)
 
+    def _why(self, error: csv.Error, begun: int) -> tuple[str | Parameter, ...]:
+        said = str(error)
+        if "unexpected end of data" in said or "field larger" in said:
+            said = "a quote is opened and never closed"
+        return (
+            f"line {begun}: {said}; if quotes are text here, give ",
+            Parameter("quote", "none", key="data.quote"),
+        )
+
     def _csv_batch(self, rows: list[dict[str, Any]]) -> Batch:
         # CSV has no word for null: an empty cell is one.
         return Batch([row[self.text_column] or None for row in rows], rows)
 
     def _header(self, cells: list[str]) -> list[str]:
-        if len(set(cells)) != len(cells):
-            raise DataError(f"{self.path}: the header names a column twice: {', '.join(cells)}")
-        if self.text_column not in cells:
-            raise DataError(f"{self.path}: ", *self._no_column(cells))
-        self.columns = cells
-        return cells
+        names = [cell.strip() for cell in cells]
+        filled = [name for name in names if name]
+        if len(set(filled)) != len(filled):
+            raise DataError(f"{self.path}: the header names a column twice: {', '.join(filled)}")
+        self.columns = filled
+        self._find_text_column(filled, 0)
+        if self.text_column not in filled:
+            raise DataError(f"{self.path}: ", *self._no_column(filled))
+        return names
 
-    def _decoded_records(self, lines: Iterator[bytes]) -> Iterator[str]:
-        for number, line in enumerate(lines, start=1):
+    def _find_text_column(self, columns: list[str], row: int) -> None:
+        """Take the column that differs from the wanted one by case or blanks alone."""
+        if row <= 1:
+            self.text_column = find_column(columns, self.text_column) or self.text_column
+
+    def _decoded(self, stream: _Peekable) -> Iterator[str]:
+        for line in self._lines(stream):
+            self._line += 1
             try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield line.decode()
             except UnicodeDecodeError as error:
                 raise DataError(
-                    f"{self.path}: line {number}: {_not_utf8(line[error.start])}"
+                    f"{self.path}: line {self._line}: ", *not_decodable(line, error)
                 ) from None
 
     def _parquet(self) -> Iterator[Batch]:
@@ -340,6 +504,7 @@ class Reader:
         self.n_rows = file.metadata.num_rows
         self.schema: pa.Schema = file.schema_arrow
         self.columns = list(self.schema.names)
+        self._find_text_column(self.columns, 0)
         if self.text_column not in self.columns:
             raise DataError(f"{self.path}: ", *self._no_column(self.columns))
         kind = self.schema.field(self.text_column).type
@@ -350,6 +515,9 @@ class Reader:
             or pa.types.is_large_string(kind)
             or pa.types.is_null(kind)
             or kind == pa.string_view()
+            or pa.types.is_binary(kind)
+            or pa.types.is_large_binary(kind)
+            or kind == pa.binary_view()
         ):
             raise DataError(f"{self.path}: column {self.text_column!r} is not text but {kind}")
         return self._parquet_batches(file)
@@ -364,7 +532,10 @@ class Reader:
                 table = next(batches, None)
                 if table is None:
                     return
-                texts = table.column(self.text_column).to_pylist()
+                texts = [
+                    text.decode() if isinstance(text, bytes) else text
+                    for text in table.column(self.text_column).to_pylist()
+                ]
             except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise self._fail(row, f"or after it: cannot be read ({one_line(error)})") from None
             row += len(texts)
@@ -372,8 +543,13 @@ class Reader:
 
     def _no_column(self, names: Sequence[str] | dict[str, Any]) -> tuple[str | Parameter, ...]:
         shown = ", ".join(list(names)[:10])
-        if len(names) == 1 and ";" in shown:
-            return (f"its columns are separated by semicolons ({shown}): commas or tabs are read",)
+        if len(names) == 1:
+            for delimiter in ";|\t ":
+                if delimiter in shown:
+                    return (
+                        f"no column {self.text_column!r}; is {shown!r} several? Give ",
+                        Parameter("delimiter", delimiter, key="data.delimiter"),
+                    )
         return (
             f"no column {self.text_column!r} (there are: {shown}); give ",
             Parameter("text_column", key="data.text_column"),
@@ -381,8 +557,29 @@ class Reader:
         )
 
 
-def _not_utf8(byte: int) -> str:
-    return f"not UTF-8 (byte {byte:#04x}); convert it first: iconv -f latin1 -t utf-8"
+class _Peekable(io.BufferedReader):
+    """A stream whose first bytes can be looked at before they are read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(_AsItComes(stream), HEAD_BYTES)
+
+    def head(self) -> bytes:
+        return self.peek(HEAD_BYTES)[:HEAD_BYTES]
+
+
+class _AsItComes(io.RawIOBase):
+    """A stream that gives what is there and does not wait for more: lines of a pipe are answered."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._read: Any = getattr(stream, "read1", stream.read)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data: bytes = self._read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def one_line(error: BaseException) -> str:

@@ -142,7 +142,7 @@ def train(
         timings=stages.timings,
         output_dir=str(cfg.output_dir),
         data={
-            "name": data.splits.name, "source": data.splits.source, **data.splits.report,
+            "name": data.splits.name, "source": data.splits.source, **data.splits.report, **data.splits.notes,
         },
     )  # fmt: skip
 

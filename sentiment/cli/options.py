@@ -1,0 +1,22 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Delimiter = Annotated[
+    str | None,
+    typer.Option(metavar="CHARACTER", help="Of a table: , ; | or tab (found from the header)."),
+]
+Quote = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHARACTER", help="Of a table; none where quotes are text (found from the rows)."
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(help="Of the input: utf-8, utf-16, cp1252, … (UTF-8, or what its mark says)."),
+]
