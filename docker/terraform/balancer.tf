@@ -26,8 +26,11 @@ resource "aws_lb_target_group" "api" {
   vpc_id                        = aws_vpc.main.id
   deregistration_delay          = max(10, var.drain_seconds)
   load_balancing_algorithm_type = "least_outstanding_requests"
+  # By liveness: on an empty account there is no model yet, and tasks that wait for the first champion
+  # must not be replaced for ever. A task brings its model before its server starts (model-pull), so that
+  # with a champion a live task is a ready one; before a task stops, ECS takes it out of this group.
   health_check {
-    path                = "/health/ready"
+    path                = "/health/live"
     matcher             = "200"
     interval            = 5
     timeout             = 3
@@ -62,13 +65,13 @@ resource "aws_lb_listener" "https" {
   }
 }
 
-# What Prometheus reads is for the inside; the load balancer does not pass it on.
-resource "aws_lb_listener_rule" "no_metrics" {
+# What Prometheus and developers read is for the inside; the load balancer does not pass it on.
+resource "aws_lb_listener_rule" "inside" {
   listener_arn = aws_lb_listener.https.arn
   priority     = 1
   condition {
     path_pattern {
-      values = ["/metrics"]
+      values = ["/metrics", "/docs*", "/redoc*", "/openapi.json"]
     }
   }
   action {

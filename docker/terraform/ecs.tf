@@ -1,6 +1,12 @@
 # MLflow, the service and the training job on Fargate. The containers are those of docker/compose.yaml.
 locals {
-  image      = { for kind, repository in aws_ecr_repository.this : kind => "${repository.repository_url}:${var.image_tag}" }
+  # MLflow's tag is its own: a release of the service does not replace MLflow.
+  image = {
+    serve     = "${aws_ecr_repository.this["serve"].repository_url}:${var.image_tag}"
+    train     = "${aws_ecr_repository.this["train"].repository_url}:${var.image_tag}"
+    mlflow    = "${aws_ecr_repository.this["train"].repository_url}:${var.mlflow_image_tag}"
+    collector = "${aws_ecr_repository.this["collector"].repository_url}:${var.collector_tag}"
+  }
   mlflow_uri = "http://mlflow.${var.name}.internal:5000"
 
   registry = [
@@ -8,6 +14,36 @@ locals {
     # Artifacts through MLflow, whose role alone reads the bucket.
     { name = "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", value = "false" },
   ]
+
+  # What users correct outlives the task that heard it; the password is libpq's own PGPASSWORD.
+  feedback = [
+    { name = "SENTIMENT_FEEDBACK_URL", value = "postgresql://mlflow@${aws_db_instance.mlflow.address}:5432/mlflow?sslmode=require" },
+  ]
+  database_password = [{ name = "PGPASSWORD", valueFrom = aws_secretsmanager_secret.database.arn }]
+
+  # What alarms read, from the server's /metrics; the rest of it is for a Prometheus of your own.
+  collector = yamlencode({
+    receivers = {
+      prometheus = { config = { scrape_configs = [{
+        job_name        = "sentiment"
+        scrape_interval = "60s"
+        static_configs  = [{ targets = ["127.0.0.1:8000"], labels = { service = var.name } }]
+      }] } }
+    }
+    exporters = {
+      awsemf = {
+        namespace               = "Sentiment"
+        region                  = var.region
+        log_group_name          = aws_cloudwatch_log_group.this["metrics"].name
+        dimension_rollup_option = "NoDimensionRollup"
+        metric_declarations = [
+          { dimensions = [["service"]], metric_name_selectors = ["^sentiment_workers_ready$"] },
+          { dimensions = [["service"], ["service", "signal"]], metric_name_selectors = ["^sentiment_drift_detected$"] },
+        ]
+      }
+    }
+    service = { pipelines = { metrics = { receivers = ["prometheus"], exporters = ["awsemf"] } } }
+  })
 
   # What every container of every task has: no root, nothing to write but its volumes.
   container = {
@@ -74,7 +110,7 @@ resource "aws_ecs_task_definition" "mlflow" {
   }
   container_definitions = jsonencode([merge(local.container, {
     name       = "mlflow"
-    image      = local.image["train"]
+    image      = local.image["mlflow"]
     entryPoint = ["mlflow"]
     command = [
       "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1",
@@ -88,9 +124,10 @@ resource "aws_ecs_task_definition" "mlflow" {
       { name = "PGUSER", value = "mlflow" },
       { name = "PGSSLMODE", value = "require" },
       { name = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", value = "false" },
+      # People reach it under the same name: see mlflow_cidrs.
       { name = "MLFLOW_SERVER_ALLOWED_HOSTS", value = "mlflow.${var.name}.internal:5000,127.0.0.1:5000" },
     ]
-    secrets          = [{ name = "PGPASSWORD", valueFrom = aws_secretsmanager_secret.database.arn }]
+    secrets          = local.database_password
     portMappings     = [{ containerPort = 5000, protocol = "tcp" }]
     logConfiguration = local.log["mlflow"]
     stopTimeout      = 30
@@ -126,6 +163,8 @@ resource "aws_ecs_service" "mlflow" {
   service_registries {
     registry_arn = aws_service_discovery_service.mlflow.arn
   }
+  # The service's tasks ask MLflow before they start: they are made when it answers.
+  wait_for_steady_state = true
 }
 
 # ---- the service: the server, and beside it what brings it models ----
@@ -148,7 +187,9 @@ resource "aws_ecs_task_definition" "api" {
       name    = "api"
       image   = local.image["serve"]
       command = ["serve"]
-      environment = [
+      # The model first: see the target group's health check.
+      dependsOn = [{ containerName = "model-pull", condition = "SUCCESS" }]
+      environment = concat(local.feedback, [
         { name = "SENTIMENT_HOST", value = "0.0.0.0" },
         { name = "SENTIMENT_PORT", value = "8000" },
         { name = "SENTIMENT_WAIT_FOR_MODEL", value = "1" },
@@ -156,8 +197,9 @@ resource "aws_ecs_task_definition" "api" {
         { name = "SENTIMENT_DRAIN_SECONDS", value = tostring(var.drain_seconds) },
         { name = "SENTIMENT_WORKERS", value = tostring(max(1, floor(var.api_size.cpu / 1024))) },
         { name = "SENTIMENT_FORWARDED_ALLOW_IPS", value = "*" },
-      ]
+      ])
       secrets = concat(
+        local.database_password,
         [{ name = "SENTIMENT_FEEDBACK_KEY", valueFrom = aws_secretsmanager_secret.feedback.arn }],
         var.api_keys_secret_arn == null ? [] : [{ name = "SENTIMENT_API_KEYS", valueFrom = var.api_keys_secret_arn }],
       )
@@ -173,6 +215,19 @@ resource "aws_ecs_task_definition" "api" {
         startPeriod = 20
       }
     }),
+    # Waits for MLflow, brings the champion, and ends. Without a champion (2) the server starts without a
+    # model; with an MLflow that does not answer the task gives up and the tasks before it stay.
+    merge(local.container, {
+      name       = "model-pull"
+      image      = local.image["train"]
+      entryPoint = ["sh", "-c"]
+      command    = ["until sentiment models pull '${var.model}'; do [ $? != 2 ] || exit 0; sleep 5; done"]
+      essential  = false
+      # The most that Fargate allows.
+      startTimeout     = 120
+      environment      = local.registry
+      logConfiguration = local.log["api"]
+    }),
     merge(local.container, {
       name    = "model-sync"
       image   = local.image["train"]
@@ -183,8 +238,17 @@ resource "aws_ecs_task_definition" "api" {
       environment      = local.registry
       logConfiguration = local.log["api"]
     }),
+    # AWS' distribution of the OpenTelemetry collector: metrics for the alarms.
+    merge(local.container, {
+      name             = "collector"
+      image            = local.image["collector"]
+      essential        = false
+      restartPolicy    = { enabled = true, restartAttemptPeriod = 60 }
+      environment      = [{ name = "AOT_CONFIG_CONTENT", value = local.collector }]
+      logConfiguration = local.log["api"]
+    }),
   ])
-  depends_on = [aws_secretsmanager_secret_version.feedback]
+  depends_on = [aws_secretsmanager_secret_version.feedback, aws_secretsmanager_secret_version.database]
 }
 
 resource "aws_ecs_service" "api" {
@@ -213,7 +277,7 @@ resource "aws_ecs_service" "api" {
   lifecycle {
     ignore_changes = [desired_count] # autoscaling's
   }
-  depends_on = [aws_lb_listener.https]
+  depends_on = [aws_lb_listener.https, aws_ecs_service.mlflow]
 }
 
 resource "aws_appautoscaling_target" "api" {
@@ -245,7 +309,7 @@ resource "aws_appautoscaling_policy" "api" {
   }
 }
 
-# ---- training: retrains, registers, and promotes only what passes the gate ----
+# ---- training: on the data bucket and what users corrected; promotes only what passes the gate ----
 resource "aws_ecs_task_definition" "train" {
   family                   = "${var.name}-train"
   requires_compatibilities = ["FARGATE"]
@@ -263,14 +327,16 @@ resource "aws_ecs_task_definition" "train" {
   container_definitions = jsonencode([merge(local.container, {
     name       = "train"
     image      = local.image["train"]
-    entryPoint = ["sh", "-ec"]
-    command = [join(" && ", [
-      join(" ", concat(["sentiment", "train"], var.train_overrides)),
-      "sentiment register --latest --promote",
-    ])]
-    environment      = local.registry
+    entryPoint = ["sentiment"]
+    command    = var.train_command
+    environment = concat(local.registry, local.feedback, [
+      { name = "SENTIMENT_TRAIN_ARGS", value = join(" ", var.train_overrides) },
+      { name = "AWS_DEFAULT_REGION", value = var.region },
+    ])
+    secrets          = local.database_password
     logConfiguration = local.log["train"]
   })])
+  depends_on = [aws_secretsmanager_secret_version.database]
 }
 
 resource "aws_scheduler_schedule" "train" {

@@ -2,9 +2,9 @@
 locals {
   roles = {
     execution      = "ecs-tasks.amazonaws.com" # starts tasks: pulls images, writes logs, reads secrets
-    api            = "ecs-tasks.amazonaws.com" # no rights: models come from MLflow over HTTP
+    api            = "ecs-tasks.amazonaws.com" # models come from MLflow over HTTP; its collector writes metrics
     mlflow         = "ecs-tasks.amazonaws.com" # the only one that touches artifacts
-    train          = "ecs-tasks.amazonaws.com" # no rights: artifacts go through MLflow
+    train          = "ecs-tasks.amazonaws.com" # reads the data bucket; artifacts go through MLflow
     scheduler      = "scheduler.amazonaws.com" # starts the training task
     flow-logs      = "vpc-flow-logs.amazonaws.com"
     rds-monitoring = "monitoring.rds.amazonaws.com"
@@ -86,7 +86,41 @@ data "aws_iam_policy_document" "mlflow" {
   }
 }
 
+# The training reads what is labelled, in whatever version it is named, and changes nothing there.
+data "aws_iam_policy_document" "train" {
+  statement {
+    sid       = "List"
+    actions   = ["s3:ListBucket", "s3:ListBucketVersions", "s3:GetBucketLocation"]
+    resources = [aws_s3_bucket.this["data"].arn]
+  }
+  statement {
+    sid       = "Read"
+    actions   = ["s3:GetObject", "s3:GetObjectVersion"]
+    resources = ["${aws_s3_bucket.this["data"].arn}/*"]
+  }
+  statement {
+    sid       = "Key"
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.main.arn]
+  }
+}
+
+# The collector beside the server writes metrics as log events, from which CloudWatch makes metrics.
+data "aws_iam_policy_document" "api" {
+  statement {
+    sid       = "Metrics"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"]
+    resources = ["${aws_cloudwatch_log_group.this["metrics"].arn}:*"]
+  }
+}
+
 data "aws_iam_policy_document" "scheduler" {
+  # The schedule is stored under the key; the scheduler reads it with this role each time it runs.
+  statement {
+    sid       = "Schedule"
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.main.arn]
+  }
   statement {
     sid       = "Run"
     actions   = ["ecs:RunTask"]
@@ -119,6 +153,8 @@ data "aws_iam_policy_document" "flow_logs" {
 resource "aws_iam_role_policy" "this" {
   for_each = {
     execution = data.aws_iam_policy_document.execution.json
+    api       = data.aws_iam_policy_document.api.json
+    train     = data.aws_iam_policy_document.train.json
     mlflow    = data.aws_iam_policy_document.mlflow.json
     scheduler = data.aws_iam_policy_document.scheduler.json
     flow-logs = data.aws_iam_policy_document.flow_logs.json

@@ -83,9 +83,9 @@ locals {
   groups = {
     balancer  = "Load balancer: from the allowed networks"
     api       = "Service tasks: from the load balancer"
-    mlflow    = "MLflow: from the service's model-sync and from training"
+    mlflow    = "MLflow: from the service's model-sync, from training and from mlflow_cidrs"
     train     = "Training tasks: nothing calls them"
-    database  = "PostgreSQL: from MLflow"
+    database  = "PostgreSQL: from MLflow; feedback: from the service and training"
     endpoints = "AWS endpoints: from the tasks"
   }
   # from -> to, on a port
@@ -94,6 +94,8 @@ locals {
     api-mlflow       = { from = "api", to = "mlflow", port = 5000 }
     train-mlflow     = { from = "train", to = "mlflow", port = 5000 }
     mlflow-database  = { from = "mlflow", to = "database", port = 5432 }
+    api-database     = { from = "api", to = "database", port = 5432 }
+    train-database   = { from = "train", to = "database", port = 5432 }
     api-endpoints    = { from = "api", to = "endpoints", port = 443 }
     mlflow-endpoints = { from = "mlflow", to = "endpoints", port = 443 }
     train-endpoints  = { from = "train", to = "endpoints", port = 443 }
@@ -129,7 +131,7 @@ resource "aws_vpc_security_group_egress_rule" "flow" {
   to_port                      = each.value.port
 }
 
-# Image layers and artifacts come from S3 through its gateway.
+# Image layers, artifacts and the data to train on come from S3 through its gateway.
 resource "aws_vpc_security_group_egress_rule" "s3" {
   for_each          = toset(["api", "mlflow", "train"])
   description       = "${each.key}-s3"
@@ -150,6 +152,17 @@ resource "aws_vpc_security_group_ingress_rule" "balancer" {
   ip_protocol       = "tcp"
   from_port         = tonumber(each.value[1])
   to_port           = tonumber(each.value[1])
+}
+
+# People who look at MLflow come from networks that are connected to the VPC (VPN, peering).
+resource "aws_vpc_security_group_ingress_rule" "mlflow" {
+  for_each          = toset(var.mlflow_cidrs)
+  description       = "MLflow in a browser"
+  security_group_id = aws_security_group.this["mlflow"].id
+  cidr_ipv4         = each.value
+  ip_protocol       = "tcp"
+  from_port         = 5000
+  to_port           = 5000
 }
 
 resource "aws_flow_log" "vpc" {

@@ -4,7 +4,7 @@ output "url" {
 }
 
 output "repositories" {
-  description = "Where to push the two images, tagged image_tag."
+  description = "Where to push the images: serve and train under image_tag (train under mlflow_image_tag too), collector under collector_tag."
   value       = { for kind, repository in aws_ecr_repository.this : kind => repository.repository_url }
 }
 
@@ -18,16 +18,30 @@ output "artifact_bucket" {
   value       = aws_s3_bucket.this["artifacts"].id
 }
 
+output "data_bucket" {
+  description = "Where to put what is to be trained on; train_overrides names it: data.train=s3://BUCKET/labels/*.csv."
+  value       = aws_s3_bucket.this["data"].id
+}
+
 output "alarm_topic" {
   description = "SNS topic of the alarms."
   value       = aws_sns_topic.alarms.arn
 }
 
-output "train_command" {
-  description = "Train, register and promote now; the first run gives the service its first champion."
-  value = join(" ", [
+locals {
+  run_task = join(" ", [
     "aws ecs run-task --region ${var.region} --cluster ${aws_ecs_cluster.main.name}",
     "--task-definition ${aws_ecs_task_definition.train.family} --launch-type FARGATE",
     "--network-configuration 'awsvpcConfiguration={subnets=[${join(",", aws_subnet.private[*].id)}],securityGroups=[${aws_security_group.this["train"].id}]}'",
   ])
+}
+
+output "train_command" {
+  description = "Retrain now, as the schedule does; the first run gives the service its first champion."
+  value       = local.run_task
+}
+
+output "rollback_command" {
+  description = "Back to the champion before; any other `sentiment` command goes the same way."
+  value       = "${local.run_task} --overrides '${jsonencode({ containerOverrides = [{ name = "train", command = ["models", "rollback"] }] })}'"
 }

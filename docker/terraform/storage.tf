@@ -1,6 +1,6 @@
 # One key for everything at rest.
 resource "aws_kms_key" "main" {
-  description             = "${var.name}: images, artifacts, logs, database, secrets"
+  description             = "${var.name}: images, artifacts, data, logs, database, secrets"
   enable_key_rotation     = true
   deletion_window_in_days = 30
   policy                  = data.aws_iam_policy_document.key.json
@@ -38,13 +38,14 @@ data "aws_iam_policy_document" "key" {
       values   = ["arn:${local.partition}:logs:${var.region}:${local.account}:log-group:/${var.name}/*"]
     }
   }
+  # CloudWatch's alarms, and EventBridge's word of a training that failed.
   statement {
     sid       = "AlarmsToTopic"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = ["*"]
     principals {
       type        = "Service"
-      identifiers = ["cloudwatch.amazonaws.com"]
+      identifiers = ["cloudwatch.amazonaws.com", "events.amazonaws.com"]
     }
     condition {
       test     = "StringEquals"
@@ -56,7 +57,7 @@ data "aws_iam_policy_document" "key" {
 
 # ---- container registry ----
 resource "aws_ecr_repository" "this" {
-  for_each             = toset(["serve", "train"])
+  for_each             = toset(["serve", "train", "collector"])
   name                 = "${var.name}-${each.key}"
   image_tag_mutability = "IMMUTABLE"
   force_delete         = !var.protect
@@ -82,16 +83,16 @@ resource "aws_ecr_lifecycle_policy" "this" {
   })
 }
 
-# ---- MLflow's artifacts, and the access logs of the load balancer and of the artifacts ----
+# ---- MLflow's artifacts, the data to train on, and the access logs of the load balancer and of both ----
 resource "aws_s3_bucket" "this" {
-  # checkov:skip=CKV_AWS_144:artifacts can be trained again; versions guard against mistakes, a second region is the owner's choice
+  # checkov:skip=CKV_AWS_144:artifacts can be trained again and data has its source elsewhere; versions guard against mistakes, a second region is the owner's choice
   # checkov:skip=CKV2_AWS_62:nothing listens for objects; MLflow's database is the index
-  # checkov:skip=CKV_AWS_18:artifacts are logged to the logs bucket; a log bucket does not log itself
-  # checkov:skip=CKV2_AWS_6:aws_s3_bucket_public_access_block.this covers both buckets; the check cannot follow for_each
-  # checkov:skip=CKV2_AWS_61:aws_s3_bucket_lifecycle_configuration.this covers both buckets
-  # checkov:skip=CKV_AWS_21:aws_s3_bucket_versioning.this covers both buckets
-  # checkov:skip=CKV_AWS_145:the log bucket can only use S3's own key (load balancer logs); artifacts use KMS
-  for_each      = toset(["artifacts", "logs"])
+  # checkov:skip=CKV_AWS_18:artifacts and data are logged to the logs bucket; a log bucket does not log itself
+  # checkov:skip=CKV2_AWS_6:aws_s3_bucket_public_access_block.this covers every bucket; the check cannot follow for_each
+  # checkov:skip=CKV2_AWS_61:aws_s3_bucket_lifecycle_configuration.this covers every bucket
+  # checkov:skip=CKV_AWS_21:aws_s3_bucket_versioning.this covers every bucket
+  # checkov:skip=CKV_AWS_145:the log bucket can only use S3's own key (load balancer logs); the others use KMS
+  for_each      = toset(["artifacts", "data", "logs"])
   bucket        = "${var.name}-${each.key}-${local.account}-${var.region}"
   force_destroy = !var.protect
 }
@@ -125,11 +126,11 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
   for_each = aws_s3_bucket.this
   bucket   = each.value.id
   rule {
-    bucket_key_enabled = each.key == "artifacts"
+    bucket_key_enabled = each.key != "logs"
     apply_server_side_encryption_by_default {
       # Load balancers can only write to a bucket under S3's own key.
-      sse_algorithm     = each.key == "artifacts" ? "aws:kms" : "AES256"
-      kms_master_key_id = each.key == "artifacts" ? aws_kms_key.main.arn : null
+      sse_algorithm     = each.key == "logs" ? "AES256" : "aws:kms"
+      kms_master_key_id = each.key == "logs" ? null : aws_kms_key.main.arn
     }
   }
 }
@@ -157,10 +158,11 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
   depends_on = [aws_s3_bucket_versioning.this]
 }
 
-resource "aws_s3_bucket_logging" "artifacts" {
-  bucket        = aws_s3_bucket.this["artifacts"].id
+resource "aws_s3_bucket_logging" "this" {
+  for_each      = toset(["artifacts", "data"])
+  bucket        = aws_s3_bucket.this[each.key].id
   target_bucket = aws_s3_bucket.this["logs"].id
-  target_prefix = "s3/"
+  target_prefix = "s3/" # each line names its bucket
   depends_on    = [aws_s3_bucket_policy.this]
 }
 
@@ -212,7 +214,7 @@ resource "aws_s3_bucket_policy" "this" {
 # ---- logs ----
 resource "aws_cloudwatch_log_group" "this" {
   # checkov:skip=CKV_AWS_338:how long is the owner's choice; the default is a year
-  for_each          = toset(["api", "mlflow", "train", "network"])
+  for_each          = toset(["api", "mlflow", "train", "metrics", "network"])
   name              = "/${var.name}/${each.key}"
   retention_in_days = var.log_days
   kms_key_id        = aws_kms_key.main.arn

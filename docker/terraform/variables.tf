@@ -31,11 +31,40 @@ variable "tags" {
 }
 
 variable "image_tag" {
-  description = "Tag of both images in the registry that this configuration makes. Tags are immutable."
+  description = "Tag of the service's and the training's image in the registry that this configuration makes. Tags are immutable."
   type        = string
   validation {
     condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$", var.image_tag)) && var.image_tag != "latest"
     error_message = "image_tag: a version or commit, not \"latest\": a roll-back must be able to name it."
+  }
+}
+
+variable "mlflow_image_tag" {
+  description = "Tag of the training image that MLflow runs on. Raise it by itself: a new MLflow migrates its database when it starts."
+  type        = string
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$", var.mlflow_image_tag)) && var.mlflow_image_tag != "latest"
+    error_message = "mlflow_image_tag: a version or commit, not \"latest\"."
+  }
+}
+
+variable "collector_tag" {
+  description = "Tag of AWS' OpenTelemetry collector (amazon/aws-otel-collector) as pushed to this configuration's registry."
+  type        = string
+  default     = "v0.43.3"
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$", var.collector_tag)) && var.collector_tag != "latest"
+    error_message = "collector_tag: a version, not \"latest\"."
+  }
+}
+
+variable "mlflow_cidrs" {
+  description = "IPv4 networks connected to the VPC (VPN, peering) whose people may open MLflow in a browser, at the address in the output mlflow_uri."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for cidr in var.mlflow_cidrs : can(cidrnetmask(cidr)) && !endswith(cidr, "/0")])
+    error_message = "mlflow_cidrs: IPv4 networks such as 10.8.0.0/16, not everybody: MLflow asks for no password here."
   }
 }
 
@@ -148,12 +177,32 @@ variable "train_schedule" {
 }
 
 variable "train_overrides" {
-  description = "What stands behind `sentiment train`, e.g. [\"experiment=best\"]."
+  description = "SENTIMENT_TRAIN_ARGS: what every training is told, e.g. [\"data=files\", \"data.train=s3://BUCKET/labels/*.csv\"] with the output data_bucket."
   type        = list(string)
   default     = []
   validation {
-    condition     = alltrue([for word in var.train_overrides : can(regex("^[A-Za-z0-9_.+~@/:=,\\[\\]-]+$", word))])
+    condition     = alltrue([for word in var.train_overrides : can(regex("^[A-Za-z0-9_.+~@/:=,*?\\[\\]-]+$", word))])
     error_message = "train_overrides: words like model.C=0.1, without spaces or quotes."
+  }
+}
+
+variable "train_command" {
+  description = "The sentiment command that the schedule runs."
+  type        = list(string)
+  default     = ["retrain"]
+  validation {
+    condition     = length(var.train_command) > 0
+    error_message = "train_command: at least one word."
+  }
+}
+
+variable "train_expected_days" {
+  description = "Raise an alarm when no training has run for so many days; null: never (for a schedule that is rarer than weekly)."
+  type        = number
+  default     = 7
+  validation {
+    condition     = var.train_expected_days == null || try(contains(range(1, 8), var.train_expected_days), false)
+    error_message = "train_expected_days: 1 to 7 (CloudWatch looks back no further), or null."
   }
 }
 

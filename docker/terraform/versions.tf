@@ -1,8 +1,11 @@
 # The service on AWS. Apply needs Terraform 1.11 (passwords are write-only: none is in the state).
 #   terraform init
 #   export TF_VAR_database_password=$(openssl rand -hex 24) TF_VAR_feedback_key=$(openssl rand -hex 32)  # each time
-#   terraform apply -var certificate_arn=arn:aws:acm:... -var image_tag=1.2.3
-# Keep the state in a bucket of your own: add a `backend "s3"` block in a file backend.tf.
+#   cp terraform.tfvars.example terraform.tfvars && cp backend.tf.example backend.tf   # and change them
+#   terraform apply
+# `terraform init` writes .terraform.lock.hcl with the provider's checksums: commit it beside your
+# terraform.tfvars. None is here, because it names the registry it came from, which is yours to choose;
+# the provider's exact version stands below all the same.
 terraform {
   required_version = ">= 1.11, < 2.0"
   required_providers {

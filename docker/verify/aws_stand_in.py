@@ -83,6 +83,10 @@ def create_service(self: Containers) -> ActionResult:
     service = answer.result["service"]
     service.health_check_grace_period_seconds = self._get_param("healthCheckGracePeriodSeconds")
     service.availability_zone_rebalancing = self._get_param("availabilityZoneRebalancing")
+    # moto starts no task of a service; Terraform waits until MLflow's runs.
+    service.running_count = service.desired_count
+    for deployment in service.deployments:
+        deployment["runningCount"] = service.desired_count
     return answer
 
 

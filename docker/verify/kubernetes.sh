@@ -5,15 +5,21 @@
 set -euo pipefail
 cd "$(dirname "$0")/../kubernetes"
 
-command -v kubectl >/dev/null || { echo "skipped: kubectl is not installed"; exit 0; }
-command -v kubernetes-validate >/dev/null || { echo "skipped: kubernetes-validate is not installed (pip install kubernetes-validate)"; exit 0; }
+# Exit codes as in terraform.sh: 3 when a tool is absent and nothing was proven.
+command -v kubectl >/dev/null || { echo "not proven: kubectl is not installed"; exit 3; }
+command -v kubernetes-validate >/dev/null || { echo "not proven: kubernetes-validate is not installed (pip install kubernetes-validate)"; exit 3; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-for overlay in overlays/*; do
+# The least version that base/kustomization.yaml names, and the newest whose schemas are known here.
+least=$(sed -n 's/.*Kubernetes \([0-9.]*\) or newer.*/\1/p' base/kustomization.yaml)
+newest=${KUBERNETES_VERSION:-1.37}
+for overlay in overlays/* kserve; do
   rendered=$work/$(basename "$overlay").yaml
   kubectl kustomize "$overlay" >"$rendered"
-  kubernetes-validate --kubernetes-version "${KUBERNETES_VERSION:-1.34}" --strict "$rendered" >"$work/log" 2>&1 ||
-    { cat "$work/log"; exit 1; }
-  echo "$overlay: $(grep -c '^kind:' "$rendered") resources, $(grep -c ' passed ' "$work/log") valid;" \
+  for version in "$least" "$newest"; do
+    kubernetes-validate --kubernetes-version "$version" --strict "$rendered" >"$work/log" 2>&1 ||
+      { cat "$work/log"; exit 1; }
+  done
+  echo "$overlay: Kubernetes $least and $newest: $(grep -c '^kind:' "$rendered") resources, $(grep -c ' passed ' "$work/log") valid;" \
     "without a schema here: $(sed -n 's/.*schema for kind \([A-Za-z]*\).*/\1/p' "$work/log" | paste -sd' ')"
 done
