@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,12 +18,32 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from sentiment.errors import SentimentError, UsageError, nearest
+from sentiment.words import in_quotes, sort_words
 
 _PACKAGE = Path(__file__).resolve().parent
 # In a wheel the files travel inside the package; in a checkout they stand beside it.
 CONFIG_DIR = (
     _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
 )
+
+STANDALONE = """\
+# A config of its own: sentiment train --config-dir . --config-name my   (this file is my.yaml)
+defaults:
+  - schema
+  - _self_
+  - override hydra/sweeper: sentiment
+  - override hydra/job_logging: sentiment
+  - override hydra/hydra_logging: sentiment
+hydra:
+  run:
+    dir: ${output_dir}/runs/${now:%Y%m%d-%H%M%S}-${random_hex:6}
+  sweep:
+    dir: ${output_dir}/sweeps/${now:%Y%m%d-%H%M%S}-${random_hex:6}
+    subdir: ${hydra.job.num}
+  job:
+    chdir: false
+"""
+"""What `sentiment config` prints before the keys, so that Hydra runs the file as it runs ours."""
 
 PLUGINS = str(_PACKAGE / "_plugins")
 
@@ -153,6 +175,9 @@ def register() -> None:
         sys.path.append(PLUGINS)
     ConfigStore.instance().store(name="register", node=GateRoot)
     OmegaConf.register_new_resolver(
+        "env_or", lambda name, default: os.environ.get(name) or default, replace=True
+    )
+    OmegaConf.register_new_resolver(
         "random_hex", lambda n: secrets.token_hex(int(n) // 2), use_cache=True, replace=True
     )
 
@@ -164,8 +189,19 @@ def content_hash(cfg: DictConfig) -> str:
 
 
 def to_dict(cfg: DictConfig) -> dict[str, Any]:
-    """Return the resolved config as plain containers."""
-    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    """Return the resolved config as plain containers.
+
+    Raises
+    ------
+    UsageError
+        A value must be given, or refers to what is not there.
+    """
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise explain_error(error, ()) from error
     if not isinstance(plain, dict):
         raise TypeError(f"a config is a mapping, not {type(plain).__name__}")
     return {str(key): value for key, value in plain.items()}
@@ -184,6 +220,13 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
 def compose(overrides: Sequence[str] = (), *, name: str = "config") -> DictConfig:
     """Compose the config that ``sentiment train OVERRIDES`` would use, or the root ``name``.
 
+    Parameters
+    ----------
+    overrides : sequence of str
+        Words of the command line; ``--config-dir`` and ``--config-name`` may be among them.
+    name : str
+        A root config.
+
     Raises
     ------
     UsageError
@@ -194,9 +237,20 @@ def compose(overrides: Sequence[str] = (), *, name: str = "config") -> DictConfi
 
     register()
     GlobalHydra.instance().clear()
+    words = sort_words(overrides, Config)
+    name = words.config_name or name
+    folder, other = CONFIG_DIR, None
+    if words.config_dir is not None:
+        other = Path(words.config_dir).resolve()
+        if not other.is_dir():
+            raise UsageError(f"--config-dir {words.config_dir}: no such folder")
+        # Hydra looks for the root config in the first place alone.
+        if (other / f"{name}.yaml").is_file():
+            folder, other = other, CONFIG_DIR
+    beside = [] if other is None else [f"hydra.searchpath=[{in_quotes(f'file://{other}')}]"]
     try:
-        with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            return hydra.compose(name, list(overrides))
+        with hydra.initialize_config_dir(str(folder), version_base="1.3"):
+            return hydra.compose(name, [*beside, *words.overrides])
     except Exception as error:
         raise explain_error(error, overrides, name) from error
 
@@ -234,8 +288,11 @@ def explain_error(error: Exception, overrides: Sequence[str], name: str = "confi
         )
     if isinstance(error, OverrideParseException):
         reason = str(error).splitlines()[0]
+        key, equals, value = str(error.override).partition("=")
+        fix = f"; as one text: {shlex.quote(f'{key}={in_quotes(value)}')}" if equals else ""
         return UsageError(
-            f"cannot read the override {error.override!r}: {reason.removeprefix(error.override)}"
+            f"cannot read the override {error.override!r}: "
+            f"{reason.removeprefix(str(error.override)).strip()}{fix}"
         )
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return error
@@ -244,7 +301,10 @@ def explain_error(error: Exception, overrides: Sequence[str], name: str = "confi
         cause = cause.__cause__
     text = f"{error}\n{cause}"
     if match := re.search(r"Could not override '([^']+)'", text):
-        return _unknown_key(match[1].split("@")[0], overrides, name)
+        key, at, _ = match[1].partition("@")
+        if at:
+            return UsageError(f"{match[1]}: options are not put elsewhere here: write {key}=OPTION")
+        return _unknown_key(key, overrides, name)
     if match := re.search(r"Could not find '([^']+)'", text):
         return _unknown_key(match[1], overrides, name)
     if match := re.search(r"Key '([^']+)' not in '(\w+)'|Key '([^']+)' is not in struct", text):

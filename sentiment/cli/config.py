@@ -28,7 +28,7 @@ def config(
     from omegaconf import OmegaConf
 
     from sentiment.cli.console import emit_json
-    from sentiment.config import CONFIG_DIR, compose, flatten
+    from sentiment.config import CONFIG_DIR, STANDALONE, compose, flatten
 
     if options:
         groups: dict[str, list[str]] = {}
@@ -49,4 +49,4 @@ def config(
         for key, value in flatten(resolved).items():
             print(f"{key}={'null' if value is None else value}")
     else:
-        print(OmegaConf.to_yaml(OmegaConf.create(resolved)), end="")
+        print(STANDALONE + OmegaConf.to_yaml(OmegaConf.create(resolved)), end="")

@@ -82,11 +82,22 @@ def run(words: list[str], *, json_: bool = False) -> None:
         1 when a job failed, 130 or 143 when a signal ended the sweep.
     """
     from sentiment.cli.console import emit_json, stderr
+    from sentiment.errors import UsageError
     from sentiment.sweep.sweeper import Task
     from sentiment.training.shell import hydra_shell
 
     if "-m" not in words and "--multirun" not in words:
         words = ["-m", *words]
+    foreign = [word for word in words if word.startswith("hydra/sweeper=")]
+    if foreign and not foreign[-1].endswith("=sentiment"):
+        if any(word.startswith("sweep.") for word in words):
+            raise UsageError(
+                f"{foreign[-1]}: what sweeps then is Hydra's own, which knows no option of ours: "
+                "leave out one of the two"
+            )
+        stderr().print(
+            f"{foreign[-1]}: it runs the jobs by itself; there is no table and no summary"
+        )
     task = Task(_show)
     hydra_shell(words, task)
     summary = task.summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ HELP = """Train, evaluate, log and save one model.
 sentiment train                                   25,000 IMDB reviews, the default model
 sentiment train experiment=quick                  a first look on 5,000 reviews
 sentiment train model=logreg model.C=0.1
-sentiment train data=files data.train=reviews.csv data.label_column=stars
+sentiment train reviews.csv --text review --label stars
 sentiment train -m model.C=0.1,1                  the same as `sentiment sweep`
 """
 SETTINGS = HYDRA_SETTINGS
@@ -28,11 +29,17 @@ SETTINGS = HYDRA_SETTINGS
 
 def train(
     overrides: Overrides = None,
+    text: Annotated[
+        str | None, typer.Option(help="Column of texts: data.text_column, when a FILE is given.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column of labels: data.label_column, when a FILE is given.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from sentiment.cli.console import emit_json, stderr
 
-    words = overrides or []
+    words = _with_file(overrides or [], text, label)
     if "-m" in words or "--multirun" in words:
         from sentiment.cli.sweep import sweep
 
@@ -52,6 +59,27 @@ def train(
         f"run {result.run_id} · model {result.digest[:12]} in {result.model}\n"
         f"next: {use}{open_mlflow(result.output_dir)}"
     )
+
+
+def _with_file(words: list[str], text: str | None, label: str | None) -> list[str]:
+    """Turn ``FILE --text A --label B`` into the overrides that it stands for, and show them."""
+    from sentiment.cli.console import stderr
+    from sentiment.errors import UsageError
+    from sentiment.words import is_table
+
+    files = [word for word in words if is_table(word)]
+    if len(files) > 1:
+        raise UsageError(f"one file to train on, not {len(files)}: data.test=… names the other")
+    written = [f"data.train={file}" for file in files]
+    written += [f"data.text_column={text}"] if text is not None else []
+    written += [f"data.label_column={label}"] if label is not None else []
+    if not written:
+        return words
+    if not any(word.startswith("data=") for word in words):
+        written.insert(0, "data=files")
+    others = [word for word in words if word not in files]
+    stderr().print("sentiment train " + shlex.join([*written, *others]))
+    return [*written, *others]
 
 
 def run(overrides: list[str]) -> list[TrainResult]:

@@ -93,6 +93,7 @@ def train(
 
     begin = time.perf_counter()
     stages = Stages(watch)
+    config.to_dict(cfg)  # what cannot be resolved is said before any work
     _check_writable(Path(cfg.output_dir))
     # Importing MLflow and opening its database take seconds that the machine's other core has.
     new_run = None if run is not None else _in_background(lambda: _new_run(cfg))

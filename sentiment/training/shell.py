@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from sentiment import config
 from sentiment.errors import UsageError
+from sentiment.words import sort_words
 
 
 def hydra_shell(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
@@ -28,6 +29,8 @@ def hydra_shell(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> 
     import hydra
 
     config.register()
+    words = sort_words(arguments, config.Config)
+    arguments = [*words.options, *words.overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors out instead of printing and exiting
     argv, sys.argv = sys.argv, ["sentiment", *arguments]
     root = logging.getLogger()

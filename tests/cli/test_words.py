@@ -1,0 +1,138 @@
+"""Words of the command line mean what people mean by them."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from sentiment import config
+from sentiment.errors import UsageError
+from sentiment.words import in_quotes, is_table, sort_words, text_keys
+
+NAMES = [
+    "reviews (1).csv", "a=b.csv", "été.csv", "50%.csv", "x,y.csv", "it's.csv", "テスト.csv",
+    "back\\slash.csv", "[x].csv", "{y}.csv", 'say "hi".csv', "a:b.csv", "#1.csv", "12e4567.csv",
+    "-.csv", "~.csv", "end\\", "a\\'b", "$x.csv",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("key", ["data.train", "run_name", "experiment_name", "data.text_column"])
+def test_free_text_is_taken_as_it_is(name, key):
+    cfg = config.compose(["data=files", "data.train=x.csv", f"{key}={name}"])
+    group, _, leaf = key.rpartition(".")
+    assert (cfg[group] if group else cfg)[leaf] == name
+
+
+@pytest.mark.parametrize("value", ["12e4567", "1e5", "007", "true", "on", "inf", "1_000", "0x10"])
+def test_what_looks_like_a_number_stays_text(value):
+    assert config.compose([f"run_name={value}"]).run_name == value
+
+
+def test_null_quotes_and_interpolations_keep_their_meaning():
+    assert config.compose(["run_name=null"]).run_name is None
+    assert config.compose(["run_name='null'"]).run_name == "null"
+    assert config.compose(['run_name="a b"']).run_name == "a b"
+    assert config.compose(["run_name=${experiment_name}-x"]).run_name == "sentiment-x"
+    assert (
+        sort_words(["-m", "data.train=a.csv,b.csv"], config.Config)
+        .overrides[-1]
+        .endswith("a.csv,b.csv")
+    )
+
+
+def test_home_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert config.compose(["output_dir=~/out"]).output_dir == "/somewhere/out"
+
+
+def test_the_schema_tells_which_keys_are_text():
+    keys = text_keys(config.Config)
+    assert {"run_name", "data.train", "tracking.uri", "output_dir", "data.label_column"} <= keys
+    assert not {"seed", "data.val_size", "data.label_names"} & keys
+
+
+def test_a_file_needs_no_group(tmp_path, cli):
+    file = tmp_path / "my reviews.csv"
+    rows = [
+        f"film {i} {word},{label}"
+        for i in range(30)
+        for word, label in (("joy", "up"), ("pain", "down"))
+    ]
+    file.write_text("Body,kind\n" + "\n".join(rows) + "\n")
+    assert config.compose([f"data.train={file}"]).data.source == "files"
+    out = tmp_path / "out"
+    answer = cli(
+        "train",
+        file,
+        "--text",
+        "body",
+        "--label",
+        "kind",
+        "vectorizer.min_df=1",
+        f"output_dir={out}",
+    )
+    assert answer.code == 0, answer.err
+    assert shlex.join([f"data.train={file}", "data.text_column=body"]) in answer.err
+    assert is_table("a.csv.gz")
+    assert not is_table("data.train=a.csv")
+    answer = cli("train", file, file)
+    assert answer.code == 2
+
+
+def test_a_printed_config_trains_and_sweeps(tmp_path, cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["experiment=quick", "data.sample_size=300", f"output_dir={tmp_path}/out"]
+    (tmp_path / "my.yaml").write_text(cli("config", *words).out)
+    own = ["--config-dir", ".", "--config-name", "my"]
+    assert cli("train", "model.C=0.5", *own).code == 0
+    planned = cli("sweep", *own, "--dry-run", "model.C=0.1,1", "--json")
+    assert planned.document["state"] == "planned"
+    assert len(planned.document["jobs"]) == 2
+    assert "data.sample_size=300" in cli("config", *own, "--keys").out
+    assert cli("data", *own, "--json").document["train"]["rows"] == 210
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my.yaml", "out"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run_name=${oc.env:NOPE}"], "NOPE"),
+        (["model@foo=logreg"], "write model=OPTION"),
+        (["data.label_names={a b:c"], "as one text"),
+        (["--config-dir", "/not/there"], "not found"),
+        (["--config-name"], "needs a value"),
+        (["experiment_name=''"], "experiment_name is empty"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(tmp_path, cli, words, message):
+    answer = cli(
+        "train", "experiment=quick", "data.sample_size=300", f"output_dir={tmp_path}", *words
+    )
+    assert answer.code == 2, answer.err
+    (line,) = [line for line in answer.err.splitlines() if line.startswith("error")]
+    assert message in line
+    if "as one text" in message:
+        (word,) = shlex.split(line.split("as one text: ")[1])
+        assert word == "data.label_names='{a b:c'"
+
+
+def test_options_may_follow_hydras_flags(tmp_path, cli):
+    answer = cli("sweep", "model.C=1,2", "-m", "--jobs", "2", "--dry-run", f"output_dir={tmp_path}")
+    assert answer.code == 0, answer.err
+    answer = cli("sweep", "model.C=1,2", "hydra/sweeper=basic", "--dry-run")
+    assert answer.code == 2
+    assert "Hydra's own" in answer.err
+
+
+def test_an_empty_variable_is_the_default(monkeypatch):
+    monkeypatch.setenv("SENTIMENT_OUTPUT_DIR", "")
+    assert config.compose().output_dir == "outputs"
+
+
+def test_quotes_are_hydras():
+    assert in_quotes("plain/path.csv") == "plain/path.csv"
+    assert in_quotes("null") == "'null'"
+    with pytest.raises(UsageError):
+        sort_words(["--config-dir"], config.Config)
