@@ -48,6 +48,7 @@ class AccessLog:
         milliseconds: float,
         size: int,
         model: str,
+        trace: str = "",
     ) -> None:
         """Add one line. `path` is logged only where no route matched, cut short and quoted."""
         lines = self._lines
@@ -60,6 +61,8 @@ class AccessLog:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         tail = f',"path":{quote(path[:200])}' if route == "unmatched" else ""
+        if trace:
+            tail += f',"traceparent":"{trace}"'
         lines.append(
             f'{{"time":"{self._stamp}.{int((now - second) * 1000):03d}Z","event":"request"'
             f',"request_id":"{request_id}","client":{quote(client[:80])},"method":{quote(method[:20])}'

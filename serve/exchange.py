@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from serve.encoding import unpacked
 from serve.problems import ApiError
 
 if TYPE_CHECKING:
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
 # A client's own id is kept when it is short and harmless in logs and headers.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
-_JSON = re.compile(
-    rb'application/(?:json|[a-z0-9.+-]+\+json)\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?;?', re.I
-)
+_JSON = re.compile(rb"application/(?:json|[a-z0-9.+-]+\+json)", re.I)
+_CHARSET = re.compile(rb'charset\s*=\s*"?([^";\s]*)', re.I)
+_UTF8 = (b"utf-8", b"utf8", b"us-ascii", b"ascii", b"")
+_BOM = b"\xef\xbb\xbf"
+# W3C Trace Context: version, trace, parent, flags.
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class ClientGoneError(Exception):
@@ -55,10 +59,15 @@ class Exchange:
         ``time.perf_counter()`` when the whole request was there, and when to give up.
     model_version : str
         Which model answered, for the log.
+    trace : str
+        The header ``traceparent``, where it is well formed.
     """
 
     __slots__ = (
+        "accept",
+        "accept_encoding",
         "authorization",
+        "content_encoding",
         "content_length",
         "content_type",
         "deadline",
@@ -68,6 +77,7 @@ class Exchange:
         "request_id",
         "scope",
         "started",
+        "trace",
     )
 
     def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
@@ -81,6 +91,10 @@ class Exchange:
         self.content_type = b""
         self.content_length = -1
         self.authorization = b""
+        self.accept = b""
+        self.accept_encoding = b""
+        self.content_encoding = b""
+        self.trace = ""
         self.request_id = ""
         for name, value in scope["headers"]:
             if name == b"content-type":
@@ -90,6 +104,15 @@ class Exchange:
             elif name == b"x-request-id":
                 if _REQUEST_ID.fullmatch(value):
                     self.request_id = value.decode("ascii")
+            elif name == b"accept-encoding":
+                self.accept_encoding = value
+            elif name == b"accept":
+                self.accept = value
+            elif name == b"content-encoding":
+                self.content_encoding = value
+            elif name == b"traceparent":
+                if _TRACEPARENT.fullmatch(value):
+                    self.trace = value.decode("ascii")
             elif name == b"x-api-key":
                 self.authorization = value
             elif name == b"authorization" and not self.authorization:
@@ -110,7 +133,7 @@ class Exchange:
         return params
 
     async def json_body(self, *, typeless: bool = False) -> bytes:
-        """Return the whole body of a JSON request.
+        """Return the whole body of a JSON request, unpacked, without a byte order mark.
 
         Parameters
         ----------
@@ -120,12 +143,22 @@ class Exchange:
         Raises
         ------
         ApiError
-            415 for another content type, 413 when too large.
+            415 for another content type or encoding, 413 when too large.
         ClientGoneError
             The connection closed before the end.
         """
         if self.content_type != b"application/json" and (self.content_type or not typeless):
             self._check_content_type()
+        return await self.body()
+
+    async def body(self) -> bytes:
+        """Return the whole body, unpacked, whatever its type."""
+        body = await self._raw_body()
+        if self.content_encoding:
+            body = unpacked(body, self.content_encoding, self.limits.max_body_bytes)
+        return body.removeprefix(_BOM)
+
+    async def _raw_body(self) -> bytes:
         limit = self.limits.max_body_bytes
         if self.content_length > limit:
             raise self._too_large()
@@ -151,7 +184,11 @@ class Exchange:
         return body
 
     def _check_content_type(self) -> None:
-        if not _JSON.fullmatch(self.content_type.strip()):
+        kind, _, parameters = self.content_type.partition(b";")
+        charset = _CHARSET.search(parameters)
+        if not _JSON.fullmatch(kind.strip()) or (
+            charset is not None and charset[1].lower() not in _UTF8
+        ):
             given = self.content_type.decode("latin-1")[:80] or "no content type"
             raise ApiError(
                 "unsupported_media_type",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -18,6 +18,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
@@ -39,6 +40,7 @@ CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1
 BATCH_BUCKETS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 # The codes among these are counted as errors too.
 REJECTED = ("overloaded", "timeout", "body_too_large", "connections", "slow_client")
 
@@ -114,6 +116,12 @@ class Metrics:
             buckets=BATCH_BUCKETS,
             registry=registry,
         )
+        if shared is None:
+            # With several workers a scrape would see another process each time.
+            ProcessCollector(registry=registry)
+            counter(
+                "sentiment_worker_restarts_total", "Workers that died or hung and were replaced."
+            )
         self.workers = gauge("sentiment_workers", "Worker processes that serve.")
         self.ready = gauge("sentiment_workers_ready", "Worker processes that have a model.")
         self.model_info = gauge(
@@ -197,8 +205,14 @@ class Metrics:
         else:
             self._collectors.append(collector)
 
-    def exposition(self) -> bytes:
-        """Return the metrics of all workers in Prometheus' text format (`CONTENT_TYPE`)."""
+    def exposition(self, *, openmetrics: bool = False) -> bytes:
+        """Return the metrics of all workers in Prometheus' text format (`CONTENT_TYPE`).
+
+        Parameters
+        ----------
+        openmetrics : bool
+            In the OpenMetrics format instead (`OPENMETRICS_TYPE`).
+        """
         if self.shared is None:
             registry = self.registry
         else:
@@ -206,7 +220,12 @@ class Metrics:
             MultiProcessCollector(registry, path=str(self.shared))  # type: ignore[no-untyped-call]
             for collector in self._collectors:
                 registry.register(collector)
-        lines = generate_latest(registry).split(b"\n")
+        write: Callable[[CollectorRegistry], bytes] = generate_latest
+        if openmetrics:
+            from prometheus_client.openmetrics import exposition
+
+            write = exposition.generate_latest
+        lines = write(registry).split(b"\n")
         # A model that nobody serves any more would otherwise stay as a series at zero for ever.
         kept = [
             line

@@ -38,6 +38,8 @@ class Delivery:
     request_id : str
     draining : callable
         Whether the process is leaving.
+    trace : str
+        ``traceparent``, given back.
 
     Attributes
     ----------
@@ -46,10 +48,13 @@ class Delivery:
     started : bool
     """
 
-    __slots__ = ("draining", "request_id", "send", "size", "started", "status")
+    __slots__ = ("draining", "request_id", "send", "size", "started", "status", "trace")
 
-    def __init__(self, send: Send, request_id: str, draining: Callable[[], bool]) -> None:
+    def __init__(
+        self, send: Send, request_id: str, draining: Callable[[], bool], trace: str = ""
+    ) -> None:
         self.send = send
+        self.trace = trace
         self.draining = draining
         self.request_id = request_id
         self.status = 500
@@ -97,5 +102,7 @@ class Delivery:
         if given is not _PLAIN:
             names = {name for name, _ in given}
             headers = tuple(header for header in API_HEADERS if header[0] not in names)
+        if self.trace:
+            headers = (*headers, (b"traceparent", self.trace.encode("ascii")))
         # Clients that keep a connection to a process that is leaving should let go of it.
         return (*headers, CLOSE_HEADER) if self.draining() else headers

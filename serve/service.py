@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from serve.access_log import AccessLog
+from serve.encoding import LEAST_BYTES, packed, wants_gzip
 from serve.endpoint import Call, Endpoint
 from serve.exchange import ClientGoneError, Exchange
 from serve.problems import CODES, ApiError, overloaded
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sentiment.serve")
 
 TICK_SECONDS = 0.25
+# Bytes that are packed in a millisecond or two.
+_PACKED_INLINE = 100_000
 
 
 ERROR = {"$ref": "#/components/schemas/ErrorResponse"}
@@ -73,6 +76,8 @@ class Service(FastAPI):
             redoc_url=None,
             root_path=settings.root_path,
             lifespan=_lifespan,
+            # A redirect would repeat whatever the client wrote as its Host.
+            redirect_slashes=False,
             **options,
         )
         self.shared = state
@@ -136,7 +141,7 @@ class Service(FastAPI):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         exchange = Exchange(scope, receive, self.limits)
-        delivery = Delivery(send, exchange.request_id, self.shared.is_draining)
+        delivery = Delivery(send, exchange.request_id, self.shared.is_draining, exchange.trace)
         root = self.root_path
         path: str = scope["path"]
         if root:
@@ -176,6 +181,7 @@ class Service(FastAPI):
                     exchange.milliseconds(),
                     delivery.size,
                     exchange.model_version,
+                    exchange.trace,
                 )
 
     async def _through_fastapi(
@@ -201,6 +207,8 @@ class Service(FastAPI):
             if limited and state.pending > state.settings.max_pending:
                 raise overloaded()
             reply = await call(exchange)
+            if len(reply.body) >= LEAST_BYTES and exchange.accept_encoding:
+                reply = await _as_asked(reply, exchange)
         except ApiError as problem:
             await self.refuse(problem, exchange, delivery)
         except ClientGoneError:
@@ -233,6 +241,17 @@ class Service(FastAPI):
                 "send an API key as 'X-API-Key: KEY' or 'Authorization: Bearer KEY'",
                 headers=((b"www-authenticate", b"Bearer"),),
             )
+
+
+async def _as_asked(reply: Reply, exchange: Exchange) -> Reply:
+    """Return a reply packed, where the client takes that."""
+    names = {name for name, _ in reply.headers}
+    if b"content-encoding" in names or not wants_gzip(exchange.accept_encoding):
+        return reply
+    large = len(reply.body) > _PACKED_INLINE
+    body = await asyncio.to_thread(packed, reply.body) if large else packed(reply.body)
+    more = ((b"content-encoding", b"gzip"), (b"vary", b"accept-encoding"))
+    return Reply(body, reply.status, (*reply.headers, *more))
 
 
 def _cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:

@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse
 
 from serve.endpoint import Endpoint
 from serve.exchange import Exchange
-from serve.metrics import CONTENT_TYPE
+from serve.metrics import CONTENT_TYPE, OPENMETRICS_TYPE
 from serve.problems import ApiError
 from serve.reply import JSON_HEADER, Reply
 from serve.routes.schemas import HealthResponse, LiveResponse, ModelInfoResponse
@@ -44,8 +44,10 @@ def endpoints(state: State) -> list[Endpoint]:
         """Return the metrics of all workers in Prometheus' text format."""
         state.sample()
         # A scrape compares drift and asks the feedback database: not on the event loop.
-        text = await asyncio.to_thread(state.metrics.exposition)
-        return Reply(text, headers=((b"content-type", CONTENT_TYPE.encode()),))
+        openmetrics = b"application/openmetrics-text" in exchange.accept
+        text = await asyncio.to_thread(state.metrics.exposition, openmetrics=openmetrics)
+        kind = OPENMETRICS_TYPE if openmetrics else CONTENT_TYPE
+        return Reply(text, headers=((b"content-type", kind.encode()),))
 
     async def info(exchange: Exchange) -> Reply:
         """Tell which model is served, what it was trained on and how good it is."""

@@ -5,6 +5,8 @@ Source: https://mlflow.org/docs/latest/deployment/deploy-model-locally (request 
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Annotated, Any, cast
 
 from pydantic import ConfigDict, Field
@@ -44,7 +46,12 @@ class InvocationsRequest(Model):
         }
     )
     inputs: Annotated[
-        str | list[str] | list[dict[str, Any]] | dict[str, str | list[str]] | None,
+        str
+        | list[str]
+        | list[Annotated[list[str], Field(min_length=1, max_length=1)]]
+        | list[dict[str, Any]]
+        | dict[str, str | list[str]]
+        | None,
         Field(description="Texts, records, or columns of texts."),
     ] = None
     instances: Annotated[
@@ -74,9 +81,11 @@ def endpoints(state: State) -> list[Endpoint]:
 
     async def invocations(exchange: Exchange) -> Reply:
         """Classify texts as `mlflow models serve` does."""
-        body = await exchange.json_body()
-        request = cast(InvocationsRequest, parse(InvocationsRequest, body))
-        texts = _texts(request)
+        if exchange.content_type.partition(b";")[0].strip().lower() == b"text/csv":
+            texts = _csv_texts(await exchange.body())
+        else:
+            body = await exchange.json_body()
+            texts = _texts(cast(InvocationsRequest, parse(InvocationsRequest, body)))
         check_texts(state, texts, "inputs")
         model = take_model(state, exchange)
         pieces = await classify(state, exchange, model, texts)
@@ -150,10 +159,27 @@ def _texts(request: InvocationsRequest) -> Texts:
     if isinstance(value, dict):
         found = value[_column(list(value), name)]
         return [found] if isinstance(found, str) else found
+    if value and isinstance(value[0], list):
+        return [row[0] for row in value]
     if value and isinstance(value[0], dict):
         column = _column(list(value[0]), name)
         return _strings([record.get(column) for record in value], name)
     return cast(Texts, value)
+
+
+def _csv_texts(body: bytes) -> Texts:
+    """Return the texts of a table as ``mlflow models serve`` takes it."""
+    try:
+        rows = list(csv.reader(io.StringIO(body.decode(), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise invalid("body", f"is not CSV in UTF-8 ({error})") from None
+    rows = [row for row in rows if row]
+    if not rows:
+        raise invalid("body", "holds no header")
+    place = rows[0].index(_column(rows[0], "body"))
+    if any(len(row) != len(rows[0]) for row in rows):
+        raise invalid("body", "a row has not as many values as there are columns")
+    return [row[place] for row in rows[1:]]
 
 
 def _column(columns: list[str], form: str) -> str:

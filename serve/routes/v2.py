@@ -1,8 +1,9 @@
 """The Open Inference Protocol, version 2, with JSON tensors.
 
-One input of BYTES strings, named ``text`` (any name is taken), shape ``[n]`` or ``[n, 1]``; the
-outputs are ``label`` (BYTES, ``[n]``) and ``probabilities`` (FP64, ``[n, labels]``, in the order
-of the labels that the metadata names). The binary tensor extension is refused with 415.
+One input of BYTES strings, named ``text`` (any name is taken), shape ``[n]``, ``[n, 1]`` or
+``[1, n]``; the outputs are ``label`` (BYTES, ``[n]``) and ``probabilities`` (FP64, ``[n, labels]``,
+in the order of the labels that the metadata names), as JSON or, as `serve.routes.tensors` says, as
+bytes.
 Source: https://github.com/kserve/open-inference-protocol (specification/protocol/inference_rest.md)
 """
 
@@ -21,11 +22,18 @@ from serve.model import LoadedModel
 from serve.problems import ApiError, not_ready
 from serve.reply import Reply
 from serve.routes.schemas import DULL, REVIEW, Model
+from serve.routes.tensors import HEADER, read_strings, split_body, write_numbers, write_strings
 from serve.routes.texts import check_texts, classify, invalid, parse, rows, take_model
 from serve.state import State
 
+# What Triton and others know and we do not.
+_UNSUPPORTED = (
+    "classification", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout",
+    "shared_memory_region",
+)  # fmt: skip
+
 Parameters = Annotated[
-    dict[str, Any] | None, Field(description="Extensions; none is supported here.")
+    dict[str, Any] | None, Field(description="Extensions: those of binary tensors.")
 ]
 
 
@@ -38,8 +46,8 @@ class InputTensor(Model):
         list[Annotated[int, Field(ge=0, strict=True)]], Field(min_length=1, max_length=2)
     ]
     data: Annotated[
-        list[str] | list[Annotated[list[str], Field(min_length=1, max_length=1)]] | None,
-        Field(description="The strings, flat or one in each row."),
+        list[str] | list[list[str]] | None,
+        Field(description="The strings, flat or in rows; missing where they follow as bytes."),
     ] = None
     parameters: Parameters = None
 
@@ -135,8 +143,12 @@ def endpoints(state: State) -> list[Endpoint]:
     """Return the routes of the protocol."""
 
     async def server_metadata(exchange: Exchange) -> Reply:
-        """Name the server and the extensions it supports (none)."""
-        return Reply(to_json({"name": "sentiment", "version": __version__, "extensions": []}))
+        """Name the server and the extensions it supports."""
+        return Reply(
+            to_json(
+                {"name": "sentiment", "version": __version__, "extensions": ["binary_tensor_data"]}
+            )
+        )
 
     async def live(exchange: Exchange) -> Reply:
         """Answer 200 as long as the process runs."""
@@ -179,37 +191,53 @@ def endpoints(state: State) -> list[Endpoint]:
         )
 
     async def infer(exchange: Exchange) -> Reply:
-        """Classify the strings of one tensor."""
-        for name, _ in exchange.scope["headers"]:
-            if name == b"inference-header-content-length":
-                raise _no_binary()
-        body = await exchange.json_body(typeless=True)
+        """Classify the strings of one tensor, as JSON or as bytes."""
+        length = next((v for name, v in exchange.scope["headers"] if name == HEADER), None)
+        body = await (exchange.json_body(typeless=True) if length is None else exchange.body())
         model = _find(state, exchange)
-        request = cast(InferRequest, parse(InferRequest, body))
-        texts = _texts(state, request)
-        wanted = [output.name for output in request.outputs or ()] or ["label", "probabilities"]
+        document, data = split_body(body, length)
+        request = cast(InferRequest, parse(InferRequest, document))
+        texts = _texts(state, request, data)
         answers = list(rows(await classify(state, exchange, model, texts)))
-        tensors: dict[str, dict[str, Any]] = {
-            "label": {
-                "datatype": "BYTES",
-                "shape": [len(answers)],
-                "data": [label for label, _, _ in answers],
-            },
+        labels = [label for label, _, _ in answers]
+        numbers = [value for _, _, values in answers for value in values]
+        found: dict[str, dict[str, Any]] = {
+            "label": {"datatype": "BYTES", "shape": [len(answers)], "data": labels},
             "probabilities": {
                 "datatype": "FP64",
                 "shape": [len(answers), len(model.labels)],
                 "parameters": {"labels": list(model.labels)},
-                "data": [value for _, _, values in answers for value in values],
+                "data": numbers,
             },
         }
-        document: dict[str, Any] = {
+        packed: list[bytes] = []
+        outputs = []
+        for name, binary in _wanted(request):
+            tensor = {"name": name, **found[name]}
+            if binary:
+                values = tensor.pop("data")
+                bytes_ = write_strings(values) if name == "label" else write_numbers(values)
+                tensor["parameters"] = {
+                    **tensor.get("parameters", {}),
+                    "binary_data_size": len(bytes_),
+                }
+                packed.append(bytes_)
+            outputs.append(tensor)
+        answer: dict[str, Any] = {
             "model_name": model.name,
             "model_version": model.version,
-            "outputs": [{"name": name, **tensors[name]} for name in wanted],
+            "outputs": outputs,
         }
         if request.id is not None:
-            document["id"] = request.id
-        return Reply(to_json(document))
+            answer["id"] = request.id
+        head = to_json(answer)
+        if not packed:
+            return Reply(head)
+        headers = (
+            (b"content-type", b"application/octet-stream"),
+            (HEADER, b"%d" % len(head)),
+        )
+        return Reply(head + b"".join(packed), headers=headers)
 
     is_open = state.settings.open_health
 
@@ -257,23 +285,51 @@ def _find(state: State, exchange: Exchange) -> LoadedModel:
     return model
 
 
-def _texts(state: State, request: InferRequest) -> list[str]:
+def _wanted(request: InferRequest) -> list[tuple[str, bool]]:
+    """Return the outputs that are asked for, and whether as bytes.
+
+    Raises
+    ------
+    ApiError
+        ``invalid_input`` for what is not supported, by its name.
+    """
+    for place, parameters in (
+        ("parameters", request.parameters),
+        *(
+            (f"outputs.{n}.parameters", out.parameters)
+            for n, out in enumerate(request.outputs or ())
+        ),
+    ):
+        for name in parameters or {}:
+            if name in _UNSUPPORTED:
+                raise invalid(f"{place}.{name}", "is not supported by this service")
+    default = bool((request.parameters or {}).get("binary_data_output", False))
+    if not request.outputs:
+        return [("label", default), ("probabilities", default)]
+    return [
+        (out.name, bool((out.parameters or {}).get("binary_data", default)))
+        for out in request.outputs
+    ]
+
+
+def _texts(state: State, request: InferRequest, data: bytes) -> list[str]:
     """Return the strings of the request, checked against its shape and our limits."""
     tensor = request.inputs[0]
-    for where in (tensor.parameters, request.parameters):
-        if where and "binary_data_size" in where:
-            raise _no_binary()
-    if tensor.data is None:
+    size = (tensor.parameters or {}).get("binary_data_size")
+    if size is not None:
+        if size != len(data):
+            raise invalid("inputs.0.parameters.binary_data_size", f"must be {len(data)}")
+        texts = read_strings(data, "inputs.0")
+    elif tensor.data is None:
         raise invalid("inputs.0.data", "is missing")
-    texts = [item if isinstance(item, str) else item[0] for item in tensor.data]
-    if math.prod(tensor.shape) != len(texts) or tensor.shape[1:] not in ([], [1]):
-        raise invalid("inputs.0.shape", f"must be [{len(texts)}] or [{len(texts)}, 1]")
+    else:
+        texts = _flat(tensor.data)
+    n = len(texts)
+    if math.prod(tensor.shape) != n or (len(tensor.shape) == 2 and 1 not in tensor.shape):
+        raise invalid("inputs.0.shape", f"must be [{n}], [{n}, 1] or [1, {n}]")
     check_texts(state, texts, "inputs.0.data")
     return texts
 
 
-def _no_binary() -> ApiError:
-    return ApiError(
-        "unsupported_media_type",
-        "binary tensors are not supported: send and ask for JSON (binary_data=False)",
-    )
+def _flat(data: list[str] | list[list[str]]) -> list[str]:
+    return [text for item in data for text in ([item] if isinstance(item, str) else item)]

@@ -129,7 +129,7 @@ def test_health_says_it_can_serve(server):
 def test_open_inference_protocol_describes_itself(server):
     assert server.get("/v2/health/live").json() == {"live": True}
     assert server.get("/v2/health/ready").json() == {"ready": True}
-    assert server.get("/v2").json()["extensions"] == []
+    assert server.get("/v2").json()["extensions"] == ["binary_tensor_data"]
     for path in ("/v2/models/reviews", "/v2/models/sentiment/versions/1"):
         metadata = server.get(path).json()
         assert metadata["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
@@ -182,7 +182,7 @@ def typed(content_type: str) -> dict[str, str]:
          "invalid_input", "dataframe_split"),
         ("/invocations", b'{"dataframe_records": [{"text": 3}]}', JSON, 422, "invalid_input",
          "dataframe_records.0"),
-        ("/invocations", b"text\na\n", typed("text/csv"), 415, TYPE, None),
+        ("/invocations", b"text\na\n", typed("text/xml"), 415, TYPE, None),
     ],
 )  # fmt: skip
 def test_refusals_have_one_shape(server, path, body, headers, status, code, field):
@@ -206,7 +206,7 @@ def test_refusals_have_one_shape(server, path, body, headers, status, code, fiel
         ({"shape": [1, 2]}, 422),
         ({"data": None}, 422),
         ({"data": [1]}, 422),
-        ({"parameters": {"binary_data_size": 5}, "data": None}, 415),
+        ({"parameters": {"binary_data_size": 5}, "data": None}, 422),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(server, change, status):
@@ -216,14 +216,13 @@ def test_tensors_that_do_not_fit_are_refused(server, change, status):
     assert isinstance(answer.json()["error"], str)
 
 
-def test_binary_tensors_are_refused(server):
+def test_a_binary_tensor_that_is_not_described_is_refused(server):
     answer = httpx.post(
         f"{server.url}/v2/models/reviews/infer",
         content=b'{"inputs":[]}\x01\x00\x00\x00a',
         headers={"Inference-Header-Content-Length": "13"},
     )
-    assert answer.status_code == 415
-    assert "binary_data=False" in answer.json()["message"]
+    assert answer.status_code == 422
 
 
 def test_unknown_models_and_versions_are_not_found(server):
