@@ -1,4 +1,7 @@
-"""A container's health check: `healthcheck.py [PORT [PATH]]` succeeds if the path answers 200.
+"""A container's health check.
+
+`healthcheck.py [PORT [PATH]]` succeeds if the path answers 200; `healthcheck.py --looked SECONDS`
+if the process that follows a registry asked it so lately.
 
 By default the service's own port and `/health/live`, not `/health/ready`: a service that waits
 for its first model is healthy; it must not be restarted or keep a stack from coming up.
@@ -6,8 +9,21 @@ for its first model is healthy; it must not be restarted or keep a stack from co
 # ruff: noqa: T201
 
 import http.client
+import json
 import os
 import sys
+import time
+
+if sys.argv[1:2] == ["--looked"]:
+    # Written by `sentiment models pull --watch` at every question, answered or not.
+    sync = os.path.join(os.environ.get("SENTIMENT_OUTPUT_DIR", "outputs"), "models", "sync.json")  # noqa: PTH118
+    try:
+        with open(sync, encoding="utf-8") as file:  # noqa: PTH123
+            age = time.time() - json.load(file)["looked_at"]
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"nobody follows a registry: {error}")
+    print(f"asked {age:.0f} s ago")
+    sys.exit(0 if age < float(sys.argv[2]) else 1)
 
 port = int(
     sys.argv[1]

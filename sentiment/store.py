@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -210,6 +211,41 @@ def read_pointer(output_dir: Path | str, which: Pointer) -> dict[str, Any] | Non
 
 
 _POINTER_KEYS = ("digest", "name", "version", "run_id", "set_at", "source")
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """How the process that follows a registry stands.
+
+    Attributes
+    ----------
+    looked_at, answered_at : float
+        When it last asked, and when the registry last answered, in Unix time; 0 is never.
+    """
+
+    looked_at: float
+    answered_at: float
+
+
+def note_sync(output_dir: Path | str, *, answered: bool) -> None:
+    """Write down that a registry was asked just now, and whether it answered."""
+    before = read_sync(output_dir)
+    now = time.time()
+    answered_at = now if answered else before.answered_at if before else 0.0
+    _write_json(_sync_file(output_dir), {"looked_at": now, "answered_at": answered_at})
+
+
+def read_sync(output_dir: Path | str) -> Sync | None:
+    """Return what `note_sync` wrote last; None if nobody follows a registry here."""
+    try:
+        found = json.loads(_sync_file(output_dir).read_text(encoding="utf-8"))
+        return Sync(float(found["looked_at"]), float(found["answered_at"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _sync_file(output_dir: Path | str) -> Path:
+    return models_dir(output_dir) / "sync.json"
 
 
 def resolve(reference: str | None, output_dir: Path | str) -> StoredModel:

@@ -13,6 +13,7 @@ from serve.metrics import Metrics
 from serve.model import LoadedModel, ModelHolder
 from serve.scoring import Scoring
 from serve.settings import Settings
+from serve.sync import ModelSync
 from serve.window import DriftWindow
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class State:
             settings.feedback_window,
         )
         metrics.add(drift)
+        metrics.add(ModelSync(settings.output_dir))
         key = settings.feedback_key
         # Without a key of its own, what this process gave is what it takes back.
         secret = key.get_secret_value().encode() if key is not None else os.urandom(32)

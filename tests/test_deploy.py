@@ -577,6 +577,37 @@ def test_health_check_asks_what_it_is_told():
         wrong = [*check, str(server.server_port), "/other"]
         assert subprocess.run(wrong, env={}, check=False, capture_output=True).returncode == 1
         server.shutdown()
+
     gone = subprocess.run(check, env=env, check=False, capture_output=True, text=True)
     assert gone.returncode == 1
     assert "no answer" in gone.stderr
+
+
+def test_model_sync_is_healthy_while_it_asks_and_its_times_are_metrics(tmp_path):
+    from prometheus_client import generate_latest
+
+    from sentiment.store import note_sync, read_sync
+    from serve.sync import ModelSync
+
+    def looked(seconds):
+        check = [sys.executable, "-IS", str(DOCKER / "healthcheck.py"), "--looked", str(seconds)]
+        env = {"SENTIMENT_OUTPUT_DIR": str(tmp_path)}
+        return subprocess.run(check, env=env, check=False, capture_output=True).returncode
+
+    registry = CollectorRegistry()
+    registry.register(ModelSync(tmp_path))
+    assert looked(60) == 1
+    assert generate_latest(registry) == b""
+    note_sync(tmp_path, answered=False)
+    assert looked(60) == 0
+    assert looked(0) == 1
+    assert read_sync(tmp_path).answered_at == 0
+    note_sync(tmp_path, answered=True)
+    text = generate_latest(registry).decode()
+    now = read_sync(tmp_path)
+    assert now.answered_at == now.looked_at
+    for name in ("look", "answer"):
+        (value,) = re.findall(rf"^sentiment_model_sync_{name}_timestamp_seconds (.+)$", text, re.M)
+        assert float(value) == now.looked_at
+    (tmp_path / "models/sync.json").write_text("{")
+    assert generate_latest(registry) == b""

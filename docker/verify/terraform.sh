@@ -50,6 +50,7 @@ fi
 python3 -c 'import moto.server' 2>/dev/null || { echo "not proven: apply, for which moto[server] is not installed"; exit "$NOT_PROVEN"; }
 export AWS_ACCESS_KEY_ID=stand-in AWS_SECRET_ACCESS_KEY=stand-in
 unset AWS_PROFILE AWS_SESSION_TOKEN
+: >"$work/address"
 python3 ../verify/aws_stand_in.py eu-central-1 >"$work/address" 2>"$work/stand-in.log" &
 stand_in=$!
 until [ "$(wc -l <"$work/address")" -ge 2 ]; do

@@ -8,6 +8,7 @@ ends again do the work when the answer changes.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import random
@@ -199,8 +200,10 @@ class Watch:
         refused, pause, retry_at = "", self.seconds, 0.0
         trouble, count = "", 0
         while not self._stop.is_set():
+            answered = False
             try:
                 answer = self.reference if fixed else self._ask()
+                answered = not fixed
                 if answer != done and not (answer == refused and time.monotonic() < retry_at):
                     # Should this fail, the same answer has to wait longer each time: a refused
                     # model is downloaded whole before it is refused.
@@ -208,12 +211,15 @@ class Watch:
                     refused, retry_at = answer, time.monotonic() + pause
                     self._pull()
                     done, refused = answer, ""
+                self._note(answered=True)
                 if done == answer and trouble:
                     self._say(f"{self.reference}: well again after {count} attempts")
                     trouble, count = "", 0
             except SentimentError as error:
                 if self._stop.is_set():
                     return
+                # A registry without such a name, or with a model that is refused, has answered.
+                self._note(answered=answered or isinstance(error, (UsageError, ModelError)))
                 text = str(error)
                 count = count + 1 if text == trouble else 1
                 trouble = text
@@ -223,6 +229,11 @@ class Watch:
             if fixed and done is not None:
                 return
             self._stop.wait(self.seconds * random.uniform(0.9, 1.1))
+
+    def _note(self, *, answered: bool) -> None:
+        """Leave word for whoever watches this process; a full disk must not end it."""
+        with contextlib.suppress(OSError):
+            store.note_sync(self.output_dir, answered=answered)
 
     def _ask(self) -> str:
         """Return what the alias stands for now, in any form that changes with it."""

@@ -157,6 +157,21 @@ def test_watching_a_local_registry(
     assert [found.version for found in moved] == ["1", "2"]
     assert "no alias 'champion'" in said[0]
     assert "well again" in said[1]
+    sync = store.read_sync(pulled)
+    assert sync is not None
+    assert time.time() - 60 < sync.answered_at <= sync.looked_at
+
+    # A registry that is away: it goes on asking, and says since when there is no answer.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    away = Watch(
+        "models:/sentiment@champion", pulled, 0.05, report=report, say=lambda _: away.stop()
+    )
+    away.run()
+    later = store.read_sync(pulled)
+    assert later is not None
+    assert later.answered_at == sync.answered_at
+    assert later.looked_at > sync.looked_at
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{outputs}/mlflow.db")
 
     fixed = Watch("models:/sentiment/1", pulled, 0.05, report=moved.append, say=said.append)
     fixed.run()  # a version never changes: one pull is all
