@@ -93,17 +93,29 @@ clean:
 
 # build both images: sentiment-serve and sentiment-train
 docker-build:
-    docker build -f docker/Dockerfile --target serve -t sentiment-serve .
-    docker build -f docker/Dockerfile --target train -t sentiment-train .
+    DOCKER_BUILDKIT=1 docker build -f docker/Dockerfile --target serve -t sentiment-serve .
+    DOCKER_BUILDKIT=1 docker build -f docker/Dockerfile --target train -t sentiment-train .
 
 # start the stack: api 8000, MLflow 5000, Prometheus 9090, Alertmanager 9093, Grafana 3000
 docker-up *options:
     docker/secrets.sh
     docker compose -f docker/compose.yaml up -d --wait "$@"
 
-# train in the stack, register and promote: just docker-train experiment=quick
+# one replica after the other, behind their proxy: no request is refused (docker/replicas.env)
+docker-upgrade:
+    docker/secrets.sh
+    for replica in api api-b; do \
+      docker compose -f docker/compose.yaml --env-file docker/.env --env-file docker/replicas.env \
+        up -d --wait --no-deps "$replica" || exit 1; \
+    done
+
+# train in the stack, register and promote: just docker-train data=files data.train=/data/input/labels.csv
 docker-train *overrides:
     docker compose -f docker/compose.yaml run --rm train "$@"
+
+# what the schedule does, once and now, on SENTIMENT_TRAIN_ARGS and what users corrected
+docker-retrain *overrides:
+    docker compose -f docker/compose.yaml run --rm --entrypoint sentiment retrain retrain "$@"
 
 # follow the stack's logs: just docker-logs api
 docker-logs *services:
@@ -111,7 +123,7 @@ docker-logs *services:
 
 # stop the stack; models, runs and metrics stay in its volumes
 docker-down *options:
-    docker compose -f docker/compose.yaml --profile train --profile storage down "$@"
+    docker compose -f docker/compose.yaml --profile train --profile schedule --profile replicas --profile storage down "$@"
 
 # prove images and stack on a real Docker engine: just verify-docker image
 verify-docker *proofs:

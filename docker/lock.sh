@@ -13,7 +13,7 @@ lock() {
     --custom-compile-command docker/lock.sh --output-file "$file" "$@" >/dev/null
 }
 
-lock train pyproject.toml --extra optuna --extra postgres --extra s3 "$@"
+lock train pyproject.toml --extra optuna --extra postgres --extra s3 --extra auth "$@"
 # One version of each package in both images: the larger lock constrains the smaller one.
 lock serve --group pyproject.toml:serve --constraint docker/requirements-train.lock "$@"
 # What turns the sources into a wheel is locked too.

@@ -4,8 +4,8 @@
 #
 #   monitoring/run-local.sh [host:port of the service, 127.0.0.1:8000]
 #
-# PROMETHEUS_PORT (9090), ALERTMANAGER_PORT (9093) and MONITORING_DATA (outputs/monitoring) change
-# where things are.
+# PROMETHEUS_PORT (9090), ALERTMANAGER_PORT (9093), ALERT_LOG_PORT (9099) and MONITORING_DATA
+# (outputs/monitoring) change where things are.
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
@@ -30,7 +30,8 @@ fi
 
 mkdir -p "$data/rules"
 cp "$here"/prometheus/rules/*.yml "$data/rules/"
-sed -e "s/api:8000/$target/" -e "s/alertmanager:9093/127.0.0.1:$manager_port/" \
+# Without a Pushgateway here: a retraining on this machine says how it went in its own terminal.
+sed -e "/What jobs that end/,/pushgateway:9091/d" -e "s/api:8000/$target/" -e "s/alertmanager:9093/127.0.0.1:$manager_port/" \
   -e "s/localhost:9090/127.0.0.1:$port/" "$here/prometheus/prometheus.yml" >"$data/prometheus.yml"
 
 pids=()
@@ -41,16 +42,21 @@ stop() {
 }
 trap stop EXIT INT TERM
 
+# Alerts go to this terminal.
+receiver="${ALERT_LOG_PORT:-9099}"
+sed -e "s/alerts:9099/127.0.0.1:$receiver/" "$here/alertmanager/alertmanager.yml" >"$data/alertmanager.yml"
+python3 -IS "$here/alertmanager/log.py" 127.0.0.1 "$receiver" &
+pids+=($!)
 "$prometheus" --config.file="$data/prometheus.yml" --storage.tsdb.path="$data/prometheus" \
   --web.listen-address="127.0.0.1:$port" --log.level=warn &
 pids+=($!)
-"$alertmanager" --config.file="$here/alertmanager/alertmanager.yml" \
+"$alertmanager" --config.file="$data/alertmanager.yml" \
   --storage.path="$data/alertmanager" --web.listen-address="127.0.0.1:$manager_port" \
   --cluster.listen-address= --log.level=warn &
 pids+=($!)
 
 echo "Prometheus    http://127.0.0.1:$port (alerts: /alerts; what is scraped: /targets)"
-echo "Alertmanager  http://127.0.0.1:$manager_port (sends to the webhook of $here/alertmanager/alertmanager.yml)"
+echo "Alertmanager  http://127.0.0.1:$manager_port (alerts are printed here; $here/alertmanager/alertmanager.yml names other places)"
 if command -v curl >/dev/null && ! curl --silent --fail --output /dev/null "http://$target/health"; then
   echo "No service answers at $target yet: start one with 'sentiment serve'." >&2
 fi

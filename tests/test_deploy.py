@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -78,7 +79,10 @@ def test_locks_satisfy_pyproject(image):
     extras = project["project"]["optional-dependencies"]
     wanted = {
         "serve": project["dependency-groups"]["serve"],
-        "train": project["project"]["dependencies"] + extras["postgres"] + extras["s3"],
+        "train": project["project"]["dependencies"]
+        + extras["postgres"]
+        + extras["s3"]
+        + extras["auth"],
         "build": project["build-system"]["requires"],
     }[image]
     text = (DOCKER / f"requirements-{image}.lock").read_text()
@@ -129,15 +133,16 @@ def test_compose_is_whole(compose):
     services = compose["services"]
     assert services["api"]["container_name"] == "sentiment-api"
     for name, service in services.items():
-        image = re.sub(r"\$\{\w+:-([^}]+)\}", r"\1", service["image"])
+        # A variable's default, and the default of that.
+        image = re.sub(r"^(\$\{\w+:-)+([^}]+)\}+$", r"\2", service["image"])
         own = image in ("sentiment-serve", "sentiment-train")
         assert own or re.search(r":v?\d+\.\d+", image), f"{name}: {image} has no version"
         assert set(service.get("depends_on", ())) <= set(services)
         assert set(service["networks"]) <= set(compose["networks"])
         for volume in service.get("volumes", ()):
-            source = volume.split(":")[0]
+            source = re.sub(r"^\$\{\w+:-([^}]+)\}", r"\1", volume).split(":")[0]
             known = (
-                (DOCKER / source).is_dir()
+                (DOCKER / source).exists()
                 if source.startswith(".")
                 else source in compose["volumes"]
             )
@@ -146,11 +151,71 @@ def test_compose_is_whole(compose):
         assert "memory" in limits or name == "bucket", name
 
 
+def test_compose_secrets_are_drawn_once(compose, tmp_path):
+    (tmp_path / "secrets.sh").write_text((DOCKER / "secrets.sh").read_text())
+    run("bash", str(tmp_path / "secrets.sh"))
+    drawn = dict(line.split("=") for line in (tmp_path / ".env").read_text().splitlines())
+    assert all(len(value) == 48 for value in drawn.values())
+    assert len(set(drawn.values())) == len(drawn)
+    demanded = set(re.findall(r"\$\{(\w+):\?", (DOCKER / "compose.yaml").read_text()))
+    assert demanded
+    assert demanded <= set(drawn)
+    run("bash", str(tmp_path / "secrets.sh"))
+    assert dict(line.split("=") for line in (tmp_path / ".env").read_text().splitlines()) == drawn
+
+
+def test_nobody_opens_mlflow_or_grafana_without_a_password(compose):
+    services = compose["services"]
+    assert "--app-name=basic-auth" in services["mlflow"]["command"]
+    asked = services["mlflow"]["environment"]["MLFLOW_AUTH_ADMIN_PASSWORD"]
+    for name in ("model-sync", "train", "retrain"):
+        assert services[name]["environment"]["MLFLOW_TRACKING_PASSWORD"] == asked
+    assert "GF_SECURITY_ADMIN_PASSWORD" in services["grafana"]["environment"]
+
+
+def test_compose_trains_on_files_and_hears_what_users_corrected(compose):
+    services = compose["services"]
+    for name in ("train", "retrain"):
+        assert "${SENTIMENT_DATA:-data}:/data/input:ro" in services[name]["volumes"]
+    retrain = services["retrain"]
+    assert "sentiment retrain" in retrain["entrypoint"][-1]
+    assert set(retrain["environment"]) >= {"SENTIMENT_TRAIN_ARGS", "SENTIMENT_FEEDBACK_URL"}
+    # Without a database of its own, feedback lies in the api's volume.
+    (shared,) = [volume for volume in services["api"]["volumes"] if volume.endswith(":/data")]
+    assert shared in retrain["volumes"]
+    gateway = retrain["environment"]["SENTIMENT_PUSHGATEWAY_URL"]
+    name, port = re.fullmatch(r"http://([\w-]+):(\d+)", gateway).groups()
+    assert set(services[name]["networks"]) & set(retrain["networks"])
+    assert f"{name}:{port}" in (ROOT / "monitoring/prometheus/prometheus.yml").read_text()
+
+
+@pytest.mark.real
+def test_the_schedules_loop_goes_on_after_a_failure_and_stops_when_told(compose, tmp_path):
+    """The shell of the service `retrain` itself, with a `sentiment` that fails."""
+    ran = tmp_path / "ran"
+    command = tmp_path / "sentiment"
+    command.write_text(f'#!/bin/sh\necho "$@" >>"{ran}"\nexit 1\n')
+    command.chmod(0o755)
+    words = [word.replace("$$", "$") for word in compose["services"]["retrain"]["entrypoint"]]
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SENTIMENT_RETRAIN_SECONDS": "0.05"}
+    process = subprocess.Popen(words, env=env)
+    try:
+        end = time.monotonic() + 20
+        while not ran.exists() or len(ran.read_text().splitlines()) < 3:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+    assert set(ran.read_text().splitlines()) == {"retrain"}
+
+
 def test_compose_speaks_the_services_language(compose, variables):
     given = {
         name for name in compose["services"]["api"]["environment"] if name.startswith("SENTIMENT_")
     }
-    assert given <= variables
+    assert given <= variables | OTHER_VARIABLES
     prometheus = yaml.safe_load((ROOT / "monitoring/prometheus/prometheus.yml").read_text())
     targets = {
         target

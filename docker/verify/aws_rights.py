@@ -123,7 +123,7 @@ class State:
         if who.endswith(".amazonaws.com"):
             places = {"aws_kms_key": "policy", "aws_sns_topic": "policy", "aws_s3_bucket": "policy"}
             for address, values in self.values.items():
-                if address.split(".")[0].removesuffix("_policy") in places and "policy" in values:
+                if address.split(".")[0].removesuffix("_policy") in places and values.get("policy"):
                     about = values.get("arn") or values.get("bucket") or ""
                     if about and about not in resource:
                         continue

@@ -266,7 +266,10 @@ class Stack:
             **os.environ,
             **{f"{name.upper()}_IMAGE": image for name, image in self.stand_ins.items()},
             **dict.fromkeys(
-                ("GRAFANA_ADMIN_PASSWORD", "SENTIMENT_FEEDBACK_KEY", "POSTGRES_PASSWORD"),
+                (
+                    *("GRAFANA_ADMIN_PASSWORD", "SENTIMENT_FEEDBACK_KEY", "POSTGRES_PASSWORD"),
+                    *("MLFLOW_ADMIN_PASSWORD", "MLFLOW_SECRET_KEY"),
+                ),
                 secrets.token_hex(24),
             ),
             "S3_SECRET_KEY": secrets.token_hex(24),

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -280,12 +281,15 @@ class Prometheus:
         for name in ("prometheus", "prometheus-alertmanager"):
             if shutil.which(name) is None:
                 pytest.skip(f"{name} is not installed (apt-get install {name})")
-        port, manager = free_port(), free_port()
+        port, manager, pushgateway = free_port(), free_port(), free_port()
+        self.pushgateway = f"http://127.0.0.1:{pushgateway}"
         self.url = f"http://127.0.0.1:{port}"
         config = (MONITORING / "prometheus/prometheus.yml").read_text()
         config = config.replace("15s", "1s").replace("api:8000", target)
         config = config.replace("alertmanager:9093", f"127.0.0.1:{manager}")
         config = config.replace("localhost:9090", f"127.0.0.1:{port}")
+        # Where there is no Pushgateway nobody pushes: a target that is down is nobody's alert.
+        config = config.replace("pushgateway:9091", f"127.0.0.1:{pushgateway}")
         (folder / "rules").mkdir()
         (folder / "prometheus.yml").write_text(config)
         for path in (MONITORING / "prometheus/rules").glob("*.yml"):
@@ -315,7 +319,26 @@ class Prometheus:
                 folder / "alertmanager.log",
             ),
         ]
+        self.pushes = shutil.which("prometheus-pushgateway") is not None
+        if self.pushes:
+            listen = f"--web.listen-address=127.0.0.1:{pushgateway}"
+            self.daemons.append(
+                Daemon(["prometheus-pushgateway", listen], folder / "pushgateway.log")
+            )
         wait_for(lambda: HTTP.get(f"{self.url}/-/ready").status_code == 200, 30, "Prometheus")
+
+    def push(self, outcome: str) -> None:
+        """Leave what a retraining leaves, as it would with SENTIMENT_PUSHGATEWAY_URL."""
+        names = ("promoted", "refused", "failed", "nothing_new")
+        lines = [
+            f'sentiment_retrain_last_outcome{{outcome="{name}"}} {int(name == outcome)}'
+            for name in names
+        ]
+        lines += [f"sentiment_retrain_last_success_timestamp_seconds {time.time()}", ""]
+        answer = HTTP.put(
+            f"{self.pushgateway}/metrics/job/sentiment_retrain", content="\n".join(lines)
+        )
+        assert answer.status_code == 200, answer.text
 
     def get(self, path: str) -> Any:
         return HTTP.get(self.url + path).json()["data"]
@@ -329,7 +352,8 @@ class Prometheus:
 
     def firing(self) -> set[str]:
         found = self.query('ALERTS{alertstate="firing"}')
-        return {series["metric"]["alertname"] for series in found}
+        names = {series["metric"]["alertname"] for series in found}
+        return names - {"SentimentWatchdog"}  # always there
 
     def stop(self) -> None:
         for daemon in self.daemons:

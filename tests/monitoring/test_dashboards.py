@@ -163,3 +163,17 @@ def test_dashboards_are_what_grafanas_types_say(tmp_path):
         timeout=120,
     )
     assert check.returncode == 0, check.stdout[:4000]
+
+
+# Pushed by a job, not by an instance.
+SHARED = {"sentiment_retrain_last_outcome", "sentiment_retrain_last_success_timestamp_seconds"}
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_every_query_looks_at_the_chosen_instances(path):
+    for panel in panels(load(path)):
+        for target in panel["targets"]:
+            names = r"\b((?:sentiment|process)_\w+|ALERTS|job:\w[\w:]*)({[^}]*})?"
+            for metric, chosen in re.findall(names, target["expr"]):
+                if metric not in SHARED and "label_values" not in target["expr"]:
+                    assert 'instance=~"$instance' in chosen, (panel["title"], target["expr"])
