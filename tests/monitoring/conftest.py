@@ -198,7 +198,11 @@ class Service(Daemon):
         """Classify texts in batches, and let what was counted be written."""
         found = []
         for start in range(0, len(texts), 50):
-            answer = self.post("/predict/batch", {"texts": texts[start : start + 50]})
+            batch = {"texts": texts[start : start + 50]}
+            end = time.monotonic() + 20
+            # Another client's batch may be where a service without a queue has room for one.
+            while (answer := self.post("/predict/batch", batch)).status_code == 503:
+                assert time.monotonic() < end, answer.text
             assert answer.status_code == 200, answer.text
             found += answer.json()["predictions"]
         return found
