@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +26,7 @@ class Linear(Protocol):
     intercept: Floats
     views: list[View]
 
-    def predict(self, texts: Sequence[str]) -> Predictions:
+    def predict(self, texts: Iterable[str]) -> Predictions:
         """Score texts."""
 
 
@@ -67,6 +67,8 @@ class Explanation:
         One per score.
     score_labels : tuple of str
         The label that each score speaks for.
+    text : str
+        What was explained.
     """
 
     label: str
@@ -76,6 +78,13 @@ class Explanation:
     intercept: tuple[float, ...]
     scores: tuple[float, ...]
     score_labels: tuple[str, ...]
+    text: str = ""
+
+    def _repr_html_(self) -> str:
+        """Show the text in a notebook, its words coloured by what they add to the verdict."""
+        from sentiment.scorer.html import explanation_html
+
+        return explanation_html(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,7 @@ def explain(scorer: Linear, text: str, top: int | None = None) -> Explanation:
         tuple(scorer.intercept.tolist()),
         tuple(prediction.scores[0].tolist()),
         score_labels(scorer),
+        text,
     )
 
 

@@ -143,13 +143,14 @@ class Scorer:
                 )
 
     def predict(
-        self, texts: Sequence[str], each: Callable[..., Iterable[Any]] = map
+        self, texts: Iterable[str], each: Callable[..., Iterable[Any]] = map
     ) -> Predictions:
         """Score texts.
 
         Parameters
         ----------
-        texts : sequence of str
+        texts : iterable of str
+            A list, a column of pandas or polars, an array, a generator.
         each : callable
             Applies a function to a list, in order: `sentiment.text.corpus.parallel` does it in threads.
 
@@ -158,6 +159,9 @@ class Scorer:
         Predictions
             One entry per text, in order.
         """
+        if isinstance(texts, str):
+            raise TypeError("give a list of texts, not one text")
+        texts = texts if isinstance(texts, list) else list(texts)
         scores = np.empty((len(texts), len(self.intercept)))
         n_tokens = np.empty(len(texts), dtype=np.int64)
         n_unknown = np.empty(len(texts), dtype=np.int64)
@@ -180,6 +184,10 @@ class Scorer:
             n_tokens,
             n_unknown,
         )
+
+    def predict_proba(self, texts: Iterable[str]) -> Floats:
+        """Return the probability of each label, float64[n, labels], in the order of `labels`."""
+        return self.predict(texts).probabilities
 
     def _score(self, texts: Sequence[str]) -> tuple[Floats, Ints, Ints]:
         scores = np.tile(self.intercept, (len(texts), 1))

@@ -53,6 +53,23 @@ class TrainResult:
         """Return the result as plain containers."""
         return asdict(self)
 
+    def _repr_html_(self) -> str:
+        """Show the metrics as a table in a notebook."""
+        names = dict.fromkeys(key.split("_", 1)[1] for key in self.metrics)
+        rows = "".join(
+            f"<tr><td>{name}</td>"
+            + "".join(
+                f"<td>{self.metrics.get(f'{split}_{name}', float('nan')):.4f}</td>"
+                for split in ("val", "test")
+            )
+            + "</tr>"
+            for name in names
+        )
+        return (
+            f"<p>model <code>{self.digest[:12]}</code>, run <code>{self.run_id}</code></p>"
+            f"<table><tr><th></th><th>validation</th><th>test</th></tr>{rows}</table>"
+        )
+
 
 def train(
     cfg: DictConfig,

@@ -1,0 +1,234 @@
+"""What the commands do, as functions for notebooks and programs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentiment.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from sentiment.scorer import Scorer
+    from sentiment.training.run import TrainResult
+
+
+def load(ref: str = "champion", *, output_dir: str | Path | None = None) -> Scorer:
+    """Load a model.
+
+    Parameters
+    ----------
+    ref : str
+        ``champion``, ``latest``, a digest, a scorer directory, ``runs:/…`` or ``models:/…``.
+    output_dir : path, optional
+        Where models lie; by default what `compose` says, usually ``outputs``.
+
+    Returns
+    -------
+    Scorer
+        ``predict(texts)``, ``predict_proba(texts)``, ``explain(text)``, ``labels``.
+
+    Raises
+    ------
+    ModelNotFoundError
+        No model answers to the reference.
+    ModelError
+        It is damaged, altered or of a newer format.
+    """
+    from sentiment import store
+    from sentiment.scorer import Scorer
+
+    folder = _output_dir(output_dir)
+    if store.is_remote(ref):
+        from sentiment.registry.registry import fetch
+
+        stored = fetch(ref, folder)
+    else:
+        stored = store.resolve(ref, folder)
+    return Scorer.load(stored.path, digest=stored.digest)
+
+
+def train(
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    data: Any = None,
+    *,
+    output_dir: str | Path | None = None,
+) -> TrainResult:
+    """Train, evaluate, compile, log and save one model, as ``sentiment train`` does.
+
+    Parameters
+    ----------
+    overrides : sequence of str, or mapping
+        Words such as ``"model.C=0.5"``, or keys and values: ``{"model.C": 0.5}``.
+    data : DataFrame or (texts, labels), optional
+        A table (pandas or polars) whose columns ``data.text_column`` and ``data.label_column`` name,
+        or two sequences. It is kept under ``output_dir/data``, so that the run can be made again.
+    output_dir : path, optional
+
+    Returns
+    -------
+    TrainResult
+        Metrics, digest, run id; a table in notebooks.
+
+    Raises
+    ------
+    SentimentError
+        As the command would say.
+
+    Examples
+    --------
+    >>> import sentiment
+    >>> result = sentiment.train(
+    ...     {"model.C": 1.0, "vectorizer.min_df": 1},
+    ...     (["a joy", "great fun", "a bore", "so dull"] * 20, ["up", "up", "down", "down"] * 20),
+    ...     output_dir=tmp,
+    ... )
+    >>> sentiment.load("latest", output_dir=tmp).predict(["great fun, a joy"]).labels
+    ['up']
+    """
+    from sentiment.config import compose
+    from sentiment.training.run import train as run
+
+    words = _words(overrides)
+    if output_dir is not None:
+        words.append(f"output_dir={Path(output_dir)}")
+    if data is not None:
+        cfg = compose(["data=files", "data.train=-", *words])
+        file = _keep(data, cfg.data.text_column, cfg.data.label_column, Path(cfg.output_dir))
+        words = ["data=files", f"data.train={file}", *words]
+    return run(compose(words), overrides=words)
+
+
+def sweep(
+    overrides: Sequence[str] | Mapping[str, Any],
+    *,
+    output_dir: str | Path | None = None,
+) -> dict[str, Any]:
+    """Search over a space of configs, as ``sentiment sweep`` does.
+
+    Parameters
+    ----------
+    overrides : sequence of str, or mapping
+        A key with several values is searched: ``"model.C=0.1,1"`` or ``{"model.C": [0.1, 1]}``.
+    output_dir : path, optional
+
+    Returns
+    -------
+    dict
+        What ``sweep.json`` holds: ``best``, ``jobs``, the lines to go on with.
+    """
+    from sentiment.sweep.sweeper import Task
+    from sentiment.training.shell import hydra_shell
+
+    words = _words(overrides, swept=True)
+    if output_dir is not None:
+        words.append(f"output_dir={Path(output_dir)}")
+    task = Task()
+    hydra_shell(["-m", *words], task)
+    assert task.summary is not None
+    return task.summary
+
+
+def evaluate(model: Scorer | str, texts: Iterable[str], labels: Iterable[str]) -> dict[str, float]:
+    """Measure a model on labelled texts.
+
+    Parameters
+    ----------
+    model : Scorer or str
+        A model, or what `load` takes.
+    texts, labels : iterable of str
+
+    Returns
+    -------
+    dict of str to float
+        Accuracy with its interval, F1, ROC AUC, calibration error and the rest.
+
+    Raises
+    ------
+    DataError
+        None of the labels is one of the model's.
+    """
+    from sentiment.evaluation.metrics import evaluate as measure
+
+    scorer = load(model) if isinstance(model, str) else model
+    true = [str(label) for label in labels]
+    if not set(true) & set(scorer.labels):
+        raise DataError(
+            f"the labels ({', '.join(sorted(set(true))[:5])}) are none of the model's "
+            f"({', '.join(scorer.labels)})"
+        )
+    return measure(
+        true, scorer.predict_proba(texts), scorer.labels, positive_label=scorer.positive_label
+    )
+
+
+def _output_dir(given: str | Path | None) -> Path:
+    import os
+
+    return Path(given or os.environ.get("SENTIMENT_OUTPUT_DIR") or "outputs")
+
+
+def _words(overrides: Sequence[str] | Mapping[str, Any], *, swept: bool = False) -> list[str]:
+    """Return overrides as words of the command line."""
+    if isinstance(overrides, str):
+        raise UsageError(f"give a list of overrides: [{overrides!r}]")
+    if not isinstance(overrides, Mapping):
+        return list(overrides)
+    words = []
+    for key, value in overrides.items():
+        if swept and isinstance(value, list | tuple):
+            words.append(f"{key}={','.join(map(_word, value))}")
+        else:
+            words.append(f"{key}={_word(value)}")
+    return words
+
+
+def _word(value: Any) -> str:
+    """Return a value in Hydra's grammar."""
+    from sentiment.words import in_quotes
+
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return in_quotes(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_word(key)}:{_word(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_word, value)) + "]"
+    return str(value)
+
+
+def _keep(data: Any, text_column: str, label_column: str, output_dir: Path) -> Path:
+    """Write a table to a file that its content names, and return it."""
+    from sentiment.files import write_whole
+
+    if hasattr(data, "columns"):
+        columns = list(map(str, data.columns))
+        missing = [name for name in (text_column, label_column) if name not in columns]
+        if missing:
+            raise DataError(
+                f"the table has no column {missing[0]!r} (there are: {', '.join(columns[:20])}); "
+                "name it: data.text_column=…, data.label_column=…"
+            )
+        texts, labels = list(data[text_column]), list(data[label_column])
+    else:
+        texts, labels = (list(part) for part in data)
+    if len(texts) != len(labels):
+        raise DataError(f"{len(texts)} texts and {len(labels)} labels")
+    rows = [
+        json.dumps({text_column: text, label_column: _plain(label)}, ensure_ascii=True, default=str)
+        for text, label in zip(texts, labels, strict=True)
+    ]
+    content = "\n".join(rows) + "\n"
+    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+    file = output_dir / "data" / f"{digest}.jsonl"
+    if not file.exists():
+        write_whole(file, content)
+    return file.resolve()
+
+
+def _plain(label: Any) -> Any:
+    """Return a numpy scalar as Python's value."""
+    return label.item() if hasattr(label, "item") else label

@@ -1,0 +1,177 @@
+"""The package as a notebook uses it."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.feature_extraction.text import TfidfVectorizer as Stock
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from support.reviews import balanced
+
+import sentiment
+from sentiment import TextClassifier, api, estimator
+from sentiment.errors import DataError, ModelNotFoundError, SentimentError, UsageError
+
+
+@pytest.fixture(scope="module")
+def data():
+    texts, labels = balanced(300)
+    return pd.DataFrame({"Review": texts, "stars": labels})
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    here = tmp_path_factory.mktemp("api")
+    words = {
+        "data.text_column": "Review",
+        "data.label_column": "stars",
+        "model.C": 1,
+        "run_name": "a (1)",
+    }
+    return sentiment.train(words, data, output_dir=here), here
+
+
+def test_importing_it_imports_nothing_heavy():
+    heavy = {"numpy", "mlflow", "sklearn", "hydra", "polars"}
+    program = f"import sentiment, sys; print(sorted(set(sys.modules) & {heavy}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    for name in ("load", "train", "sweep", "evaluate", "compose", "TextClassifier", "Scorer"):
+        assert name in dir(sentiment)
+        assert callable(getattr(sentiment, name))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        sentiment.nothing  # noqa: B018
+
+
+def test_a_table_trains_a_model_that_loads(trained, data):
+    result, here = trained
+    assert result.metrics["test_accuracy"] > 0.6
+    assert "<table>" in result._repr_html_()
+    scorer = sentiment.load("latest", output_dir=here)
+    assert scorer.digest == result.digest
+    texts = data["Review"][:5]
+    expected = scorer.predict(list(texts))
+    for given in (
+        texts,
+        pl.Series(list(texts)),
+        np.array(list(texts)),
+        (t for t in texts),
+        tuple(texts),
+    ):
+        found = scorer.predict(given)
+        assert found.labels == expected.labels
+        np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+    np.testing.assert_array_equal(scorer.predict_proba(texts), expected.probabilities)
+    with pytest.raises(TypeError, match="a list of texts"):
+        scorer.predict("one text")
+    figures = sentiment.evaluate(scorer, data["Review"], data["stars"])
+    assert 0.7 < figures["accuracy"] <= 1
+    with pytest.raises(DataError, match="none of the model's"):
+        sentiment.evaluate(scorer, ["a"], ["b"])
+
+
+def test_the_same_table_is_the_same_model(trained, data):
+    result, here = trained
+    words = ["data.text_column=Review", "data.label_column=stars", "model.C=1"]
+    again = sentiment.train(words, pl.DataFrame(data), output_dir=here)
+    assert again.digest == result.digest
+    assert len(list((here / "data").iterdir())) == 1
+
+
+def test_an_explanation_shows_itself(trained):
+    scorer = sentiment.load("latest", output_dir=trained[1])
+    text = "A wonderful <b>film</b> & a boring, awful plot"
+    page = scorer.explain(text)._repr_html_()
+    assert "&lt;b&gt;" in page
+    assert "<b>film" not in page
+    assert page.count("<span") > 3
+
+
+def test_a_sweep_returns_its_answer(tmp_path):
+    words = {
+        "experiment": "quick",
+        "data.sample_size": 300,
+        "model.C": [0.5, 1.0],
+        "cache.max_gb": 0,
+    }
+    found = sentiment.sweep(words, output_dir=tmp_path)
+    assert [job["state"] for job in found["jobs"]] == ["finished", "finished"]
+    assert found["best"]["run_id"]
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "message"),
+    [
+        (lambda tmp: sentiment.load("latest", output_dir=tmp), ModelNotFoundError, "no latest model"),
+        (lambda tmp: sentiment.train("model.C=1"), UsageError, "a list of overrides"),
+        (lambda tmp: sentiment.train({"model.c": 1}), UsageError, "did you mean 'model.C'"),
+        (lambda tmp: sentiment.train([], (["a"], []), output_dir=tmp), DataError, "1 texts and 0 labels"),
+        (lambda tmp: sentiment.train([], pd.DataFrame({"a": []}), output_dir=tmp), DataError, "'text'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(tmp_path, act, error, message):
+    with pytest.raises(error, match=message) as refused:
+        act(tmp_path)
+    assert isinstance(refused.value, SentimentError)
+
+
+TEXTS, LABELS = balanced(120)
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        TextClassifier("count", "logreg"),
+        TextClassifier(Stock(min_df=2), LogisticRegression()),
+        TextClassifier(model="nbsvm"),
+    ],
+)
+def test_scikit_learn_takes_it_for_its_own(classifier):
+    scores = cross_val_score(clone(classifier), TEXTS, LABELS, cv=2)
+    assert scores.mean() > 0.5
+    fitted = clone(classifier).fit(TEXTS, LABELS)
+    assert fitted.classes_.tolist() == ["negative", "positive"]
+    assert fitted.score(TEXTS, LABELS) > 0.8
+    proba = fitted.predict_proba(TEXTS[:3])
+    assert proba.shape == (3, 2)
+    assert classifier.get_params(deep=False).keys() == {"vectorizer", "model"}
+
+
+def test_a_grid_search_chooses_its_parts():
+    search = GridSearchCV(TextClassifier("count"), {"model": ["logreg", "naive_bayes"]}, cv=2)
+    search.fit(TEXTS, LABELS)
+    assert search.best_params_["model"] in ("logreg", "naive_bayes")
+
+
+def test_it_compiles_to_the_same_answers(tmp_path):
+    fitted = TextClassifier("tfidf", "logreg").fit(TEXTS, LABELS)
+    compiled = fitted.compile(TEXTS[:20], LABELS[:20])
+    np.testing.assert_allclose(
+        compiled.scorer.predict_proba(TEXTS), fitted.predict_proba(TEXTS), atol=1e-6
+    )
+    compiled.save(tmp_path / "scorer")
+    assert sentiment.load(str(tmp_path / "scorer")).labels == ("negative", "positive")
+
+
+def test_one_text_is_not_a_list():
+    with pytest.raises(ValueError, match="a list of texts"):
+        TextClassifier().fit("a", ["x"])
+    with pytest.raises(ValueError, match="y has the shape"):
+        TextClassifier().fit(["a"], ["x", "y"])
+
+
+@pytest.mark.parametrize("module", [api, estimator])
+def test_the_examples_of_the_documentation(module, tmp_path):
+    failed, tried = doctest.testmod(module, extraglobs={"tmp": tmp_path}, verbose=False)
+    assert tried
+    assert not failed
