@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-DOCKER=${DOCKER:-$([ -x /usr/bin/docker ] && echo /usr/bin/docker || command -v docker || true)}
+DOCKER=${DOCKER-$([ -x /usr/bin/docker ] && echo /usr/bin/docker || command -v docker || true)}
 [ -n "$DOCKER" ] || { echo "not proven: docker is not installed"; exit 3; }
 export DOCKER DOCKER_BUILDKIT=1
 proofs=("$@")
@@ -16,6 +16,7 @@ proofs=("$@")
 work=
 engine=
 missing=
+arguments=()
 finish() {
   if [ -n "$engine" ]; then
     kill "$engine" 2>/dev/null || true
@@ -52,7 +53,9 @@ JSON
 
   # The base: Debian from wherever this machine's apt gets it, with this machine's certificates.
   local base mirror
-  base=$(sed -n 's/^FROM \(.*\) AS base$/\1/p' docker/Dockerfile)
+  # Under its tag: nothing can be imported under a digest.
+  base=$(sed -n 's/^ARG BASE=\([^@]*\)@.*$/\1/p' docker/Dockerfile)
+  arguments=(--build-arg "BASE=$base")
   # shellcheck disable=SC2016 # apt fills it in
   mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Codename: bookworm' 2>/dev/null | head -1)
   debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates \
@@ -62,7 +65,7 @@ JSON
   rm -rf "$work/rootfs"
   echo "engine $("$DOCKER" version --format '{{.Server.Version}}') with $base made from Debian's packages"
   case " ${proofs[*]} " in *" compose "* | *" storage "*)
-    for image in prometheus alertmanager postgres s3; do
+    for image in prometheus pushgateway proxy alertmanager postgres s3; do
       build --target "$image" --tag "sentiment-stand-in/$image" docker/verify/stand-ins
     done
     ;;
@@ -71,7 +74,7 @@ JSON
 
 "$DOCKER" info >/dev/null 2>&1 || own_engine
 for target in serve train; do
-  build --file docker/Dockerfile --target "$target" --tag "sentiment-$target" .
+  build "${arguments[@]}" --file docker/Dockerfile --target "$target" --tag "sentiment-$target" .
 done
 for proof in "${proofs[@]}"; do
   if [ "$proof" != image ] && ! "$DOCKER" compose version >/dev/null 2>&1; then

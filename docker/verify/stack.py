@@ -23,6 +23,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -157,7 +158,7 @@ def state_of(container: str) -> Any:
 def prove_image() -> None:
     print("the serving image")
     dockerfile = (DOCKER_FOLDER / "Dockerfile").read_text()
-    base = re.search(r"^FROM (\S+) AS base", dockerfile, re.MULTILINE)
+    base = re.search(r"^ARG BASE=([^@]+)@sha256:[0-9a-f]{64}$", dockerfile, re.MULTILINE)
     assert base is not None
     if docker("images", "--quiet", base[1]):
         sizes = [
@@ -166,12 +167,44 @@ def prove_image() -> None:
         ]
         above = sizes[0] - sizes[1]
         expect(above <= LIMIT_MB, f"{above:.0f} MB above its base (at most {LIMIT_MB})")
+    for image in ("sentiment-serve", "sentiment-train"):
+        _prove_contents(image)
     try:
         _prove_container()
     finally:
         for name in ("empty", "api"):
             docker("rm", "--force", "--volumes", f"{PROOF}-{name}", check=False)
         docker("volume", "rm", "--force", PROOF, check=False)
+
+
+# What installs software, by the names of programs and of Python packages.
+INSTALLERS = re.compile(r"(pip|apt|apt-get|aptitude|dpkg|easy_install|uv|conda)([\d.]*)$")
+PACKAGES = re.compile(r"((site|dist)-packages/pip|/ensurepip)(/|$)")
+
+
+def _prove_contents(image: str) -> None:
+    """Look at every file of an image, whoever may read it."""
+    container = docker("create", image)
+    found, privileged, number = [], [], 0
+    try:
+        with subprocess.Popen([DOCKER, "export", container], stdout=subprocess.PIPE) as export:
+            assert export.stdout is not None
+            with tarfile.open(fileobj=export.stdout, mode="r|") as files:
+                for file in files:
+                    number += 1
+                    program = not file.isdir() and file.mode & 0o111
+                    if (program and INSTALLERS.fullmatch(Path(file.name).name)) or PACKAGES.search(
+                        file.name
+                    ):
+                        found.append(file.name)
+                    if file.name.split("/")[0] in ("wheel", "package"):
+                        found.append(file.name)
+                    if file.isfile() and file.mode & 0o6000:
+                        privileged.append(file.name)
+    finally:
+        docker("rm", container)
+    expect(number > 1000 and not found, f"{image}: no installer in {number} files {found[:5]}")
+    expect(not privileged, f"{image}: no program becomes another user {privileged[:5]}")
 
 
 def _start(name: str, *options: str) -> tuple[str, int]:
@@ -259,7 +292,7 @@ class Stack:
     def __init__(self, folder: Path, *env_files: Path) -> None:
         self.stand_ins = {
             name: image
-            for name in ("prometheus", "alertmanager", "postgres", "s3")
+            for name in ("prometheus", "pushgateway", "alertmanager", "postgres", "s3", "proxy")
             if docker("images", "--quiet", image := f"sentiment-stand-in/{name}")
         }
         self.environment = {
@@ -327,6 +360,7 @@ def prove_storage() -> None:
 def _prove_stack(title: str, stack: Stack, more: Callable[[Stack], None] | None = None) -> None:
     print(title)
     services = ["api", "model-sync", "mlflow", "prometheus", "alertmanager"]
+    services += ["pushgateway", "alerts"]
     if stack.stand_ins:
         say(f"Debian-made stand-ins for {', '.join(stack.stand_ins)}; Grafana is left out")
     else:
@@ -362,6 +396,11 @@ def _prove_stack(title: str, stack: Stack, more: Callable[[Stack], None] | None 
         expect(rules, f"Prometheus runs {len(rules)} groups of rules")
         managers = ask(f"{prometheus}/api/v1/alertmanagers")[1]["data"]["activeAlertmanagers"]
         expect(managers, f"and sends alerts to {managers[0]['url'] if managers else ''}")
+        # The watchdog is always firing: it must come out where alerts go.
+        wait("an alert in the log", lambda: "SentimentWatchdog" in stack.run("logs", "alerts"))
+        say("ok: an alert has gone the whole way")
+        status, _ = ask(f"{stack.url('mlflow')}/version")
+        expect(status == 401, "MLflow asks who is there")
         if more is not None:
             more(stack)
 
