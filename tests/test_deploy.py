@@ -325,6 +325,10 @@ def test_the_schedule_runs_retrain_on_what_it_is_told(manifests, request):
         if policy["metadata"]["name"] == "train"
     ]
     ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+    gateway = told.get("SENTIMENT_PUSHGATEWAY_URL")
+    assert (gateway is not None) == bool(of_kind(manifests, "PrometheusRule"))
+    if gateway is not None:
+        assert int(gateway.rsplit(":", 1)[1]) in ports
     if "s3://" in asked:
         assert 443 in ports, "the object store cannot be reached"
         assert "train-data" in [s.get("secretRef", {}).get("name") for s in container["envFrom"]]
@@ -593,6 +597,34 @@ def test_terraform_speaks_the_services_language(paths, variables):
 def test_workflow_is_valid():
     actionlint = need("actionlint")
     run(actionlint, ".github/workflows/ci.yaml")
+
+
+def test_workflow_trusts_nothing_that_can_be_moved():
+    text = (ROOT / ".github/workflows/ci.yaml").read_text()
+    used = re.findall(r"uses: (\S+)(.*)", text)
+    assert used
+    for action, comment in used:
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r" # v?\d+\.\d+\.\d+", comment), f"{action}: which version?"
+    jobs = yaml.safe_load(text)["jobs"]
+    for name, job in jobs.items():
+        for step in job["steps"]:
+            assert "continue-on-error" not in step, name
+            assert "|| true" not in step.get("run", ""), name
+    tested = "\n".join(step.get("run", "") for step in jobs["check"]["steps"])
+    assert "bash .ci/run" in tested
+    assert not re.search(r"sudo.* bash", tested), "root hides what nobody else may"
+
+
+def test_base_image_is_named_by_digest():
+    text = (DOCKER / "Dockerfile").read_text()
+    named = r"^FROM python:[\d.]+-slim-bookworm@sha256:([0-9a-f]+) AS base$"
+    (digest,) = re.findall(named, text, re.M)
+    assert len(digest) == 64
+    # What runs has no installer: the package comes from a stage that has one.
+    for target in ("serve", "train"):
+        stage = re.search(rf"^FROM runtime AS {target}$(.*?)(?=^FROM|\Z)", text, re.M | re.S)
+        assert not re.search(r"^RUN", stage[1], re.M)
 
 
 def test_commands_exist():

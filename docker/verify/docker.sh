@@ -16,7 +16,7 @@ proofs=("$@")
 work=
 engine=
 missing=
-arguments=()
+digest=
 finish() {
   if [ -n "$engine" ]; then
     kill "$engine" 2>/dev/null || true
@@ -54,8 +54,8 @@ JSON
   # The base: Debian from wherever this machine's apt gets it, with this machine's certificates.
   local base mirror
   # Under its tag: nothing can be imported under a digest.
-  base=$(sed -n 's/^ARG BASE=\([^@]*\)@.*$/\1/p' docker/Dockerfile)
-  arguments=(--build-arg "BASE=$base")
+  base=$(sed -n 's/^FROM \([^@]*\)@.* AS base$/\1/p' docker/Dockerfile)
+  digest='@sha256:[0-9a-f]*'
   # shellcheck disable=SC2016 # apt fills it in
   mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Codename: bookworm' 2>/dev/null | head -1)
   debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates \
@@ -74,7 +74,8 @@ JSON
 
 "$DOCKER" info >/dev/null 2>&1 || own_engine
 for target in serve train; do
-  build "${arguments[@]}" --file docker/Dockerfile --target "$target" --tag "sentiment-$target" .
+  sed "s/^\(FROM [^ @]*\)$digest/\1/" docker/Dockerfile |
+    build --file - --target "$target" --tag "sentiment-$target" .
 done
 for proof in "${proofs[@]}"; do
   if [ "$proof" != image ] && ! "$DOCKER" compose version >/dev/null 2>&1; then

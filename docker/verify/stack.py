@@ -158,7 +158,7 @@ def state_of(container: str) -> Any:
 def prove_image() -> None:
     print("the serving image")
     dockerfile = (DOCKER_FOLDER / "Dockerfile").read_text()
-    base = re.search(r"^ARG BASE=([^@]+)@sha256:[0-9a-f]{64}$", dockerfile, re.MULTILINE)
+    base = re.search(r"^FROM ([^@]+)@sha256:[0-9a-f]{64} AS base$", dockerfile, re.MULTILINE)
     assert base is not None
     if docker("images", "--quiet", base[1]):
         sizes = [
