@@ -7,7 +7,7 @@ help:
 
 # install everything, tests and optional extras included
 install:
-    uv sync --compile-bytecode
+    uv sync --all-groups --compile-bytecode
 
 # a first look: 5,000 reviews, seconds
 train *overrides:

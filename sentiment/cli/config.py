@@ -15,6 +15,7 @@ sentiment config                         the whole default config, as YAML
 sentiment config model=logreg --keys     every key with its value, one a line
 sentiment config --options               the groups and what each can be
 sentiment config > my.yaml               a starting point of your own
+sentiment config --schema > schema.json  for editors: # yaml-language-server: $schema=schema.json
 """
 SETTINGS = HYDRA_SETTINGS
 
@@ -23,8 +24,18 @@ def config(
     overrides: Overrides = None,
     keys: Annotated[bool, typer.Option("--keys", help="One KEY=VALUE a line.")] = False,
     options: Annotated[bool, typer.Option("--options", help="List groups and options.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print a JSON Schema, for editors.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
+    if schema:
+        import json
+
+        from sentiment.schema import json_schema
+
+        print(json.dumps(json_schema(), indent=1))
+        return
     from omegaconf import OmegaConf
 
     from sentiment.cli.console import emit_json

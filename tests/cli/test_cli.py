@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -113,8 +114,37 @@ def test_doctor_reports_the_machine(cli, tmp_path):
 def test_completion_offers_groups_and_options():
     from sentiment.cli.overrides import complete
 
-    assert "model=" in complete("mo")
-    assert "model=logreg" in complete("model=lo")
+    assert "model=" in complete([], "mo")
+    assert complete([], "model=lo") == ["model=logreg"]
+    assert "model.alpha=" in complete([], "model.")
+    assert "model.solver=" in complete(["model=logreg"], "model.s")
+    assert complete([], "vectorizer.max_f") == ["vectorizer.max_features="]
+    assert complete([], "vectorizer.binary=t") == ["vectorizer.binary=true"]
+    assert complete([], "sweep.method=p") == ["sweep.method=paired"]
+    assert complete([], "see") == ["seed="]
+    assert complete([], "nothing") == []
+
+
+def test_completion_answers_a_shell(tmp_path):
+    words = "sentiment train model.al"
+    done = subprocess.run(
+        [sys.executable, "-m", "sentiment"],
+        env={**os.environ, "_SENTIMENT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "2"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "model.alpha=" in done.stdout
+
+
+def test_the_schema_knows_the_keys_and_is_the_one_that_is_shipped(cli):
+    schema = json.loads(cli("config", "--schema").out)
+    assert json.loads((ROOT / "configs/schema.json").read_text()) == schema
+    model = schema["properties"]["model"]["anyOf"][0]
+    assert "C" in model["properties"]
+    assert "c" not in model["properties"]
+    assert model["additionalProperties"] is False
+    assert schema["properties"]["data"]["properties"]["val_size"]["default"] == 0.1
+    for file in (ROOT / "configs/experiment").glob("*.yaml"):
+        assert "# yaml-language-server: $schema=../schema.json" in file.read_text()
 
 
 def test_ctrl_c_exits_130_and_leaves_no_model(tmp_path):
