@@ -62,11 +62,16 @@ class DataConfig:
     path: str | None = None
     subset: str | None = None
     train: str | None = None
+    val: str | None = None
     test: str | None = None
     text_column: str = "text"
     label_column: str = "label"
+    group_column: str | None = None
+    time_column: str | None = None
+    split_column: str | None = None
     label_names: Any = None
     positive_label: str | None = None
+    split: str = "hash"
     val_size: float = 0.1
     test_size: float = 0.2
     sample_size: int | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
-from sentiment.data.splits import Splits, load_splits
+from sentiment.data.splits import SHARED_GROUPS, Splits, load_splits
 from sentiment.data.stream import Stream, survey
 from sentiment.errors import UsageError
 
@@ -56,6 +56,11 @@ def load(settings: Mapping[str, Any], seed: int) -> Data:
                 "data.streaming=true reads whole files: use it with data=files and without "
                 "data.sample_size"
             )
+        if settings.get("split", "hash") != "hash":
+            raise UsageError(
+                f"data.split={settings['split']}: a stream is divided by hash; leave it out, or "
+                "data.streaming=false"
+            )
         stream = survey(**_known(survey, settings), seed=seed)
         data = Data(stream.splits, stream)
     _warn_of_rows(data.splits)
@@ -68,7 +73,7 @@ def _known(reader: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str,
 
 
 def _warn_of_rows(splits: Splits) -> None:
-    for name in ("train", "test"):
+    for name in ("train", "val", "test"):
         dropped = splits.report.get(f"empty_texts_{name}", 0)
         dropped += splits.report.get(f"missing_labels_{name}", 0)
         if dropped:
@@ -80,3 +85,14 @@ def _warn_of_rows(splits: Splits) -> None:
             shared,
             len(splits.test),
         )
+    for key, count in splits.report.items():
+        if key.startswith(SHARED_GROUPS):
+            name = key.removeprefix(SHARED_GROUPS)
+            log.warning(
+                "%d of %d test rows share their %s with training rows, which flatters the figures: "
+                "data.group_column=%s keeps them apart",
+                count,
+                len(splits.test),
+                name,
+                name,
+            )

