@@ -132,6 +132,8 @@ class GateConfig:
     beat_majority: bool = True
     significance: float | None = 0.05
     max_drop: float | None = None
+    min_rows: int = 100
+    max_relabelled: float | None = 0.05
     max_latency_ms: float | None = None
     max_size_mb: float | None = None
 

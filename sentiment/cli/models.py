@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sentiment.cli.output_dir import OutputDir
-from sentiment.cli.register import Force, Gate, Json, Name, Rules, Why, make_promotion, report
+from sentiment.cli.register import (
+    Force,
+    Gate,
+    Json,
+    Name,
+    OtherLabels,
+    Rules,
+    Why,
+    make_promotion,
+    report,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -208,12 +218,13 @@ def promote(
     name: Name = "sentiment",
     gate: Gate = "default",
     force: Force = None,
+    allow_other_labels: OtherLabels = None,
     reason: Why = None,
     json_: Json = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Make a registered version champion if it passes the gate."""
-    promotion = make_promotion(gate, rules, force)
+    promotion = make_promotion(gate, rules, force, allow_other_labels)
 
     from sentiment.registry.promotion import promote as promote_version
     from sentiment.registry.reference import parse

@@ -31,6 +31,14 @@ Force = Annotated[
     str | None,
     typer.Option("--force", metavar="REASON", help="Promote whatever the gate says; recorded."),
 ]
+OtherLabels = Annotated[
+    str | None,
+    typer.Option(
+        "--allow-other-labels",
+        metavar="REASON",
+        help="Allow labels that are not the champion's; recorded.",
+    ),
+]
 Why = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")]
 Rules = Annotated[
     list[str] | None,
@@ -67,6 +75,7 @@ def register(
     ] = False,
     gate: Gate = "default",
     force: Force = None,
+    allow_other_labels: OtherLabels = None,
     reason: Why = None,
     json_: Json = False,
     output_dir: OutputDir = Path("outputs"),
@@ -76,11 +85,15 @@ def register(
 
     if sum((run is not None, best is not None, latest)) > 1:
         raise UsageError("--run, --best and --latest choose the run: give one of them")
-    if not promote and (rules or force is not None or gate != "default"):
-        raise UsageError("--gate, --force and rules are for --promote: add it, or leave them out")
+    overruled = force is not None or allow_other_labels is not None
+    if not promote and (rules or overruled or gate != "default"):
+        raise UsageError(
+            "--gate, --force, --allow-other-labels and rules are for --promote: add it, or leave "
+            "them out"
+        )
     if alias == "champion":
         raise UsageError("the alias champion is set by --promote, through the gate")
-    promotion = make_promotion(gate, rules, force) if promote else None
+    promotion = make_promotion(gate, rules, force, allow_other_labels) if promote else None
 
     from sentiment.registry.promotion import register as register_run
     from sentiment.registry.registry import Registry
@@ -112,20 +125,25 @@ def _choose(
     return registry.newest_run(experiment), ": the newest with a model"
 
 
-def make_promotion(gate: str, rules: list[str] | None, force: str | None) -> Promotion:
+def make_promotion(
+    gate: str, rules: list[str] | None, force: str | None, other_labels: str | None
+) -> Promotion:
     """Read the rules before anything is asked of a server."""
     from sentiment.errors import UsageError
     from sentiment.registry.gate import load_rules
     from sentiment.registry.promotion import Promotion
 
-    if force is not None and not force.strip():
-        raise UsageError("--force wants the reason, which the history keeps: --force 'REASON'")
+    for option, given in (("--force", force), ("--allow-other-labels", other_labels)):
+        if given is not None and not given.strip():
+            raise UsageError(
+                f"{option} wants the reason, which the history keeps: {option} 'REASON'"
+            )
     words = rules or []
     for word in words:
         if word.startswith("gate="):
             gate = word.removeprefix("gate=")
     words = [word for word in words if not word.startswith("gate=")]
-    return Promotion(load_rules(gate, words), gate, force)
+    return Promotion(load_rules(gate, words), gate, force, other_labels)
 
 
 def report(act: Callable[[], PromotionResult], *, json_: bool) -> None:

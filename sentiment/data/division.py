@@ -121,7 +121,7 @@ def groups_of(frame: pl.DataFrame, plan: Plan) -> list[str] | None:
         return None
     groups = frame[column(plan.group_column)].cast(str).to_list()
     return [
-        f"text {text}" if group is None else f"group {group}"
+        f"group {group}" if group else f"text {text}"
         for group, text in zip(groups, frame["text"].to_list(), strict=True)
     ]
 
@@ -361,21 +361,22 @@ def check_parts(labels: Sequence[str], parts: Parts, plan: Plan) -> None:
     DataError
         If a part that was asked for is empty, or a label stands in no training row.
     """
-    way = next((f"data.{key}={getattr(plan, key)}" for key in
-                ("group_column", "time_column", "split_column")
-                if getattr(plan, key) is not None), f"data.split={plan.how}")  # fmt: skip
-    wanted = [
-        (TRAIN, "train", True),
-        (TEST, "test", plan.test_size > 0 or plan.split_column is not None),
-    ]
-    wanted.append((VAL, "val", plan.val_size > 0 and plan.split_column is None))
-    for part, name, needed in wanted:
+    columns = ("group_column", "time_column", "split_column")
+    way = next(
+        (f"data.{key}={getattr(plan, key)}" for key in columns if getattr(plan, key) is not None),
+        f"data.split={plan.how}",
+    )
+    tested = plan.test_size > 0 or plan.split_column is not None
+    for part, name, needed in ((TRAIN, "train", True), (TEST, "test", tested)):
         if needed and not (parts == part).any():
-            fix = "name it in that column" if plan.split_column else "give more rows or groups"
-            raise DataError(
-                f"{way} leaves no row for {name} ({len(labels)} rows): {fix}, "
-                f"or a file of its own: data.{name}=…"
-            )
+            fix = "give more rows"
+            if plan.split_column is not None:
+                fix = "name it in that column"
+            elif plan.group_column is not None:
+                fix = "give more groups"
+            elif plan.how == "hash":
+                fix = "give more rows, or draw them: data.split=random"
+            raise DataError(f"{way} leaves no row for {name} ({len(labels)} rows): {fix}")
     trained = {label for label, part in zip(labels, parts, strict=True) if part == TRAIN}
     missing = sorted(set(labels) - trained)
     if missing:

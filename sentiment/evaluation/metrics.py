@@ -203,19 +203,24 @@ def bootstrap_interval(
 
 
 @dataclass(frozen=True)
-class PairedTest:
-    """Two classifiers on the same rows.
-
-    ``difference`` is the accuracy of b minus that of a, with its 95 % interval; ``only_a`` and
-    ``only_b`` count the rows that just one of them answers rightly.
-    """
+class Difference:
+    """The accuracy of b minus that of a, its 95 % interval, and the p-value of "they are equal"."""
 
     difference: float
     low: float
     high: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class PairedTest(Difference):
+    """Two classifiers on the same rows.
+
+    ``only_a`` and ``only_b`` count the rows that just one of them answers rightly.
+    """
+
     only_a: int
     only_b: int
-    p_value: float
 
 
 def paired_test(correct_a: Bools, correct_b: Bools, *, seed: int = 0) -> PairedTest:
@@ -248,4 +253,32 @@ def paired_test(correct_a: Bools, correct_b: Bools, *, seed: int = 0) -> PairedT
     p_value = (
         float(binomtest(min(only_a, only_b), only_a + only_b).pvalue) if only_a + only_b else 1.0
     )
-    return PairedTest(float(difference.mean()), low, high, only_a, only_b, p_value)
+    return PairedTest(float(difference.mean()), low, high, p_value, only_a, only_b)
+
+
+def unpaired_test(correct_a: Bools, correct_b: Bools) -> Difference:
+    """Compare two classifiers' correctness, each on rows of its own, by Fisher's exact test.
+
+    Parameters
+    ----------
+    correct_a, correct_b : array of bool, shapes (n,) and (m,)
+        Whether each answered its rows rightly.
+
+    References
+    ----------
+    Newcombe, Statistics in Medicine 17, 1998, method 10, for the interval.
+    """
+    from scipy.stats import binomtest, fisher_exact
+
+    right = [int(correct.sum()) for correct in (correct_a, correct_b)]
+    rows = [len(correct) for correct in (correct_a, correct_b)]
+    if not all(rows):
+        raise ValueError("there is nothing to compare: no labelled rows")
+    a, b = (k / n for k, n in zip(right, rows, strict=True))
+    of_a, of_b = (
+        binomtest(k, n).proportion_ci(method="wilson") for k, n in zip(right, rows, strict=True)
+    )
+    p_value = fisher_exact([[k, n - k] for k, n in zip(right, rows, strict=True)]).pvalue
+    low = b - a - np.hypot(b - of_b.low, of_a.high - a)
+    high = b - a + np.hypot(of_b.high - b, a - of_a.low)
+    return Difference(b - a, float(low), float(high), float(p_value))

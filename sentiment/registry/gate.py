@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sentiment import config
 from sentiment.errors import Parameter, SentimentError, UsageError, nearest
+from sentiment.registry.contest import (
+    Contender,
+    NoRowsError,
+    contest,
+    labels_of,
+    own_answers,
+    relabelled,
+)
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from sentiment.config import GateConfig
-    from sentiment.data.splits import Split
     from sentiment.scorer import Scorer
 
 _LATENCY_CALLS = 300
+_FEWEST_KNOWN = 100  # rows known to both, to tell how many have another label
+LABELS = "labels"
+"""The check that no force overrules: what the labels are."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,11 @@ class GateResult:
     def passed(self) -> bool:
         """Whether every check holds."""
         return all(check.passed for check in self.checks)
+
+    @property
+    def other_labels(self) -> bool:
+        """Whether the labels are not the champion's, without leave."""
+        return any(check.name == LABELS and not check.passed for check in self.checks)
 
     @property
     def failures(self) -> str:
@@ -82,47 +94,9 @@ class GateRefusedError(SentimentError):
         super().__init__(
             f"{candidate} is not promoted, gate '{result.gate}': {result.failures} "
             "(nothing was changed; ",
-            Parameter("force", "REASON"),
-            " promotes all the same)",
+            Parameter("allow_other_labels" if result.other_labels else "force", "REASON"),
+            " allows that)" if result.other_labels else " promotes all the same)",
         )
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A model as the gate sees it.
-
-    Attributes
-    ----------
-    name : str
-        For messages: ``version 3`` or ``run 5e1f…``.
-    load : callable
-        Returns its scorer, verified; a champion's is only asked for when it must score rows.
-    metrics : mapping
-        What its run logged.
-    test_fingerprint : str, optional
-        Of the test rows that its run predicted.
-    run_file : callable
-        Fetches an artifact of its run: a path, or None when there is none.
-    """
-
-    name: str
-    load: Callable[[], Scorer]
-    metrics: Mapping[str, float]
-    test_fingerprint: str | None
-    run_file: Callable[[str], Path | None]
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """True labels of test rows and whether each was answered rightly."""
-
-    texts: Sequence[str]  # hashes, to be sure that rows are paired
-    labels: Sequence[str]
-    correct: NDArray[np.bool_]
-
-
-class _NoRowsError(Exception):
-    """Why the test rows cannot be had."""
 
 
 def load_rules(option: str, overrides: Sequence[str] = ()) -> GateConfig:
@@ -144,7 +118,9 @@ def load_rules(option: str, overrides: Sequence[str] = ()) -> GateConfig:
         raise UsageError(
             f"gate.significance={rules.significance} is not a p-value: give 0 < significance < 1, or null"
         )
-    for key in ("max_drop", "max_latency_ms", "max_size_mb"):
+    if rules.min_rows < 1:
+        raise UsageError(f"gate.min_rows={rules.min_rows} is no number of rows: give 1 or more")
+    for key in ("max_drop", "max_relabelled", "max_latency_ms", "max_size_mb"):
         value = getattr(rules, key)
         if value is not None and not value >= 0:
             raise UsageError(f"gate.{key}={value} is below zero (null: no such rule)")
@@ -152,7 +128,12 @@ def load_rules(option: str, overrides: Sequence[str] = ()) -> GateConfig:
 
 
 def judge(
-    rules: GateConfig, option: str, candidate: Contender, champion: Contender | None
+    rules: GateConfig,
+    option: str,
+    candidate: Contender,
+    champion: Contender | None,
+    *,
+    other_labels: str | None = None,
 ) -> GateResult:
     """Hold a candidate against the rules and against the present champion.
 
@@ -164,6 +145,8 @@ def judge(
         What the rules are called.
     candidate, champion : Contender
         The champion is None when there is none.
+    other_labels : str, optional
+        Why other labels than the champion's are right; without it they fail.
 
     Raises
     ------
@@ -181,8 +164,16 @@ def judge(
     checks += [_bound(candidate, name, most, "most") for name, most in rules.max.items()]
     if rules.beat_majority:
         checks.append(_beats_majority(candidate))
-    if rules.significance is not None or rules.max_drop is not None:
-        checks += _against(rules, candidate, champion)
+    if champion is None:
+        checks.append(Check("champion", None, None, True, "there is no champion to compare with"))
+    else:
+        labels, same_task = _same_labels(candidate, champion, other_labels)
+        checks.append(labels)
+        if same_task:
+            if rules.max_relabelled is not None:
+                checks += _relabelled(rules.max_relabelled, candidate, champion)
+            if rules.significance is not None or rules.max_drop is not None:
+                checks += _against(rules, candidate, champion)
     if rules.max_latency_ms is not None:
         measured = latency_ms(scorer)
         checks.append(
@@ -241,8 +232,8 @@ def _bound(candidate: Contender, metric: str, limit: float, side: str) -> Check:
 
 def _beats_majority(candidate: Contender) -> Check:
     try:
-        answers = _logged_answers(candidate) or _score(candidate, _test_rows(candidate))
-    except _NoRowsError as reason:
+        answers = own_answers(candidate)
+    except NoRowsError as reason:
         return Check("beat_majority", None, None, False, f"beat_majority: {reason}")
     _, counts = np.unique(np.asarray(answers.labels, dtype=str), return_counts=True)
     share, accuracy = float(counts.max() / counts.sum()), float(answers.correct.mean())
@@ -256,25 +247,65 @@ def _beats_majority(candidate: Contender) -> Check:
     )
 
 
-def _against(rules: GateConfig, candidate: Contender, champion: Contender | None) -> list[Check]:
-    """Compare with the champion on the same test rows."""
-    from sentiment.evaluation.metrics import paired_test
-
-    if champion is None:
-        return [Check("champion", None, None, True, "there is no champion to compare with")]
+def _same_labels(
+    candidate: Contender, champion: Contender, allowed: str | None
+) -> tuple[Check, bool]:
+    """Hold the labels against the champion's, and return whether answers can be compared."""
     try:
-        new, old, rows = _paired(candidate, champion)
-    except _NoRowsError as reason:
+        (new, positive), (old, before) = labels_of(candidate), labels_of(champion)
+    except SentimentError as error:
+        detail = f"the labels of {champion.name} cannot be had ({error})"
+        return Check(LABELS, None, None, allowed is not None, detail), True
+    if (new, positive) == (old, before):
+        check = Check(LABELS, _named(new), _named(old), True, "the labels are the champion's")
+        return check, True
+    if set(new) != set(old):
+        what = f"its labels are {_named(new)}, those of {champion.name} are {_named(old)}"
+    elif new != old:
+        what = f"its labels stand in the order {_named(new)}, those of {champion.name} as {_named(old)}"
+    else:
+        what = f"its positive label is {positive!r}, that of {champion.name} is {before!r}"
+    said = f"{what}: {'allowed: ' + allowed if allowed else 'another task'}"
+    check = Check(LABELS, _named(new), _named(old), allowed is not None, said)
+    return check, set(new) == set(old)
+
+
+def _named(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:10]) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
+
+
+def _relabelled(limit: float, candidate: Contender, champion: Contender) -> list[Check]:
+    found = relabelled(candidate, champion)
+    if found is None or found[0] < _FEWEST_KNOWN:
+        return []
+    known, changed = found
+    return [
+        Check(
+            "relabelled",
+            changed / known,
+            limit,
+            changed / known <= limit,
+            f"{changed:,} of the {known:,} test rows that {champion.name} was tested on too carry "
+            f"another label now ({changed / known:.1%}); at most {limit:.1%} is allowed",
+        )
+    ]
+
+
+def _against(rules: GateConfig, candidate: Contender, champion: Contender) -> list[Check]:
+    """Compare with the champion on rows that neither has seen."""
+    try:
+        found = contest(candidate, champion, min_rows=rules.min_rows)
+    except NoRowsError as reason:
         return [
             Check(
                 "champion", None, None, False, f"cannot be compared with {champion.name}: {reason}"
             )
         ]
-    test = paired_test(old, new)
+    test = found.difference
     figures = (
-        f"test accuracy {new.mean():.4f}, {champion.name} has {old.mean():.4f} on {rows} "
+        f"test accuracy {found.new:.4f}, {champion.name} has {found.old:.4f} on {found.rows} "
         f"(difference {test.difference:+.4f}, 95 % {test.low:+.4f} to {test.high:+.4f}; "
-        f"McNemar p = {test.p_value:.2g})"
+        f"{found.test} p = {test.p_value:.2g})"
     )
     checks = []
     if rules.significance is not None:
@@ -300,75 +331,6 @@ def _against(rules: GateConfig, candidate: Contender, champion: Contender | None
             )
         )
     return checks
-
-
-def _paired(
-    candidate: Contender, champion: Contender
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str]:
-    """Return whether each answered the same rows rightly, and which rows these are.
-
-    Predictions that both runs logged are used when they are of the same rows; otherwise both
-    scorers score the candidate's test rows now.
-    """
-    if candidate.test_fingerprint and candidate.test_fingerprint == champion.test_fingerprint:
-        new, old = _logged_answers(candidate), _logged_answers(champion)
-        if new and old and (new.texts, new.labels) == (old.texts, old.labels):
-            return new.correct, old.correct, f"the same {len(new.correct):,} test rows"
-    split = _test_rows(candidate)
-    new, old = _score(candidate, split), _score(champion, split)
-    return (
-        new.correct,
-        old.correct,
-        f"the candidate's {len(split):,} test rows, scored now by both",
-    )
-
-
-def _logged_answers(contender: Contender) -> _Answers | None:
-    """Read the run's test predictions; None when it logged none."""
-    from sentiment.evaluation import predictions
-
-    path = contender.run_file(predictions.FILE_NAME)
-    found = None if path is None else predictions.read_predictions(path)
-    # Cut off or of another program: the rows are scored instead.
-    return None if found is None else _Answers(found.text_sha256, found.labels, found.correct)
-
-
-def _test_rows(contender: Contender) -> Split:
-    """Make the run's test split again from the config that it logged, and check that it is the same."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    from sentiment.data.loading import load
-
-    path = contender.run_file("config.yaml")
-    if path is None:
-        raise _NoRowsError(
-            f"the run of {contender.name} has no config.yaml to make its test rows from"
-        )
-    try:
-        cfg = config.to_dict(OmegaConf.load(path))  # type: ignore[arg-type]
-        split: Split = load(cfg["data"], cfg["seed"]).splits.test
-    except (SentimentError, OmegaConfBaseException, TypeError, KeyError) as error:
-        raise _NoRowsError(
-            f"the test rows of {contender.name} cannot be had here ({' '.join(str(error).split())})"
-        ) from error
-    if split.fingerprint() != contender.test_fingerprint:
-        raise _NoRowsError(
-            f"the test rows of {contender.name} are no longer the ones that it was tested on"
-        )
-    return split
-
-
-def _score(contender: Contender, split: Split) -> _Answers:
-    try:
-        predicted = contender.load().predict(split.texts).labels
-    except SentimentError as error:
-        raise _NoRowsError(f"{contender.name} cannot score them ({error})") from error
-    return _Answers(
-        split.texts,
-        split.labels,
-        np.array([a == b for a, b in zip(predicted, split.labels, strict=True)]),
-    )
 
 
 def _short(value: float | str | None) -> float | str | None:

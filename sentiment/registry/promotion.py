@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sentiment import store
 from sentiment.errors import SentimentError
 from sentiment.registry import gate, history
+from sentiment.registry.contest import Contender
 from sentiment.registry.history import Move
 from sentiment.registry.registry import CHAMPION, Registry, Source, Version, alias_of, info_of
 from sentiment.registry.turn import check_turn, turn
@@ -26,11 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Promotion:
-    """The rules by which a model may become champion, and the reason to overrule them."""
+    """The rules by which a model may become champion.
+
+    ``force`` is the reason to overrule them, ``other_labels`` the reason to allow labels that are
+    not the champion's, which no force does.
+    """
 
     rules: GateConfig
     option: str
     force: str | None = None
+    other_labels: str | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,9 @@ def _take(
                 champion = _champion(registry)
                 if champion is None or champion.digest != source.digest:
                     result = _judge(registry, promotion, source, lambda: scorer, champion)
-                if result is not None and not (result.passed or promotion.force):
+                if result is not None and not (
+                    result.passed or (promotion.force and not result.other_labels)
+                ):
                     if raced and version is not None:
                         _record_refusal(registry, version, champion, why, result)
                     raise gate.GateRefusedError(source.label, result)
@@ -191,6 +199,7 @@ def _take(
                 if promotion is not None:
                     forced = result is not None and not result.passed
                     why = promotion.force if forced else why or promotion.force
+                    why = why or promotion.other_labels
                     moves.append(
                         _move(
                             registry, mine, CHAMPION, version,
@@ -305,12 +314,18 @@ def _judge(
                 registry, theirs, lambda: registry.load(theirs), Path(folder) / "champion"
             )
         candidate = _contender(registry, source, load, Path(folder) / "candidate")
-        return gate.judge(promotion.rules, promotion.option, candidate, against)
+        return gate.judge(
+            promotion.rules,
+            promotion.option,
+            candidate,
+            against,
+            other_labels=promotion.other_labels,
+        )
 
 
 def _contender(
     registry: Registry, source: Source, load: Callable[[], Scorer], folder: Path
-) -> gate.Contender:
+) -> Contender:
     folder.mkdir()
 
     @cache
@@ -320,7 +335,7 @@ def _contender(
             return None
         return tracking.download_run_file(registry.client, run_id, name, folder)
 
-    return gate.Contender(
+    return Contender(
         source.label,
         load,
         source.metrics,

@@ -363,8 +363,8 @@ def test_a_promotion_that_comes_second_is_judged_against_the_first(
     rules = load_rules("none", ["gate.significance=0.05"])
     judge = gate.judge
 
-    def judge_and_be_overtaken(*arguments: Any) -> gate.GateResult:
-        result = judge(*arguments)
+    def judge_and_be_overtaken(*arguments: Any, **more: Any) -> gate.GateResult:
+        result = judge(*arguments, **more)
         monkeypatch.setattr(gate, "judge", judge)
         promotion.register(Registry(outputs), trained.runs["good"].run_id, promotion=DEFAULT)
         return result
