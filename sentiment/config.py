@@ -17,7 +17,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from sentiment.errors import SentimentError, UsageError, nearest
+from sentiment.errors import Parameter, SentimentError, UsageError, nearest
 from sentiment.words import in_quotes, sort_words
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -25,25 +25,6 @@ _PACKAGE = Path(__file__).resolve().parent
 CONFIG_DIR = (
     _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
 )
-
-STANDALONE = """\
-# A config of its own: sentiment train --config-dir . --config-name my   (this file is my.yaml)
-defaults:
-  - schema
-  - _self_
-  - override hydra/sweeper: sentiment
-  - override hydra/job_logging: sentiment
-  - override hydra/hydra_logging: sentiment
-hydra:
-  run:
-    dir: ${output_dir}/runs/${now:%Y%m%d-%H%M%S}-${random_hex:6}
-  sweep:
-    dir: ${output_dir}/sweeps/${now:%Y%m%d-%H%M%S}-${random_hex:6}
-    subdir: ${hydra.job.num}
-  job:
-    chdir: false
-"""
-"""What `sentiment config` prints before the keys, so that Hydra runs the file as it runs ours."""
 
 PLUGINS = str(_PACKAGE / "_plugins")
 
@@ -250,7 +231,7 @@ def compose(overrides: Sequence[str] = (), *, name: str = "config") -> DictConfi
     if words.config_dir is not None:
         other = Path(words.config_dir).resolve()
         if not other.is_dir():
-            raise UsageError(f"--config-dir {words.config_dir}: no such folder")
+            raise UsageError(Parameter("config_dir", words.config_dir), ": no such folder")
         # Hydra looks for the root config in the first place alone.
         if (other / f"{name}.yaml").is_file():
             folder, other = other, CONFIG_DIR

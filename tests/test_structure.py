@@ -13,8 +13,8 @@ SOURCES = sorted(
     path for package in ("sentiment", "serve") for path in (ROOT / package).rglob("*.py")
 )
 CORE = [path for path in SOURCES if "cli" not in path.parts and "serve" not in path.parts]
-# These write or run command lines, of this program or of another.
-WRITES_COMMANDS = {"summary.py", "pull.py", "origin.py", "client.py"}
+# These write, run or read command lines, of this program or of another.
+WRITES_COMMANDS = {"summary.py", "pull.py", "origin.py", "client.py", "words.py"}
 
 
 def strings(path: Path) -> list[str]:

@@ -19,6 +19,25 @@ sentiment config --schema > schema.json  for editors: # yaml-language-server: $s
 """
 SETTINGS = HYDRA_SETTINGS
 
+STANDALONE = """\
+# A config of its own: sentiment train --config-dir . --config-name my   (this file is my.yaml)
+defaults:
+  - schema
+  - _self_
+  - override hydra/sweeper: sentiment
+  - override hydra/job_logging: sentiment
+  - override hydra/hydra_logging: sentiment
+hydra:
+  run:
+    dir: ${output_dir}/runs/${now:%Y%m%d-%H%M%S}-${random_hex:6}
+  sweep:
+    dir: ${output_dir}/sweeps/${now:%Y%m%d-%H%M%S}-${random_hex:6}
+    subdir: ${hydra.job.num}
+  job:
+    chdir: false
+"""
+"""What `sentiment config` prints before the keys, so that Hydra runs the file as it runs ours."""
+
 
 def config(
     overrides: Overrides = None,
@@ -39,7 +58,7 @@ def config(
     from omegaconf import OmegaConf
 
     from sentiment.cli.console import emit_json
-    from sentiment.config import CONFIG_DIR, STANDALONE, compose, flatten
+    from sentiment.config import CONFIG_DIR, compose, flatten
 
     if options:
         groups: dict[str, list[str]] = {}

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import IO, Any, Literal
 
 from sentiment.errors import DataError, Parameter, UsageError, nearest
+from sentiment.records.peek import HEAD_BYTES
 
-HEAD_BYTES = 1 << 16
-"""So much is looked at."""
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),

@@ -12,7 +12,6 @@ import csv
 import io
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from sentiment.errors import DataError, Parameter, UsageError, nearest
 from sentiment.records.dialect import (
-    HEAD_BYTES,
     Dialect,
     find_column,
     find_encoding,
@@ -30,6 +28,8 @@ from sentiment.records.dialect import (
     recoded,
     table_reader,
 )
+from sentiment.records.json_items import array_items, column_items, is_by_columns
+from sentiment.records.peek import Peekable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,9 +52,6 @@ _SUFFIXES: dict[str, Format] = {
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 MAX_ROW_BYTES = 16 << 20
 # An object whose first value is a column of values, or pandas' columns, index and data.
-# The beginning of a table that pandas wrote by columns, in one long line or indented.
-_COLUMNS = re.compile(rb'\{\s*(?:"(?:columns|index|data)"\s*:\s*\[|"[^"]*"\s*:\s*\{\s*"0"\s*:)')
-_SPACE = re.compile(r"\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,16 +235,16 @@ class Reader:
             return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(stream), "zstd"))
         return stream
 
-    def _text(self) -> _Peekable:
+    def _text(self) -> Peekable:
         """Return the file as UTF-8."""
-        stream = _Peekable(self._open())
+        stream = Peekable(self._open())
         try:
             encoding = find_encoding(stream.head(), self._dialect.encoding)
         except (OSError, EOFError, ValueError) as error:  # a damaged compressed file
             raise self._fail(1, f"cannot be read ({one_line(error)})") from None
         if encoding != "utf-8":
             self.found["encoding"] = encoding
-            stream = _Peekable(recoded(stream, encoding))
+            stream = Peekable(recoded(stream, encoding))
         return stream
 
     def _lines(self, stream: IO[bytes]) -> Iterator[bytes]:
@@ -275,7 +272,7 @@ class Reader:
         except UnicodeDecodeError as error:
             raise self._fail(row, *not_decodable(line, error)) from None
 
-    def _plain(self, stream: _Peekable) -> Iterator[Batch]:
+    def _plain(self, stream: Peekable) -> Iterator[Batch]:
         self.columns = ["text"]
         texts: list[str | None] = []
         for row, line in enumerate(self._lines(stream), start=1):
@@ -287,15 +284,15 @@ class Reader:
         if texts:
             yield Batch(texts)
 
-    def _json(self, stream: _Peekable) -> Iterator[Batch]:
+    def _json(self, stream: Peekable) -> Iterator[Batch]:
         """Read JSON Lines, an array of objects, or a table as pandas writes it by columns."""
         head = stream.head().removeprefix(codecs.BOM_UTF8).lstrip()
         if head[:1] == b"[":
             self.found["json"] = "array"
-            found = self._array(stream)
-        elif self._is_by_columns(head):
+            found = array_items(stream, self._fail)
+        elif is_by_columns(head, self.text_column):
             self.found["json"] = "columns"
-            found = self._by_columns(stream)
+            found = column_items(stream, self._fail)
         else:
             found = self._json_lines(stream)
         rows: list[dict[str, Any]] = []
@@ -318,7 +315,7 @@ class Reader:
         if rows:
             yield self._batch(rows)
 
-    def _json_lines(self, stream: _Peekable) -> Iterator[Any]:
+    def _json_lines(self, stream: Peekable) -> Iterator[Any]:
         number = 0
         for line in self._lines(stream):
             if not line.strip():
@@ -329,86 +326,10 @@ class Reader:
             except (ValueError, RecursionError) as error:
                 raise self._fail(number, f"not JSON ({one_line(error)})") from None
 
-    def _array(self, stream: _Peekable) -> Iterator[Any]:
-        """Yield the items of an array, a piece of the file in memory at a time."""
-        decoder = json.JSONDecoder()
-        text, number, place = "", 0, 0
-        decode = codecs.getincrementaldecoder("utf-8-sig")()
-        ended = False
-        while True:
-            place = _SPACE.match(text, place).end()  # type: ignore[union-attr]
-            if place < len(text) and text[place] == "]":
-                return
-            if place < len(text) and text[place] in ("[," if number == 0 else ","):
-                place = _SPACE.match(text, place + 1).end()  # type: ignore[union-attr]
-            # An item that is cut off, or a number that may go on, waits for more of the file.
-            item: Any = None
-            whole = False
-            if place < len(text):
-                try:
-                    item, end = decoder.raw_decode(text, place)
-                    whole = end < len(text) or ended
-                except (ValueError, RecursionError) as error:
-                    if ended or len(text) - place > MAX_ROW_BYTES:
-                        raise self._fail(number + 1, f"not JSON ({one_line(error)})") from None
-            elif ended:
-                raise self._fail(number + 1, "the array is not closed")
-            if whole:
-                number += 1
-                place = end
-                yield item
-                continue
-            try:
-                piece = stream.read(HEAD_BYTES)
-                ended = not piece
-                text, place = text[place:] + decode.decode(piece, ended), 0
-            except UnicodeDecodeError as error:
-                raise self._fail(number + 1, *not_decodable(piece, error)) from None
-            if number == 0 and not text.lstrip().startswith("["):
-                text = "[" + text
-
-    def _is_by_columns(self, head: bytes) -> bool:
-        try:
-            first = json.loads(head.partition(b"\n")[0])
-        except (ValueError, RecursionError):  # cut off, or of several lines
-            named = json.dumps(self.text_column).encode()
-            return bool(
-                _COLUMNS.match(head) or re.match(rb"\{\s*%b\s*:\s*[{\[]" % re.escape(named), head)
-            )
-        if not isinstance(first, dict):
-            return False
-        cells = first.get(self.text_column, first.get("data"))
-        return isinstance(cells, dict | list) and all(
-            isinstance(value, dict | list) for value in first.values()
-        )
-
-    def _by_columns(self, stream: _Peekable) -> Iterator[Any]:
-        """Yield the rows of a table that is written column by column; it is read whole."""
-        try:
-            table = json.loads(stream.read())
-        except UnicodeDecodeError as error:
-            raise self._fail(1, f"not UTF-8 ({one_line(error)})") from None
-        except (ValueError, RecursionError) as error:
-            raise self._fail(1, f"not JSON ({one_line(error)})") from None
-        if isinstance(table.get("columns"), list) and isinstance(table.get("data"), list):
-            for cells in table["data"]:
-                yield dict(zip(table["columns"], cells, strict=False))
-            return
-        columns = {
-            name: list(values.values()) if isinstance(values, dict) else values
-            for name, values in table.items()
-            if isinstance(values, dict | list)
-        }
-        lengths = {len(values) for values in columns.values()}
-        if len(lengths) > 1:
-            raise DataError(f"{self.path}: its columns have different lengths")
-        for cells in zip(*columns.values(), strict=True):
-            yield dict(zip(columns, cells, strict=True))
-
     def _batch(self, rows: list[dict[str, Any]]) -> Batch:
         return Batch([row[self.text_column] for row in rows], rows)
 
-    def _csv(self, stream: _Peekable) -> Iterator[Batch]:
+    def _csv(self, stream: Peekable) -> Iterator[Batch]:
         kind: Literal["csv", "tsv"] = "csv" if self.kind == "csv" else "tsv"
         delimiter, quote, skip = find_table(stream.head(), kind, self.text_column, self._dialect)
         if delimiter != ("," if kind == "csv" else "\t"):
@@ -480,7 +401,7 @@ class Reader:
         if row <= 1:
             self.text_column = find_column(columns, self.text_column) or self.text_column
 
-    def _decoded(self, stream: _Peekable) -> Iterator[str]:
+    def _decoded(self, stream: Peekable) -> Iterator[str]:
         for line in self._lines(stream):
             self._line += 1
             try:
@@ -555,31 +476,6 @@ class Reader:
             Parameter("text_column", key="data.text_column"),
             nearest(self.text_column, names),
         )
-
-
-class _Peekable(io.BufferedReader):
-    """A stream whose first bytes can be looked at before they are read."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        super().__init__(_AsItComes(stream), HEAD_BYTES)
-
-    def head(self) -> bytes:
-        return self.peek(HEAD_BYTES)[:HEAD_BYTES]
-
-
-class _AsItComes(io.RawIOBase):
-    """A stream that gives what is there and does not wait for more: lines of a pipe are answered."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._read: Any = getattr(stream, "read1", stream.read)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data: bytes = self._read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
 
 def one_line(error: BaseException) -> str:
