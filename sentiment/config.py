@@ -83,6 +83,7 @@ class SweepConfig:
     trials: int | None = None
     time_budget: str | None = None
     on_error: str = "continue"
+    cv: int | None = None
     retries: int = 0
     resume: bool = False
     dry_run: bool = False
@@ -138,6 +139,7 @@ class Config:
     sweep: SweepConfig = field(default_factory=SweepConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    cv: int | None = None
     experiment_name: str = "sentiment"
     run_name: str | None = None
     seed: int = 42

@@ -146,7 +146,7 @@ def _show(result: TrainResult) -> None:
         table.add_column(column, justify="right")
     names = list(dict.fromkeys(key.split("_", 1)[1] for key in result.metrics))
     for name in names:
-        if name in ("accuracy_low", "accuracy_high"):
+        if name.endswith(("_low", "_high")):
             continue
         table.add_row(name, *(_figure(result.metrics, split, name) for split in ("val", "test")))
     stdout().print(table)
@@ -158,7 +158,7 @@ def _figure(metrics: dict[str, float], split: str, name: str) -> str:
         return "-"
     if isinstance(value, int) or name.endswith(("positives", "negatives")):
         return f"{value:,.0f}"
-    if name == "accuracy":
-        low, high = metrics[f"{split}_accuracy_low"], metrics[f"{split}_accuracy_high"]
+    low, high = metrics.get(f"{split}_{name}_low"), metrics.get(f"{split}_{name}_high")
+    if low is not None and high is not None:
         return f"{value:.4f} [{low:.4f}, {high:.4f}]"
     return f"{value:.4f}"

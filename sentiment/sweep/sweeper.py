@@ -178,7 +178,9 @@ class Sweep(Sweeper):
                 (self.folder / marker).touch()
 
     def _words(self, assignment: Assignment) -> list[str]:
-        return [*self.space.fixed, *(f"{key}={word}" for key, word in assignment)]
+        folds = self.config.sweep.cv
+        judged = [] if folds is None else [f"cv={folds}"]
+        return [*self.space.fixed, *judged, *(f"{key}={word}" for key, word in assignment)]
 
     def _compose(self, words: Sequence[str]) -> DictConfig:
         """Return a job's config without Hydra's own node."""
@@ -208,7 +210,7 @@ class Sweep(Sweeper):
         if splits is None:
             assert first_error is not None
             raise first_error
-        if not len(splits.val):
+        if not len(splits.val) and all(cfg.cv is None for cfg in configs):
             raise UsageError(
                 f"sweep.objective={objective} needs a validation split: data.val_size=0.1"
             )

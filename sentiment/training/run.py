@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -106,6 +107,7 @@ def train(
         If the config, the data or the environment do not allow a training; nothing half
         written is left behind.
     """
+    from sentiment.training import folds
     from sentiment.training.pipeline import build_pipeline
 
     begin = time.perf_counter()
@@ -116,6 +118,9 @@ def train(
     new_run = None if run is not None else _in_background(lambda: _new_run(cfg))
     with stages("load"):
         data = data or load(cfg)
+        if cfg.cv is not None:
+            data = folds.pooled(data)
+            folds.check_folds(cfg.cv, data, time_column=cfg.data.time_column)
         pipeline = build_pipeline(cfg)
     # These import scikit-learn: not before wrong words and data have been refused.
     from sentiment.training.artifacts import publish
@@ -137,10 +142,19 @@ def train(
     assert run is not None
     with ending:
         run.set_tags(data_tags(data.splits))
+        over_folds: dict[str, float] = {}
+        if cfg.cv is not None:
+            with stages("folds"):
+                over_folds, each = folds.cross_validate(
+                    pipeline, features["train"], data.splits.train, n_folds=cfg.cv,
+                    positive_label=data.splits.positive_label, seed=cfg.seed,
+                )  # fmt: skip
+                run.log_text(json.dumps(each, indent=1), "folds.json")
         with stages("fit"):
             fitted = fit(pipeline, features, data, passes=cfg.data.passes, seed=cfg.seed)
         with stages("evaluate"):
             judged = judge(fitted, data.splits, seed=cfg.seed)
+            judged = replace(judged, metrics={**over_folds, **judged.metrics})
         with stages("compile"):
             compiled = compiled_form(
                 fitted, data.splits, judged, dtype=cfg.compile.dtype, prune=cfg.compile.prune

@@ -1,0 +1,198 @@
+"""Cross-validation: how good a config is on average over folds, each learned without the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sentiment.data.splits import Split
+from sentiment.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from sklearn.pipeline import Pipeline
+
+    from sentiment.data.loading import Data
+
+_COUNTS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
+
+
+def check_folds(n_folds: int, data: Data, *, time_column: str | None) -> None:
+    """Refuse folds that cannot be made.
+
+    Parameters
+    ----------
+    n_folds : int
+    data : Data
+        Pooled: see `pooled`.
+    time_column : str, optional
+        Of the data's settings.
+
+    Raises
+    ------
+    UsageError
+        If the number is none, or what is asked for does not go together.
+    DataError
+        If there are too few rows of a label, or too few groups.
+    """
+    if n_folds < 2:
+        raise UsageError(f"cv={n_folds}: give 2 folds or more, or cv=null")
+    if data.stream is not None:
+        raise UsageError(f"cv={n_folds} needs the rows in memory: data.streaming=false, or cv=null")
+    if time_column is not None:
+        raise UsageError(
+            f"cv={n_folds} would learn from rows newer than those it is judged on, against "
+            f"data.time_column={time_column}: leave one out"
+        )
+    rows = data.splits.train
+    rarest, count = min(Counter(rows.labels).items(), key=lambda item: (item[1], item[0]))
+    if count < n_folds:
+        raise DataError(
+            f"cv={n_folds} needs {n_folds} rows of each label, {rarest!r} has {count}: "
+            f"give fewer folds ({f'cv={count}' if count > 1 else 'cv=null'}) or more rows"
+        )
+    if rows.groups is not None:
+        of_label: dict[str, set[str]] = {}
+        for label, group in zip(rows.labels, rows.groups, strict=True):
+            of_label.setdefault(label, set()).add(group)
+        rarest, found = min(
+            ((label, len(groups)) for label, groups in of_label.items()),
+            key=lambda item: (item[1], item[0]),
+        )
+        if found < n_folds:
+            raise DataError(
+                f"cv={n_folds} needs {n_folds} groups of each label, {rarest!r} has {found}: "
+                f"give fewer folds ({f'cv={found}' if found > 1 else 'cv=null'}) or more groups"
+            )
+
+
+def pooled(data: Data) -> Data:
+    """Return the data with the validation rows among the training rows, as folds want them."""
+    splits = data.splits
+    if data.stream is not None or not len(splits.val):
+        return data
+    groups = None
+    if splits.train.groups is not None:
+        own = splits.val.groups or [f"text {text}" for text in splits.val.texts]
+        groups = [*splits.train.groups, *own]
+    rows = Split(
+        [*splits.train.texts, *splits.val.texts], [*splits.train.labels, *splits.val.labels], groups
+    )
+    report = splits.report | {"rows_train": len(rows), "rows_val": 0}
+    return replace(data, splits=replace(splits, train=rows, val=Split([], []), report=report))
+
+
+def cross_validate(
+    pipeline: Pipeline,
+    features: Any,
+    rows: Split,
+    *,
+    n_folds: int,
+    positive_label: str | None,
+    seed: int,
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Fit the classifier without each fold, and judge it on that fold.
+
+    Features are shared: vocabulary and document frequencies are those of all rows (they see no
+    label), so that folds cost a fit of the classifier and no more.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Its last step is cloned for every fold.
+    features : csr_matrix of float, shape (rows, columns)
+        Of all rows.
+    rows : Split
+        Rows that share a group stand in one fold.
+    n_folds : int
+    positive_label : str, optional
+    seed : int
+        Of the folds.
+
+    Returns
+    -------
+    metrics : dict of str to float
+        ``val_<metric>``: the mean over folds (counts: the sum), with ``val_<metric>_low`` and
+        ``_high``: a 95 % interval by the corrected resampled t-test of Nadeau and Bengio,
+        Machine Learning 52, 2003 (folds share training rows, so that their spread alone is too
+        small).
+    folds : list of dict of str to float
+        The metrics of each.
+
+    Raises
+    ------
+    UsageError
+        If the classifier refuses the rows, or gives no probabilities.
+    """
+    from sklearn.base import clone
+
+    from sentiment.evaluation.metrics import evaluate
+
+    folds = []
+    for train, test in _folds(rows, n_folds, seed):
+        classifier = clone(pipeline[-1])
+        try:
+            classifier.fit(features[train], [rows.labels[i] for i in train])
+        except ValueError as error:
+            raise UsageError(f"model: {' '.join(str(error).split())}") from error
+        if not hasattr(classifier, "predict_proba"):
+            raise UsageError(f"model: {type(classifier).__name__} gives no probabilities")
+        figures = evaluate(
+            [rows.labels[i] for i in test],
+            np.asarray(classifier.predict_proba(features[test]), np.float64),
+            [str(label) for label in classifier.classes_],
+            positive_label=positive_label,
+            seed=seed,
+        )
+        folds.append(figures)
+    metrics = {}
+    for name in folds[0]:
+        if name in ("accuracy_low", "accuracy_high") or any(name not in fold for fold in folds):
+            continue
+        values = [float(fold[name]) for fold in folds]
+        if name in _COUNTS:
+            metrics[f"val_{name}"] = sum(values)
+            continue
+        low, high = interval(values)
+        metrics |= {f"val_{name}": float(np.mean(values))}
+        metrics |= {f"val_{name}_low": low, f"val_{name}_high": high}
+    return metrics, folds
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the corrected 95 % interval of a mean over folds; see `cross_validate`."""
+    from scipy.stats import t
+
+    n = len(values)
+    spread = float(np.std(values, ddof=1)) * np.sqrt(1 / n + 1 / (n - 1))
+    half = float(t.ppf(0.975, n - 1)) * spread
+    mean = float(np.mean(values))
+    return mean - half, mean + half
+
+
+def _folds(
+    rows: Split, n_folds: int, seed: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    labels = np.asarray(rows.labels, dtype=str)
+    if rows.groups is None:
+        folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+        yield from folds.split(labels, labels)
+        return
+    _, groups = np.unique(np.asarray(rows.groups, dtype=str), return_inverse=True)
+    grouped = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    for number, (train, test) in enumerate(grouped.split(labels, labels, groups), start=1):
+        if missing := sorted(set(labels) - set(labels[train])):
+            raise DataError(
+                f"cv={n_folds}: fold {number} leaves no training row of {str(missing[0])!r}, all "
+                "are in few groups: give fewer folds or more groups"
+            )
+        if not len(test):
+            raise DataError(f"cv={n_folds}: fold {number} is empty: give fewer folds")
+        yield train, test
