@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 FORMAT = "sentiment-scorer"
 
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: the text's normalization, which programs that read 1 alone would leave out."""
 
 
 DOCUMENT_NAME = "scorer.json"

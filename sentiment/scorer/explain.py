@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import bisect
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from sentiment.scorer.origins import Span, origins
 from sentiment.scorer.prediction import Floats, Predictions
 from sentiment.scorer.view import HashView, NgramView, View, contributions
 from sentiment.text.hashing import hash_columns, hash_ngrams
-from sentiment.text.spec import TAG, TextSpec, clean, compile_pattern, spaced
-
-Span = tuple[int, int]
+from sentiment.text.spec import TextSpec, clean, compile_pattern, spaced
 
 
 class Linear(Protocol):
@@ -166,14 +163,14 @@ def token_spans(text: str, spec: TextSpec) -> list[Span]:
     the place it came from.
     """
     cleaned = clean(text, spec)
-    origins = _origins(text, spec)
-    if len(origins) != len(cleaned):
+    places = origins(text, spec)
+    if len(places) != len(cleaned):
         return []
-    ends = [end for _, end in origins]
-    starts = [start for start, _ in origins]
+    ends = [end for _, end in places]
+    starts = [start for start, _ in places]
     if spec.analyzer == "word":
         stop_words = frozenset(spec.stop_words or ())
-        pattern = compile_pattern(spec.token_pattern)
+        pattern = compile_pattern(spec.token_pattern, spec.marks)
         group = min(pattern.groups, 1)
         return [
             (starts[match.start(group)], ends[match.end(group) - 1])
@@ -200,32 +197,6 @@ def _single_spaces(cleaned: str) -> list[int]:
     for match in re.finditer(r"\s\s+", cleaned):
         dropped.update(range(match.start() + 1, match.end()))
     return [place for place in range(len(cleaned)) if place not in dropped]
-
-
-def _origins(text: str, spec: TextSpec) -> list[Span]:
-    """Return, for each character of the cleaned text, the part of the text that it came from."""
-    tags = [match.span() for match in TAG.finditer(text)] if spec.strip_html else []
-    tag_starts = [start for start, _ in tags]
-    origins: list[Span] = []
-    place = 0
-    while place < len(text):
-        number = bisect.bisect_right(tag_starts, place) - 1
-        if number >= 0 and place < tags[number][1]:
-            origins.append(tags[number])
-            place = tags[number][1]
-            continue
-        character = text[place]
-        if spec.lowercase:
-            character = character.lower()
-        if spec.strip_accents is not None:
-            character = unicodedata.normalize("NFKD", character)
-            if spec.strip_accents == "ascii":
-                character = character.encode("ascii", "ignore").decode("ascii")
-            else:
-                character = "".join(c for c in character if not unicodedata.combining(c))
-        origins.extend([(place, place + 1)] * len(character))
-        place += 1
-    return origins
 
 
 def top_features(scorer: Linear, n: int = 20) -> dict[str, list[ClassFeature]]:

@@ -16,6 +16,18 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sentiment.text.normal import (
+    FLAGS,
+    TAGS,
+    TONES,
+    TURKISH_I,
+    UNSEGMENTED,
+    Form,
+    mark_ranges,
+    normalize,
+    repeats,
+)
+
 PATTERNS: Mapping[str, str] = MappingProxyType(
     {
         # scikit-learn's default (?u)\b\w\w+\b: a greedy run of word characters needs no \b.
@@ -26,9 +38,13 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
         "apostrophe": r"\w+(?:['’]\w+)*",
         # The same, and every other visible character is a token: "!", "?", ")"; three dots are one.
         "punctuation": r"\w+(?:['’]\w+)*|\.\.\.|[^\w\s]",
+        # The same, and each character (with its marks) of Chinese, Japanese, Thai, Lao, Khmer and
+        # Burmese, which put no blanks between words: their n-grams are n-grams of characters.
+        "unsegmented": r"\w+(?:['’]\w+)*|\.\.\.|[^\w\s]",
     }
 )
-"""Named token patterns. ``\\w`` is Python's: ``[\\p{L}\\p{N}_]``, so a combining mark ends a word."""
+"""Named token patterns, as they match ASCII text and, but for ``unsegmented``, text that is not normalized:
+there ``\\w`` is Python's, ``[\\p{L}\\p{N}_]``, so a combining mark ends a word. See `marked_pattern`."""
 
 SKLEARN_PATTERN = r"(?u)\b\w\w+\b"
 
@@ -36,7 +52,7 @@ MANY_CHARACTERS = 10_000
 """From so many characters on, reading texts all at once is faster than one after the other."""
 
 TAG = re.compile(r"</?[A-Za-z][^<>]*>")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACES = re.compile(r"\s\s+")
 _ASCII = [chr(code) for code in range(128)]
 _ASCII_WORD = frozenset(c for c in _ASCII if c.isalnum() or c == "_")
@@ -64,6 +80,12 @@ class TextSpec:
         scikit-learn's two ways to remove accents, after lowercasing.
     strip_html : bool
         Replace every tag (``<br />``, ``</i>``) by a space; ``a < b`` and ``<3`` stay.
+    normalize : {None, "nfc", "nfkc"}
+        One spelling for entities, quotes, dashes, spaces, accents and emoji, before anything else
+        (`sentiment.text.normal` has the steps); marks become part of words for named patterns.
+    max_repeats : int or None
+        A letter that is written more often in a row is written that often: with 3, ``soooooo`` and
+        ``sooo`` are one word. After lowercasing.
     token_pattern : str
         A name in `PATTERNS` or a regular expression of Python's ``re`` with at most one group.
     stop_words : tuple of str or None
@@ -76,9 +98,16 @@ class TextSpec:
     lowercase: bool = True
     strip_accents: Literal["unicode", "ascii"] | None = None
     strip_html: bool = False
+    normalize: Form | None = None
+    max_repeats: int | None = None
     token_pattern: str = "word"
     stop_words: tuple[str, ...] | None = None
     ngram_range: tuple[int, int] = (1, 1)
+
+    @property
+    def marks(self) -> bool:
+        """Whether combining marks are part of the words of a named pattern."""
+        return self.normalize is not None or self.token_pattern == "unsegmented"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values; tuples become lists."""
@@ -105,13 +134,16 @@ class TextSpec:
         return cls(**values)
 
 
-def compile_pattern(token_pattern: str) -> re.Pattern[str]:
+def compile_pattern(token_pattern: str, marks: bool = False) -> re.Pattern[str]:
     """Compile a token pattern.
 
     Parameters
     ----------
     token_pattern : str
         A name in `PATTERNS` or a regular expression.
+
+    marks : bool
+        Combining marks are part of the words of a named pattern.
 
     Raises
     ------
@@ -120,6 +152,8 @@ def compile_pattern(token_pattern: str) -> re.Pattern[str]:
     """
     if token_pattern == SKLEARN_PATTERN:
         token_pattern = "word"
+    if marks and token_pattern in PATTERNS:
+        return marked_pattern(token_pattern)
     try:
         pattern = re.compile(PATTERNS.get(token_pattern, token_pattern))
     except re.error as error:
@@ -136,10 +170,44 @@ def compile_pattern(token_pattern: str) -> re.Pattern[str]:
     return pattern
 
 
+def _set(ranges: tuple[tuple[int, int], ...]) -> str:
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+
+
+@lru_cache(maxsize=len(PATTERNS))
+def marked_pattern(name: str) -> re.Pattern[str]:
+    """Return a named token pattern with combining marks as parts of words and emoji as one token.
+
+    Parameters
+    ----------
+    name : str
+        A name in `PATTERNS`.
+    """
+    # Most characters that end a word are ASCII: they are told from marks at once.
+    mark = rf"(?![\0-\u02ff])[{_set(mark_ranges())}]"
+    letter = r"\w"
+    single = ""
+    if name == "unsegmented":
+        others = _set(UNSEGMENTED)
+        single = rf"(?!{mark})(?=\w)[{others}](?:{mark})*|"
+        letter = rf"(?:(?![{others}])\w)"
+    parts = rf"(?:{letter}+|(?:{mark})+)+"
+    if name == "word":
+        return re.compile(rf"(?:{letter}|{mark}){parts}")
+    if name == "letter":
+        return re.compile(parts)
+    words = rf"{parts}(?:['’]{parts})*"
+    if name == "apostrophe":
+        return re.compile(words)
+    follows = rf"[{TONES}{TAGS}\u200d]|(?<=\u200d)(?![.{FLAGS}]|{mark})[^\w\s]"
+    return re.compile(rf"{single}{words}|\.\.\.|(?:[{FLAGS}]{{2}}|(?!{mark})[^\w\s])(?:{follows})*")
+
+
 def clean(text: str, spec: TextSpec) -> str:
     """Return the text that tokens are matched in.
 
-    Lone surrogates become U+FFFD, HTML tags a space, then lowercase, then accents are stripped.
+    Lone surrogates become U+FFFD, then the text is normalized, HTML tags become a space, then
+    lowercase, then repeated letters are shortened, then accents are stripped.
 
     Parameters
     ----------
@@ -151,11 +219,18 @@ def clean(text: str, spec: TextSpec) -> str:
         try:
             text.encode()
         except UnicodeEncodeError:
-            text = _SURROGATE.sub("\ufffd", text)
+            text = SURROGATE.sub("\ufffd", text)
+    if spec.normalize is not None and ("&" in text or not ascii_only):
+        text = normalize(text, spec.normalize)
+        ascii_only = text.isascii()
     if spec.strip_html and "<" in text:
         text = TAG.sub(" ", text)
     if spec.lowercase:
         text = text.lower()
+        if spec.normalize is not None and not ascii_only:
+            text = TURKISH_I.sub("i", text)
+    if spec.max_repeats is not None:
+        text = repeats(spec.max_repeats).sub(r"\1", text)
     if spec.strip_accents is not None and not ascii_only:
         text = _strip_accents(text, spec.strip_accents)
     return text
@@ -202,7 +277,7 @@ _SPLITS: dict[str, Callable[[str], list[str] | None]] = {
     PATTERNS["word"]: _split_words,
     PATTERNS["letter"]: _split_words,
     PATTERNS["apostrophe"]: _split_apostrophe,
-    PATTERNS["punctuation"]: _split_punctuation,
+    PATTERNS["punctuation"]: _split_punctuation,  # and of "unsegmented"
 }
 
 
@@ -220,12 +295,14 @@ class Tokenizer:
     row, so whoever looks n-grams up needs no rule for it.
     """
 
-    __slots__ = ("_findall", "_split", "dropped", "spec")
+    __slots__ = ("_pattern", "_split", "dropped", "spec")
 
     def __init__(self, spec: TextSpec) -> None:
         self.spec = spec
+        # Not with marks: their pattern takes ten milliseconds and ASCII text needs none.
         pattern = compile_pattern(spec.token_pattern)
-        self._findall = pattern.findall
+        named = spec.token_pattern in PATTERNS or spec.token_pattern == SKLEARN_PATTERN
+        self._pattern = None if named and spec.marks else pattern
         self._split = _SPLITS.get(pattern.pattern)
         short = _ASCII_WORD if pattern.pattern == PATTERNS["word"] else ()
         self.dropped = frozenset(spec.stop_words or ()).union(short)
@@ -250,7 +327,9 @@ class Tokenizer:
             tokens = self._split(text)
             if tokens is not None:
                 return tokens
-        return self._findall(text)
+        if self._pattern is None:
+            self._pattern = compile_pattern(self.spec.token_pattern, self.spec.marks)
+        return self._pattern.findall(text)
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[TextSpec]]:
         return Tokenizer, (self.spec,)
@@ -287,7 +366,7 @@ def word_ranges() -> tuple[tuple[int, int], ...]:
         points = np.arange(begin, begin + _BLOCK, dtype="<u4")
         # A replacement mark stands for each lone surrogate, as in a text.
         block = points.tobytes().decode("utf-32-le", "surrogatepass")
-        for match in re.finditer(r"\w+", _SURROGATE.sub("\ufffd", block)):
+        for match in re.finditer(r"\w+", SURROGATE.sub("\ufffd", block)):
             first, last = begin + match.start(), begin + match.end() - 1
             if ranges and ranges[-1][1] == first - 1:
                 first = ranges.pop()[0]

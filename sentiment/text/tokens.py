@@ -18,6 +18,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from sentiment.text.normal import UNSEGMENTED, mark_ranges
 from sentiment.text.spec import PATTERNS, SKLEARN_PATTERN, TextSpec, Tokenizer, clean, word_ranges
 
 Int32 = npt.NDArray[np.int32]
@@ -252,7 +253,7 @@ def scan(texts: Sequence[str], spec: TextSpec) -> Spans:
     cleaned = [clean(text, spec) for text in texts]
     sizes = [len(text) if text.isascii() else len(text.encode()) for text in cleaned]
     buffer = "\n".join(cleaned).encode() + b"\n" + _PADDING
-    starts, lengths = _FINDERS[name](buffer)
+    starts, lengths = _FINDERS[name](buffer, spec.marks)
     ends = np.cumsum(np.array(sizes, np.int64) + 1)
     per_text = np.diff(np.searchsorted(starts, ends), prepend=0)
     return Spans(buffer, starts, lengths, per_text)
@@ -275,10 +276,24 @@ _ASCII_SPACE = bytes(1 if chr(i).isspace() else 0 for i in range(128)) + bytes(1
 _CHARACTER_BYTES = np.array([1] * 0xC0 + [2] * 0x20 + [3] * 0x10 + [4] * 0x10, np.int64)
 
 
+@lru_cache(maxsize=4)
+def _is_word(marks: bool) -> Bools:
+    return _table((*word_ranges(), *mark_ranges()) if marks else word_ranges())
+
+
 @lru_cache(maxsize=1)
-def _is_word() -> Bools:
+def _is_mark() -> Bools:
+    return _table(mark_ranges())
+
+
+@lru_cache(maxsize=1)
+def _is_unsegmented() -> Bools:
+    return _table(UNSEGMENTED) & _is_word(False)
+
+
+def _table(ranges: tuple[tuple[int, int], ...]) -> Bools:
     table = np.zeros(0x110000, np.bool_)
-    for first, last in word_ranges():
+    for first, last in ranges:
         table[first : last + 1] = True
     return table
 
@@ -288,7 +303,7 @@ def _is_space() -> Bools:
     return np.fromiter((chr(i).isspace() for i in range(0x3001)), np.bool_, 0x3001)
 
 
-def _classes(buffer: bytes) -> tuple[Bytes, Bools, Int64, Int64]:
+def _classes(buffer: bytes, marks: bool) -> tuple[Bytes, Bools, Int64, Int64]:
     """Return the buffer's bytes, which are of words, and the places and code points beyond ASCII."""
     data = np.frombuffer(buffer, np.uint8)
     word = np.frombuffer(bytearray(buffer).translate(_ASCII_WORD), np.bool_)
@@ -300,7 +315,7 @@ def _classes(buffer: bytes) -> tuple[Bytes, Bools, Int64, Int64]:
         for j in range(1, 4):
             following = data[leads + j].astype(np.int64) & 0x3F
             points = np.where(size > j, points << 6 | following, points)
-        letters = leads[_is_word()[points]]
+        letters = leads[_is_word(marks)[points]]
         size = _CHARACTER_BYTES[data[letters]]
         for j in range(4):
             word[letters[size > j] + j] = True
@@ -315,12 +330,12 @@ def _runs(word: Bools) -> tuple[Int64, Int64]:
     return starts, edges[1::2] - starts
 
 
-def _find_letters(buffer: bytes) -> tuple[Int64, Int64]:
-    return _runs(_classes(buffer)[1])
+def _find_letters(buffer: bytes, marks: bool) -> tuple[Int64, Int64]:
+    return _runs(_classes(buffer, marks)[1])
 
 
-def _find_words(buffer: bytes) -> tuple[Int64, Int64]:
-    data, word, leads, _ = _classes(buffer)
+def _find_words(buffer: bytes, marks: bool) -> tuple[Int64, Int64]:
+    data, word, leads, _ = _classes(buffer, marks)
     starts, lengths = _runs(word)
     two = lengths > (_CHARACTER_BYTES[data[starts]] if len(leads) else 1)
     return starts[two], lengths[two]
@@ -337,17 +352,50 @@ def _join(data: Bytes, word: Bools, leads: Int64, points: Int64) -> None:
         word[curly + j] = True
 
 
-def _find_apostrophe(buffer: bytes) -> tuple[Int64, Int64]:
-    data, word, leads, points = _classes(buffer)
+def _find_apostrophe(buffer: bytes, marks: bool) -> tuple[Int64, Int64]:
+    data, word, leads, points = _classes(buffer, marks)
     _join(data, word, leads, points)
     return _runs(word)
 
 
-def _find_punctuation(buffer: bytes) -> tuple[Int64, Int64]:
-    data, word, leads, points = _classes(buffer)
+def _find_punctuation(buffer: bytes, marks: bool) -> tuple[Int64, Int64]:
+    data, word, leads, points = _classes(buffer, marks)
     _join(data, word, leads, points)
-    starts, lengths = _runs(word)
-    # Every visible character that is not part of a word is a token by itself ...
+    singles = _find_singles(buffer, data, word, leads, points, marks)
+    return _in_order(_runs(word), singles)
+
+
+def _find_unsegmented(buffer: bytes, marks: bool) -> tuple[Int64, Int64]:
+    data, word, leads, points = _classes(buffer, marks)
+    alone = leads[_is_unsegmented()[points]]
+    lengths = np.empty(0, np.int64)
+    segmented = word.copy()
+    if len(alone):
+        # A mark belongs to the character before it.
+        begins = (data & 0xC0) != 0x80
+        begins[leads[_is_mark()[points]]] = False
+        owner = np.maximum.accumulate(np.where(begins, np.arange(len(data)), 0))
+        is_alone = np.zeros(len(data), np.bool_)
+        is_alone[alone] = True
+        inside = is_alone[owner] & word
+        segmented &= ~inside
+        lengths = np.add.reduceat(inside, alone, dtype=np.int64)
+    _join(data, segmented, leads, points)
+    words = _in_order(_runs(segmented), (alone, lengths))
+    singles = _find_singles(buffer, data, word | segmented, leads, points, marks)
+    return _in_order(words, singles)
+
+
+def _in_order(a: tuple[Int64, Int64], b: tuple[Int64, Int64]) -> tuple[Int64, Int64]:
+    starts, lengths = np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]])
+    order = np.argsort(starts, kind="stable")
+    return starts[order], lengths[order]
+
+
+def _find_singles(
+    buffer: bytes, data: Bytes, word: Bools, leads: Int64, points: Int64, marks: bool
+) -> tuple[Int64, Int64]:
+    """Find the visible characters that are not part of a word; each is a token by itself ..."""
     single = ~word & (data < 0x80)
     single &= ~np.frombuffer(bytearray(buffer).translate(_ASCII_SPACE), np.bool_)
     single[len(buffer) - len(_PADDING) :] = False
@@ -363,15 +411,46 @@ def _find_punctuation(buffer: bytes) -> tuple[Int64, Int64]:
     at = np.flatnonzero(single)
     size = _CHARACTER_BYTES[data[at]]
     size[np.searchsorted(at, ellipses)] = 3
-    starts = np.concatenate([starts, at])
-    order = np.argsort(starts, kind="stable")
-    return starts[order], np.concatenate([lengths, size])[order]
+    if marks and ((points == _JOINER) | (points >= _FLAG)).any():
+        return _join_emoji(at, size, data, leads, points)
+    return at, size
 
 
-_FINDERS: dict[str, Callable[[bytes], tuple[Int64, Int64]]] = {
+_JOINER = 0x200D
+_FLAG = 0x1F1E6  # the first letter of flags; tones and tags come after it
+
+
+def _join_emoji(
+    at: Int64, size: Int64, data: Bytes, leads: Int64, points: Int64
+) -> tuple[Int64, Int64]:
+    """Make one token of an emoji with its tones, tags and joined emoji, and of a flag's two halves."""
+    point = data[at].astype(np.int64)
+    beyond = point >= 0x80
+    point[beyond] = points[np.searchsorted(leads, at[beyond])]
+    adjacent = np.zeros(len(at), np.bool_)
+    adjacent[1:] = at[1:] == at[:-1] + size[:-1]
+    dots = (size == 3) & (point == ord("."))
+    before = np.roll(point, 1)
+    flag = (point >= _FLAG) & (point <= 0x1F1FF)
+    first = flag & ~(adjacent & np.roll(flag, 1))
+    number = np.arange(len(at))
+    in_run = number - np.maximum.accumulate(np.where(first, number, 0))
+    follows = (
+        (point == _JOINER)
+        | ((point >= 0x1F3FB) & (point <= 0x1F3FF))
+        | ((point >= 0xE0020) & (point <= 0xE007F))
+        | ((before == _JOINER) & (point != ord(".")) & ~flag)
+        | (flag & (in_run % 2 == 1))
+    )
+    begins = np.flatnonzero(~(adjacent & ~np.roll(dots, 1) & follows))
+    return at[begins], np.add.reduceat(size, begins)
+
+
+_FINDERS: dict[str, Callable[[bytes, bool], tuple[Int64, Int64]]] = {
     "word": _find_words,
     "letter": _find_letters,
     "apostrophe": _find_apostrophe,
     "punctuation": _find_punctuation,
+    "unsegmented": _find_unsegmented,
 }
 assert _FINDERS.keys() == PATTERNS.keys()

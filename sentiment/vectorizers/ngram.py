@@ -22,7 +22,7 @@ from sentiment.text.hashing import hash_columns, hash_ngrams, hash_tokens
 from sentiment.text.ngrams import NgramIndex, count_keys
 from sentiment.text.spec import TextSpec, compile_pattern
 from sentiment.text.vocabulary import build_index
-from sentiment.vectorizers.rows import Rows, normalize, stack
+from sentiment.vectorizers.rows import Rows, divide_by_norm, stack
 
 Int64 = npt.NDArray[np.int64]
 
@@ -45,6 +45,8 @@ class _TextVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         "lowercase": ["boolean"],
         "strip_accents": [StrOptions({"ascii", "unicode"}), None],
         "strip_html": ["boolean"],
+        "normalize": [StrOptions({"nfc", "nfkc"}), None],
+        "max_repeats": [Interval(Integral, 1, None, closed="left"), None],
         "token_pattern": [str],
         "stop_words": [StrOptions({"english"}), "array-like", None],
         "ngram_range": ["array-like"],
@@ -86,6 +88,8 @@ class _TextVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             lowercase=bool(self.lowercase),
             strip_accents=self.strip_accents,
             strip_html=bool(self.strip_html),
+            normalize=self.normalize,
+            max_repeats=None if self.max_repeats is None else int(self.max_repeats),
             token_pattern=self.token_pattern,
             stop_words=None if stop_words is None else tuple(sorted(stop_words)),
             ngram_range=(low, high),
@@ -143,6 +147,8 @@ class CountVectorizer(_TextVectorizer):
         lowercase: bool = True,
         strip_accents: Literal["unicode", "ascii"] | None = None,
         strip_html: bool = False,
+        normalize: Literal["nfc", "nfkc"] | None = None,
+        max_repeats: int | None = None,
         stop_words: Literal["english"] | Sequence[str] | None = None,
         min_df: float = 1,
         max_df: float = 1.0,
@@ -156,6 +162,8 @@ class CountVectorizer(_TextVectorizer):
         self.lowercase = lowercase
         self.strip_accents = strip_accents
         self.strip_html = strip_html
+        self.normalize = normalize
+        self.max_repeats = max_repeats
         self.stop_words = stop_words
         self.min_df = min_df
         self.max_df = max_df
@@ -314,6 +322,8 @@ class TfidfVectorizer(CountVectorizer):
         lowercase: bool = True,
         strip_accents: Literal["unicode", "ascii"] | None = None,
         strip_html: bool = False,
+        normalize: Literal["nfc", "nfkc"] | None = None,
+        max_repeats: int | None = None,
         stop_words: Literal["english"] | Sequence[str] | None = None,
         min_df: float = 1,
         max_df: float = 1.0,
@@ -332,6 +342,8 @@ class TfidfVectorizer(CountVectorizer):
             lowercase=lowercase,
             strip_accents=strip_accents,
             strip_html=strip_html,
+            normalize=normalize,
+            max_repeats=max_repeats,
             stop_words=stop_words,
             min_df=min_df,
             max_df=max_df,
@@ -371,7 +383,7 @@ class TfidfVectorizer(CountVectorizer):
             data = np.log(data) + 1.0
         if self.idf_ is not None:
             data *= self.idf_.take(indices)
-        return normalize(rows, data, self.norm, n_rows)
+        return divide_by_norm(rows, data, self.norm, n_rows)
 
 
 class HashingVectorizer(_TextVectorizer):
@@ -398,6 +410,8 @@ class HashingVectorizer(_TextVectorizer):
         lowercase: bool = True,
         strip_accents: Literal["unicode", "ascii"] | None = None,
         strip_html: bool = False,
+        normalize: Literal["nfc", "nfkc"] | None = None,
+        max_repeats: int | None = None,
         stop_words: Literal["english"] | Sequence[str] | None = None,
         n_features: int = 2**20,
         binary: bool = False,
@@ -411,6 +425,8 @@ class HashingVectorizer(_TextVectorizer):
         self.lowercase = lowercase
         self.strip_accents = strip_accents
         self.strip_html = strip_html
+        self.normalize = normalize
+        self.max_repeats = max_repeats
         self.stop_words = stop_words
         self.n_features = n_features
         self.binary = binary
@@ -466,7 +482,7 @@ class HashingVectorizer(_TextVectorizer):
         else:
             data = np.diff(begins, append=len(keys)).astype(np.float64)
         rows, columns = keys[begins] >> 32, (keys[begins] & 0xFFFFFFFF).astype(np.int32)
-        data = normalize(rows, data, self.norm, len(texts))
+        data = divide_by_norm(rows, data, self.norm, len(texts))
         return Rows(np.bincount(rows, minlength=len(texts)), columns, data.astype(self.dtype))
 
     def __sklearn_tags__(self) -> Any:

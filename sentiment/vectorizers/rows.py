@@ -82,7 +82,7 @@ def _empty_matrix(n_rows: int, n_columns: int, dtype: np.dtype[Any]) -> sp.csr_m
     return sp.csr_matrix((n_rows, n_columns), dtype=dtype)
 
 
-def normalize(
+def divide_by_norm(
     rows: Int64, data: npt.NDArray[np.float64], norm: Literal["l1", "l2"] | None, n_rows: int
 ) -> npt.NDArray[np.float64]:
     """Divide every value by the norm of its row, in place.

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sentiment.errors import ModelError
 from sentiment.scorer import Scorer
 from sentiment.scorer.container import map_tensors, pack_tensors
-from sentiment.scorer.document import dump_document
+from sentiment.scorer.document import FORMAT_VERSION, dump_document
 from sentiment.text.table import Table, build_table
 
 HEADER = (
@@ -81,7 +81,7 @@ def test_longer_weights_are_refused(directory: Path) -> None:
 
 
 def test_a_newer_format_is_refused(directory: Path) -> None:
-    rewrite(directory, format_version=2)
+    rewrite(directory, format_version=FORMAT_VERSION + 1)
     refuse(directory, "upgrade")
 
 
