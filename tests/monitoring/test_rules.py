@@ -12,6 +12,8 @@ import httpx
 import pytest
 import yaml
 
+from sentiment.store import note_sync
+
 from .conftest import MONITORING, Daemon, Webhook, free_port, wait_for
 
 CASES = Path(__file__).with_name("rules_test.yml")
@@ -125,3 +127,32 @@ def test_the_shipped_receiver_tells_each_alert_in_one_line(tmp_path):
         "firing warning SentimentDrift: It is so -> Do this.",
         "resolved warning SentimentDrift: It is so",
     ]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_metric_of_an_alert_exists(serve, streams, workers):
+    """Also with the one worker that every deployment here starts with."""
+    service = serve("--workers", workers)
+    note_sync(service.outputs, answered=True)
+    service.predict(streams.movies[:5])
+    rules = (MONITORING / "prometheus/rules").glob("*.yml")
+    read = {
+        name
+        for path in rules
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+        for name in re.findall(r"(?<![:\w])(?:sentiment|process)_\w+", rule["expr"])
+        if "_retrain_" not in name  # pushed by a job that has ended
+    }
+    if workers == 1:  # several processes have no CPU, memory and files in common
+        dashboards = (MONITORING / "grafana/dashboards").glob("*.json")
+        panels = {
+            name for path in dashboards for name in re.findall(r"\bprocess_\w+", path.read_text())
+        }
+        assert len(panels) == 4
+        read |= panels
+    assert len(read) > 10
+    text = service.metrics()
+    missing = {name for name in read if not re.search(rf"^{name}[ {{]", text, re.MULTILINE)}
+    # With several workers the parent counts those that die; a process of its own each has none.
+    assert missing == ({"process_start_time_seconds"} if workers > 1 else set())
