@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from sentiment import store
+from sentiment import config, store
 from sentiment.errors import ModelError, SentimentError, UsageError
 from sentiment.registry import promotion
 from sentiment.registry.gate import GateRefusedError, load_rules
 from sentiment.registry.promotion import Promotion
 from sentiment.registry.reference import parse
 from sentiment.registry.registry import SCORER_FOLDER, Registry, fetch
+from sentiment.training.run import train
 
 from .conftest import POSTGRES_DRIVER, Cli, Trained
 
@@ -415,3 +416,27 @@ def test_refusals_are_errors_of_ours(outputs: Path, trained: Trained) -> None:
         promotion.register(Registry(outputs), trained.runs["poor"].run_id, promotion=DEFAULT)
     assert isinstance(refused.value, SentimentError)
     assert refused.value.exit_code == 1
+
+
+def test_a_model_of_another_task_needs_leave_and_no_force_gives_it(
+    outputs: Path, cli: Cli, trained: Trained, tmp_path: Path
+) -> None:
+    tickets = tmp_path / "tickets.csv"
+    kinds = ("bug", "praise", "question")
+    lines = [f"{kinds[i % 3]} about part {i},{kinds[i % 3]}" for i in range(150)]
+    tickets.write_text("\n".join(["text,label", *lines]) + "\n")
+    assert cli("register", "--run", trained.runs["good"].run_id, "--promote").code == 0
+    words = ["data=files", f"data.train={tickets}", "model=logreg", f"output_dir={outputs}"]
+    other = train(config.compose(words), overrides=words, draw=False)
+    champion = Registry(outputs).get("champion").digest
+    for force in ([], ["--force", "it is newer"]):
+        refused = cli("register", "--run", other.run_id, "--promote", *force)
+        assert refused.code == 1
+        assert "its labels are bug, praise, question" in refused.err
+        assert "--allow-other-labels REASON allows that" in refused.err
+        assert Registry(outputs).get("champion").digest == champion
+    leave = ["--allow-other-labels", "we sort tickets now"]
+    allowed = cli("register", "--run", other.run_id, "--promote", *leave)
+    assert allowed.code == 0, allowed.err
+    assert Registry(outputs).get("champion").digest == other.digest
+    assert Registry(outputs).moves()[-1].why == "we sort tickets now"
