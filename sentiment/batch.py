@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import multiprocessing
 import os
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from sentiment.errors import Parameter, SentimentError, UsageError
+from sentiment.files import write_whole
+from sentiment.parent import end_with_parent
 from sentiment.records.reader import COMPRESSIONS, MAX_ROW_BYTES, Batch, Format, Reader
 from sentiment.records.writer import Writer
 from sentiment.scorer import ABSTAIN, Scorer
@@ -211,6 +214,7 @@ _worker_scorer: Scorer | None = None
 def _start_worker(scorer: Scorer) -> None:
     global _worker_scorer  # noqa: PLW0603 - what a worker process is made for
     _worker_scorer = scorer
+    end_with_parent()
     # Ctrl-C reaches the whole group; the parent alone decides what to do about it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -307,6 +311,8 @@ class _Target:
             raise UsageError(f"{output}: is the input; write to another file")
         if path.is_dir():
             raise UsageError(f"{output}: is a directory; give a file")
+        if resume and path.exists() and not self._partial.exists():
+            raise AlreadyCompleteError(f"{output}: is complete: there is nothing to resume")
         if path.exists() and not force:
             raise UsageError(f"{output}: exists; ", Parameter("force"), " replaces it")
         if resume and not self._resumable:
@@ -322,15 +328,20 @@ class _Target:
             "format": output_format,
         }
         try:
-            if resume and self._partial.exists():
-                self._check_notes(notes)
+            # Not emptied before it is ours alone.
+            self._file: IO[bytes] = os.fdopen(
+                os.open(self._partial, os.O_WRONLY | os.O_CREAT, 0o666), "wb"
+            )
+            _hold(self._file, output)
+            if resume and self._notes.exists():
+                self._check_notes(notes, reader.path)
                 self.n_resumed = _complete_rows(self._partial, output_format)
-            if self.n_resumed:
-                self._file: IO[bytes] = self._partial.open("ab")
-            else:
-                self._file = self._partial.open("wb")
+                self._file.seek(0, os.SEEK_END)
+            if not self.n_resumed:
+                self._file.truncate(0)
                 if self._resumable:
-                    self._notes.write_text(json.dumps(notes), encoding="utf-8")
+                    content = {**notes, **_identity(reader.path)}
+                    write_whole(self._notes, json.dumps(content))
         except OSError as error:
             raise UsageError(f"{output}: cannot be written ({error.strerror})") from None
         self.stream = self._compress(compression)
@@ -353,7 +364,7 @@ class _Target:
             self._compressor = pa.CompressedOutputStream(pa.PythonFile(self._file), "zstd")
         return self._file if self._compressor is None else self._compressor
 
-    def _check_notes(self, notes: dict[str, str]) -> None:
+    def _check_notes(self, notes: dict[str, str], source: str) -> None:
         try:
             before = json.loads(self._notes.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -366,6 +377,19 @@ class _Target:
                     Parameter("resume"),
                     " to start again",
                 )
+        if before.get("size") is None or source == "-":
+            return
+        # Rows may have been added at the end; what was read must be what stands there.
+        if _identity(source, int(before["size"])) != {
+            "size": before["size"],
+            "hash": before.get("hash"),
+        }:
+            raise UsageError(
+                f"{source}: has changed since the interrupted run began (only rows at its end may be "
+                "new); leave out ",
+                Parameter("resume"),
+                " to start again",
+            )
 
     def finish(self) -> None:
         """Give the complete output its name."""
@@ -391,6 +415,41 @@ class _Target:
             if not self._resumable or not self._partial.stat().st_size:
                 self._partial.unlink(missing_ok=True)
                 self._notes.unlink(missing_ok=True)
+
+
+def _identity(source: str, size: int | None = None) -> dict[str, Any]:
+    """Return the size of a file and the hash of its first so many bytes: all, when not given."""
+    if source == "-":
+        return {"size": None, "hash": None}
+    digest = hashlib.blake2b(digest_size=16)
+    n = Path(source).stat().st_size if size is None else size
+    left = n
+    with Path(source).open("rb") as file:
+        while left and (piece := file.read(min(left, 1 << 20))):
+            digest.update(piece)
+            left -= len(piece)
+    return {"size": n - left, "hash": digest.hexdigest()}
+
+
+def _hold(file: IO[bytes], output: str) -> None:
+    """Take an output for this process alone, as long as it is open."""
+    try:
+        import fcntl
+    except ImportError:  # not POSIX
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise UsageError(
+            f"{output}: another process is writing it: wait, or write elsewhere"
+        ) from None
+
+
+class AlreadyCompleteError(UsageError):
+    """There is nothing to resume: the output is there, and a run that is tried again has succeeded."""
+
+    exit_code = 0
 
 
 def _complete_rows(path: Path, output_format: Format) -> int:

@@ -12,13 +12,13 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from sentiment.errors import UsageError
+from sentiment.parent import end_with_parent
 from sentiment.sweep.status import CANCEL, REPLACED, STATUS, STOP, State, Status
 from sentiment.tracking.tags import SWEEP
 
@@ -79,7 +79,7 @@ class Job:
         words = [str(word) for word in hydra.overrides.task]
         status = Status(folder=str(folder), started=time.time())
         if os.getppid() == self.process:
-            _end_with_parent()
+            end_with_parent()
         out_of_time = self.deadline is not None and time.time() >= self.deadline
         if out_of_time or (Path(self.folder) / STOP).exists() or hydra.job.num < self._replaced():
             status.state = State.NOT_STARTED
@@ -201,19 +201,6 @@ def _quiet(status: Status) -> Iterator[None]:
     finally:
         logging.captureWarnings(False)
         root.removeHandler(collector)
-
-
-@cache
-def _end_with_parent() -> None:
-    """End this worker process when the sweep is gone; a kill -9 tells it nothing."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

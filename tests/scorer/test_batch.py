@@ -251,6 +251,89 @@ def test_resuming_refuses_another_input_and_what_cannot_be_resumed(
     assert cli(*words, "--input", tmp_path / "a.txt").code == 2
 
 
+@pytest.fixture
+def interrupted(output_dir: Path, tmp_path: Path, cli: Any) -> tuple[Path, Path, list[object]]:
+    """An input of 200 rows, half of whose answers are written."""
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    lines = ["text", *(f"good film {i}" if i % 2 else f"bad film {i}" for i in range(200))]
+    words = ["predict", "--input", source, "--output", target, "--output-dir", output_dir]
+    # The last row cannot be read: what came before stays.
+    source.write_bytes(("\n".join(lines) + "\n").encode() + b"\xff\n")
+    assert cli(*words, "--batch-size", 20).code == 2
+    assert (tmp_path / "out.csv.partial").exists()
+    return source, target, words
+
+
+def test_resuming_goes_on_with_rows_that_were_added_and_refuses_a_changed_input(
+    interrupted: tuple[Path, Path, list[object]], cli: Any
+) -> None:
+    source, target, words = interrupted
+    before = source.read_bytes()
+    source.write_bytes(before.replace(b"text\n", b"text\none row in front\n"))
+    answer = cli(*words, "--resume")
+    assert answer.code == 2
+    assert "has changed since" in answer.err
+    source.write_bytes(before[:-10])
+    assert cli(*words, "--resume").code == 2
+    source.write_bytes(before.replace(b"good film 5\n", b"good film 7\n"))
+    assert cli(*words, "--resume").code == 2
+    # The same beginning, and more of it.
+    source.write_bytes(before + b"another row\n")
+    answer = cli(*words, "--resume")  # the row that cannot be read is still there
+    assert answer.code == 2
+    assert "not UTF-8" in answer.err
+    assert not target.exists()
+
+
+def test_resuming_what_is_complete_is_a_success(output_dir: Path, tmp_path: Path, cli: Any) -> None:
+    (tmp_path / "in.txt").write_text("good\nbad\n")
+    words = ["predict", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.txt"]
+    words += ["--output-dir", output_dir, "--resume"]
+    assert cli(*words).code == 0
+    whole = (tmp_path / "out.txt").read_bytes()
+    answer = cli(*words)
+    assert answer.code == 0
+    assert "is complete" in answer.err
+    assert (tmp_path / "out.txt").read_bytes() == whole
+
+
+def test_two_cannot_write_one_output(output_dir: Path, tmp_path: Path, cli: Any) -> None:
+    import fcntl
+
+    (tmp_path / "in.txt").write_text("good\n")
+    words = ["predict", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.txt"]
+    with (tmp_path / "out.txt.partial").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        answer = cli(*words, "--output-dir", output_dir)
+    assert answer.code == 2
+    assert "another process is writing it" in answer.err
+    assert cli(*words, "--output-dir", output_dir).code == 0
+
+
+def test_workers_end_with_their_parent(output_dir: Path, tmp_path: Path) -> None:
+    import psutil
+
+    source = tmp_path / "in.jsonl"
+    write_rows(source, [{"text": "good bad film " * 40}] * 30_000)
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "sentiment", "predict", "--input", str(source), "--output",
+            str(tmp_path / "out.jsonl"), "--output-dir", str(output_dir), "--workers", "3",
+        ],
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    parent = psutil.Process(process.pid)
+    end = time.monotonic() + 30
+    while len(parent.children()) < 3 and time.monotonic() < end:
+        time.sleep(0.02)
+    children = parent.children()
+    assert len(children) >= 3
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=4)
+    assert not alive
+
+
 def test_an_output_is_not_overwritten_without_force(
     output_dir: Path, tmp_path: Path, cli: Any
 ) -> None:
@@ -320,7 +403,7 @@ def test_ctrl_c_leaves_what_can_be_resumed_and_nothing_else(
     name: str, kept: bool, output_dir: Path, tmp_path: Path, cli: Any
 ) -> None:
     source = tmp_path / "in.txt"
-    source.write_text("good bad film\n" * 400_000)
+    source.write_text("good bad film\n" * 200_000)
     target = tmp_path / name
     words = ["predict", "--input", source, "--output", target, "--output-dir", output_dir]
     process = start(words, start_new_session=True)
@@ -338,6 +421,5 @@ def test_ctrl_c_leaves_what_can_be_resumed_and_nothing_else(
     assert not target.exists()
     assert partial.exists() == kept
     if kept:
-        source.write_text("good bad film\n" * (partial.read_text().count("\n") + 5))
         assert cli(*words, "--resume").code == 0
         assert target.read_text().count("\n") == source.read_text().count("\n") + 1
