@@ -20,7 +20,6 @@ from sentiment.text.normal import (
     FLAGS,
     TAGS,
     TONES,
-    TURKISH_I,
     UNSEGMENTED,
     Form,
     mark_ranges,
@@ -228,7 +227,7 @@ def clean(text: str, spec: TextSpec) -> str:
     if spec.lowercase:
         text = text.lower()
         if spec.normalize is not None and not ascii_only:
-            text = TURKISH_I.sub("i", text)
+            text = text.replace("i\u0307", "i")
     if spec.max_repeats is not None:
         text = repeats(spec.max_repeats).sub(r"\1", text)
     if spec.strip_accents is not None and not ascii_only:
