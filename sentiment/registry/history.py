@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -86,7 +86,9 @@ def read_moves(tags: Mapping[str, str]) -> list[Move]:
     return [moves[key] for key in sorted(moves)]
 
 
-def previous_champion(moves: Sequence[Move], alias: str, current: str) -> str | None:
+def previous_champion(
+    moves: Sequence[Move], alias: str, current: str, existing: Collection[str] | None = None
+) -> str | None:
     """Return the version that a rollback leads to.
 
     Promotions pile up and a rollback takes the topmost one off, so that two rollbacks lead
@@ -100,6 +102,8 @@ def previous_champion(moves: Sequence[Move], alias: str, current: str) -> str | 
         ``champion``.
     current : str
         Where the alias stands now, which may have been moved by hand.
+    existing : collection of str, optional
+        The versions that there still are: deleted ones are passed by.
     """
     pile: list[str] = []
     for move in moves:
@@ -112,7 +116,7 @@ def previous_champion(moves: Sequence[Move], alias: str, current: str) -> str | 
         for version in (move.from_version, move.to_version):
             if version is not None and (not pile or pile[-1] != version):
                 pile.append(version)
-    while pile and pile[-1] == current:
+    while pile and (pile[-1] == current or (existing is not None and pile[-1] not in existing)):
         pile.pop()
     return pile[-1] if pile else None
 

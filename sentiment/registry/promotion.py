@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from sentiment.errors import SentimentError
 from sentiment.registry import gate, history
 from sentiment.registry.contest import Contender
 from sentiment.registry.history import Move
+from sentiment.registry.reference import check_alias, check_name
 from sentiment.registry.registry import CHAMPION, Registry, Source, Version, alias_of, info_of
 from sentiment.registry.turn import check_turn, turn
 from sentiment.tracking import client as tracking
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from sentiment.config import GateConfig
     from sentiment.scorer import Scorer
     from sentiment.tracking.types import RegisteredModel
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,9 @@ def register(
     GateRefusedError
         If it does not pass; nothing was changed.
     """
+    check_name(registry.name)
+    if alias is not None:
+        check_alias(alias)
     with registry.reaching():
         source = registry.source_of_run(run_id)
         return _take(registry, source, None, alias, promotion, why)
@@ -136,7 +144,12 @@ def _roll_back(registry: Registry, why: str | None) -> PromotionResult:
         current = alias_of(seen, CHAMPION)
         if current is None:
             raise SentimentError(f"{name} has no champion to roll back from")
-        target = history.previous_champion(history.read_moves(seen.tags), CHAMPION, current)
+        moves = history.read_moves(seen.tags)
+        existing = {version.version for version in registry.versions()}
+        target = history.previous_champion(moves, CHAMPION, current, existing)
+        passed = history.previous_champion(moves, CHAMPION, current)
+        if passed is not None and passed != target:
+            log.warning("version %s, the champion before, was deleted: passed by", passed)
         if target is None:
             raise SentimentError(
                 f"the history of {name} knows no champion before version {current} "
@@ -148,7 +161,7 @@ def _roll_back(registry: Registry, why: str | None) -> PromotionResult:
             now = _settled(registry, mine)
             moves = history.read_moves(now.tags)
             same = alias_of(now, CHAMPION) == current
-            if not same or history.previous_champion(moves, CHAMPION, current) != target:
+            if not same or history.previous_champion(moves, CHAMPION, current, existing) != target:
                 seen = now  # somebody else moved it meanwhile
                 continue
             move = _move(registry, mine, CHAMPION, version, action="rollback", why=why)

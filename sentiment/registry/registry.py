@@ -243,7 +243,19 @@ class Registry:
         if reference.run is not None:
             source = self.source_of_run(reference.run)
             return replace(self.bring(source), reference=reference.text, run_id=source.run_id)
-        version = self.get(str(reference.alias or reference.version))
+        if reference.model is not None:
+            found = tracking.find(self.client.get_logged_model, reference.model)
+            if found is None or not found.source_run_id:
+                raise UsageError(f"no logged model {reference.model!r} of a run at {self.where}")
+            source = self.source_of_run(found.source_run_id)
+            return replace(self.bring(source), reference=reference.text, run_id=source.run_id)
+        if reference.version == "latest":
+            self.registered()
+            version = max(self.versions(), key=lambda one: int(one.version), default=None)
+            if version is None:
+                raise UsageError(f"{self.name} has no version; sentiment register makes one")
+        else:
+            version = self.get(str(reference.alias or reference.version))
         return replace(
             self.bring(self.source_of_version(version)),
             reference=reference.text,

@@ -105,6 +105,9 @@ def test_rollbacks_go_further_back_each_time() -> None:
 
 def test_a_champion_set_by_hand_and_moves_that_never_happened() -> None:
     assert previous_champion([moved("promote", "7", "8")], "champion", "8") == "7"
+    three = [moved("promote", "1", "2"), moved("promote", "2", "3")]
+    assert previous_champion(three, "champion", "3", existing={"1", "3"}) == "1"
+    assert previous_champion(three, "champion", "3", existing={"3"}) is None
     assert previous_champion([moved("promote", "7", "8")], "champion", "9") == "8"
     assert previous_champion([moved("promote", "7", "8", "abandoned")], "champion", "7") is None
     other = replace(moved("promote", "1", "2"), alias="challenger")
