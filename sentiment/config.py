@@ -60,6 +60,7 @@ class DataConfig:
     delimiter: str | None = None
     quote: str | None = None
     encoding: str | None = None
+    also: str | None = None
     streaming: bool = False
     passes: int = 1
 

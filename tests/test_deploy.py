@@ -674,8 +674,7 @@ def test_the_schedules_command_exists():
     commands = typer.main.get_command(build_app()).commands
     default = (DOCKER / "terraform/variables.tf").read_text()
     assert re.search(r'variable "train_command" {.*?default += \["retrain"\]', default, re.S)
-    if "retrain" not in commands:
-        pytest.xfail("`sentiment retrain` is not there yet")
+    assert "retrain" in commands
 
 
 def test_operations_page_explains_every_alert():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
+from sentiment.data.corrections import with_corrections
 from sentiment.data.splits import SHARED_GROUPS, Splits, load_splits
 from sentiment.data.stream import Stream, survey
 from sentiment.errors import UsageError
@@ -48,9 +49,13 @@ def load(settings: Mapping[str, Any], seed: int) -> Data:
     UsageError
         If what is asked for does not go together.
     """
+    also = settings.get("also")
     if not settings.get("streaming", False):
-        data = Data(load_splits(**_known(load_splits, settings), seed=seed))
+        splits = load_splits(**_known(load_splits, settings), seed=seed)
+        data = Data(splits if also is None else with_corrections(splits, also))
     else:
+        if also is not None:
+            raise UsageError("data.also is added to data in memory: data.streaming=false")
         if settings["source"] != "files" or settings["sample_size"] is not None:
             raise UsageError(
                 "data.streaming=true reads whole files: use it with data=files and without "
