@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -212,8 +211,25 @@ class Scorer:
             score += added.item()
             if n_tokens < 0:
                 n_tokens, n_unknown = tokens, unknown
-        # exp of minus the absolute value cannot overflow.
-        small = math.exp(-abs(score))
+        return self._prediction(score, n_tokens, n_unknown)
+
+    def predict_each(self, texts: Sequence[str]) -> list[Prediction]:
+        """Score a few texts together: `predict_one` of each, to the last bit, in half the time."""
+        scores, n_tokens, n_unknown = self._score(texts)
+        counts = zip(n_tokens.tolist(), n_unknown.tolist(), strict=True)
+        if len(self.intercept) > 1:
+            return [
+                self._prediction_of_many(row, *of_text)
+                for row, of_text in zip(scores, counts, strict=True)
+            ]
+        return [
+            self._prediction(score, *of_text)
+            for score, of_text in zip(scores[:, 0].tolist(), counts, strict=True)
+        ]
+
+    def _prediction(self, score: float, n_tokens: int, n_unknown: int) -> Prediction:
+        # exp of minus the absolute value cannot overflow; numpy's is that of `link`.
+        small = float(np.exp(-abs(score)))
         likely, unlikely = 1.0 / (1.0 + small), small / (1.0 + small)
         if score > 0:
             return Prediction(
@@ -228,6 +244,9 @@ class Scorer:
             scores = scores + added
             if n_tokens < 0:
                 n_tokens, n_unknown = tokens, unknown
+        return self._prediction_of_many(scores, n_tokens, n_unknown)
+
+    def _prediction_of_many(self, scores: Floats, n_tokens: int, n_unknown: int) -> Prediction:
         probabilities = link(self.link, scores[None])[0].tolist()
         best = int(scores.argmax())
         return Prediction(

@@ -154,10 +154,6 @@ class NgramView:
         ids = self.token_ids(text)
         rows = self.find_rows(ids)
         unknown = int(np.count_nonzero(ids == self.unknown))
-        if self.tf == "count" and self.norm is None:
-            # Nothing here asks whether two n-grams are the same one.
-            total = self.values.take(rows, axis=0).sum(axis=0, dtype=np.float64)
-            return total if self.scale is None else total * self.scale, len(ids), unknown
         rows = np.sort(rows)
         first = np.empty(len(rows), dtype=np.bool_)
         first[:1] = True
@@ -285,7 +281,9 @@ class HashView:
     def score_one(self, text: str) -> tuple[Floats, int, int]:
         """Return what one text adds to each score, and its tokens; none is unknown."""
         found, lengths, _ = self.count([text])
-        return contributions(self, found, 1).sum(axis=0), int(lengths[0]), 0
+        added = contributions(self, found, 1)
+        totals = [np.bincount(found.texts, column, 1)[0] for column in added.T]
+        return np.array(totals), int(lengths[0]), 0
 
     def ngram(self, row: int) -> str:
         """Return a name for a column: what it stands for cannot be told."""
@@ -327,11 +325,16 @@ def _add_up(values: Floats, counts: Ints, tf: str, norm: str | None) -> Floats:
             frequencies = 1.0 + np.log(counts)
     else:
         frequencies = counts.astype(np.float64)
-    if norm is None:
-        return frequencies @ values
-    inside = values[:, 0] * frequencies
-    length = math.sqrt(inside.dot(inside)) if norm == "l2" else float(np.abs(inside).sum())
-    return frequencies @ values[:, 1:] / (length or 1.0)
+    # In the order in which texts that are scored together are added up: a text then has one
+    # score to the last bit, whoever else is scored with it.
+    same = np.zeros(len(counts), dtype=np.int64)
+    if norm is not None:
+        inside = values[:, 0] * frequencies
+        inside = np.abs(inside) if norm == "l1" else inside * inside
+        length = float(np.bincount(same, inside, 1)[0])
+        frequencies /= (math.sqrt(length) if norm == "l2" else length) or 1.0
+        values = values[:, 1:]
+    return np.array([np.bincount(same, column * frequencies, 1)[0] for column in values.T])
 
 
 def term_frequency(counts: Floats, tf: str) -> Floats:

@@ -8,8 +8,10 @@ the server looks at all of them a few times a second: no timer per request.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
@@ -17,10 +19,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from serve.problems import ApiError
+from serve.process.cycle import Cycle
 from serve.process.listening import welcome
 
 if TYPE_CHECKING:
     from serve.state import State
+
+# What needs no parser to be told apart from its query.
+_PLAIN_PATH = re.compile(rb"/[A-Za-z0-9/._~-]*")
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -105,7 +111,39 @@ class HttpProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             lengths = [value for name, value in self.headers if name == b"content-length"]
             self._declined_left = int(lengths[0]) if lengths else 0
-        super().on_headers_complete()
+        self._read_line()
+        before = self.cycle
+        self.cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=self.scope["http_version"] != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # one after the other
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _read_line(self) -> None:
+        """Note what the request's first line asks for."""
+        scope = self.scope
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = self.parser.get_http_version()
+        path, query = self.url, b""
+        if not _PLAIN_PATH.fullmatch(path):
+            url = httptools.parse_url(path)
+            path, query = url.path, url.query or b""
+        scope["path"] = unquote(path.decode("ascii"))
+        scope["raw_path"] = path
+        scope["query_string"] = query
 
     def on_message_complete(self) -> None:
         """Note that the request is whole."""

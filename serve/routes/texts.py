@@ -44,7 +44,9 @@ async def classify_one(
     seconds : float
         Since the request was read.
     """
-    found = await state.scoring.run(model.scorer.predict_one, text, deadline=exchange.deadline)
+    found = await state.scoring.predict_one(
+        model, text, exchange.deadline, alone=state.pending <= 1
+    )
     seconds = time.perf_counter() - exchange.started
     state.metrics.predicted_one(found.label, found.confidence, seconds)
     state.drift.add_one(model, text, found)
@@ -66,7 +68,11 @@ async def classify(
     ApiError
         ``timeout`` past the deadline, ``overloaded`` when too many requests wait.
     """
-    pieces = await state.scoring.predict(model, texts, exchange.deadline) if texts else []
+    pieces = (
+        await state.scoring.predict(model, texts, exchange.deadline, alone=state.pending <= 1)
+        if texts
+        else []
+    )
     state.metrics.predicted(
         [label for piece in pieces for label in piece.labels],
         [value for piece in pieces for value in piece.confidence.tolist()],

@@ -37,6 +37,13 @@ def test_alone_or_in_any_batch_the_answer_is_one(
     parts = [scorer.predict(texts[i : i + cut]) for i in range(0, len(texts), cut)]
     probabilities = np.concatenate([part.probabilities for part in parts])
     np.testing.assert_allclose(probabilities, together.probabilities, rtol=0, atol=1e-9)
+    # Whoever is answered together with others gets what he gets alone, to the last bit.
+    alone = [scorer.predict_one(text) for text in texts]
+    assert scorer.predict_each(texts) == alone
+    few = scorer.predict(texts)
+    assert few.labels == [one.label for one in alone]
+    assert few.scores.tolist() == [list(one.scores) for one in alone]
+    assert few.probabilities.tolist() == [list(one.probabilities) for one in alone]
     for number, text in enumerate(texts):
         one = scorer.predict_one(text)
         np.testing.assert_allclose(

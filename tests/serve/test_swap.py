@@ -26,11 +26,12 @@ def replace(path, text: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_twenty_moves_under_load_fail_and_mix_nothing(serve, own_store, load, workers):
-    first, second = (model.digest for model in list_models(own_store))
+    first = read_pointer(own_store, "champion")["digest"]  # version 1
+    (second,) = {model.digest for model in list_models(own_store)} - {first}
     server = serve(own_store, "--workers", workers, "--reload-model", 0.4).ready()
     with load(server, 6) as clients:
         for move in range(2, 22):
-            digest = (first, second)[move % 2]
+            digest = (second, first)[move % 2]
             set_pointer(own_store, "champion", digest, name="reviews", version=move, source="test")
             time.sleep(0.4)  # what --reload-model promises
         server.wait_for(
