@@ -63,7 +63,6 @@ class Scoring:
         self.queue_size = queue_size
         self.waiting = 0
         self._gathered: deque[_Gathered] = deque()
-        self._busy = self._lingered = False
         self._slots = asyncio.Semaphore(threads)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
 
@@ -134,12 +133,6 @@ class Scoring:
     def _score_gathered(self, loop: asyncio.AbstractEventLoop) -> None:
         """Score the first of those that wait; the rest in the next turn."""
         waiting = self._gathered
-        if self._busy and not self._lingered and len(waiting) < GATHER_LEAST:
-            # Others were just answered and ask again: one look at the sockets may bring them.
-            self._lingered = True
-            loop.call_soon(self._score_gathered, loop)
-            return
-        self._lingered = False
         model = waiting[0].model  # what came before a swap is scored by the model of then
         size = 0
         group: list[_Gathered] = []
@@ -157,7 +150,6 @@ class Scoring:
                 group.append(entry)
         if waiting:
             loop.call_soon(self._score_gathered, loop)
-        self._busy = len(group) >= GATHER_LEAST
         for entry, answer in zip(group, _score(model, group), strict=True):
             if isinstance(answer, Exception):
                 entry.found.set_exception(answer)
