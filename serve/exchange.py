@@ -64,6 +64,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_fetched",
         "accept",
         "accept_encoding",
         "authorization",
@@ -88,6 +89,7 @@ class Exchange:
         self.started: float = scope.get("sentiment.read_at") or time.perf_counter()
         self.deadline = self.started + limits.seconds
         self.model_version = ""
+        self._fetched: bytes | None = None
         self.content_type = b""
         self.content_length = -1
         self.authorization = b""
@@ -153,12 +155,21 @@ class Exchange:
 
     async def body(self) -> bytes:
         """Return the whole body, unpacked, whatever its type."""
-        body = await self._raw_body()
+        body = await self.fetch() if self._fetched is None else self._fetched
         if self.content_encoding:
             body = unpacked(body, self.content_encoding, self.limits.max_body_bytes)
         return body.removeprefix(_BOM)
 
-    async def _raw_body(self) -> bytes:
+    async def fetch(self) -> bytes:
+        """Wait for the whole body; return it as it was sent.
+
+        Raises
+        ------
+        ApiError
+            413 when it is too large.
+        ClientGoneError
+            The connection closed before the end.
+        """
         limit = self.limits.max_body_bytes
         if self.content_length > limit:
             raise self._too_large()
@@ -181,6 +192,7 @@ class Exchange:
             self.deadline = self.started + self.limits.seconds
         if len(body) > limit:
             raise self._too_large()
+        self._fetched = body
         return body
 
     def _check_content_type(self) -> None:

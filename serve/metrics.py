@@ -101,7 +101,7 @@ class Metrics:
             ["route", "method", "status"],
         )
         self.in_flight = gauge(
-            "sentiment_http_requests_in_flight", "HTTP requests read and not yet answered."
+            "sentiment_http_requests_in_flight", "HTTP requests begun and not yet answered."
         )
         self.queued = gauge(
             "sentiment_queue_length", "Large requests that wait for a scoring thread."

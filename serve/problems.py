@@ -18,6 +18,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "body_too_large": (413, "The body is larger than SENTIMENT_MAX_BODY_BYTES."),
     "unsupported_media_type": (415, "The body's content type is not JSON."),
     "invalid_input": (422, "A field is missing, of the wrong type, empty or too long."),
+    "head_too_large": (431, "The head of the request is too large or has too many fields."),
     "internal": (500, "The service failed; the log has the details under the request id."),
     "model_not_ready": (503, "No model is loaded yet, or the service is shutting down."),
     "overloaded": (503, "Too many requests are in progress; try again after Retry-After."),

@@ -204,8 +204,15 @@ class Service(FastAPI):
         """Run an endpoint and send its reply, or the problem that it raises."""
         state = self.shared
         try:
-            if limited and state.pending > state.settings.max_pending:
-                raise overloaded()
+            if limited:
+                # A body that is still on its way takes nobody's place.
+                state.uploading += 1
+                try:
+                    await exchange.fetch()
+                finally:
+                    state.uploading -= 1
+                if state.pending > state.settings.max_pending:
+                    raise overloaded()
             reply = await call(exchange)
             if len(reply.body) >= LEAST_BYTES and exchange.accept_encoding:
                 reply = await _as_asked(reply, exchange)

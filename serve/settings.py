@@ -63,13 +63,17 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 16 * 1024 * 1024
     max_concurrency: Annotated[int, Field(ge=1)] = 128  # requests that are worked on
     queue_size: Annotated[int, Field(ge=0)] = 128  # requests that wait; one more is refused
-    max_connections: Annotated[int, Field(ge=1)] = 2_000
+    max_connections: Annotated[int, Field(ge=1)] = 2_000  # for one more the oldest idle one goes
+    max_connections_per_client: Annotated[int, Field(ge=1)] = (
+        1_000  # of one address; a proxy is one
+    )
     threads: Annotated[int, Field(ge=1, le=64)] = 1  # for large texts and batches
 
     # times
     request_timeout: Seconds = 30.0  # then 504
     header_timeout: Seconds = 10.0  # for the whole head of a request, from connecting
     body_timeout: Seconds = 30.0  # for its whole body
+    min_body_rate: Annotated[int, Field(ge=0)] = 500  # bytes a second, after the first 5 s
     keep_alive: Seconds = 75.0  # longer than a proxy keeps its idle connections (60 is usual)
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 0.0  # not ready, still serving
     shutdown_timeout: Seconds = 30.0  # for requests in flight once draining is over

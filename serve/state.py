@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from serve.claim import Signer
 from serve.desk import FeedbackDesk
 from serve.exchange import Limits
+from serve.guests import Guests
 from serve.metrics import Metrics
 from serve.model import LoadedModel, ModelHolder
 from serve.scoring import Scoring
@@ -37,6 +38,12 @@ class State:
         Set by the server on SIGTERM: not ready any more, but still serving.
     running : int
         Requests that are being answered.
+    uploading : int
+        Those of them whose body is still on its way.
+    buffered : int
+        Bytes of bodies on their way that are here.
+    guests : Guests
+        The open connections.
     tasks, connections : set
         The protocol's own, once there is a server.
     """
@@ -49,6 +56,9 @@ class State:
     feedback: FeedbackDesk
     draining: bool = False
     running: int = 0
+    uploading: int = 0
+    buffered: int = 0
+    guests: Guests = field(default_factory=Guests)
     tasks: set[Any] = field(default_factory=set)
     connections: set[Any] = field(default_factory=set)
 
@@ -93,8 +103,8 @@ class State:
 
     @property
     def pending(self) -> int:
-        """Requests read and not yet answered."""
-        return max(len(self.tasks), self.running)
+        """Requests read whole and not yet answered."""
+        return max(len(self.tasks), self.running) - self.uploading
 
     def is_draining(self) -> bool:
         """Whether the process is leaving."""
@@ -103,7 +113,7 @@ class State:
     def sample(self) -> None:
         """Bring the gauges up to date; called a few times a second instead of at each request."""
         metrics = self.metrics
-        metrics.in_flight.set(self.pending)
+        metrics.in_flight.set(self.pending + self.uploading)
         metrics.connections.set(len(self.connections))
         metrics.queued.set(self.scoring.waiting)
         metrics.ready.set(1 if self.ready else 0)

@@ -1,8 +1,10 @@
-"""uvicorn's HTTP protocol, with time-outs for clients that send or read too slowly.
+"""uvicorn's HTTP protocol, with limits for what one client may send, hold and keep waiting.
 
 uvicorn itself waits for ever for the rest of a request's head, for its body, and for a client
-to read its answer. Here each connection notes since when it has been waiting and for what, and
-the server looks at all of them a few times a second: no timer per request.
+to read its answer, and takes heads of any size. Here each connection notes since when it has been
+waiting and for what, and the server looks at all of them a few times a second: no timer per
+request. Bytes are counted as they arrive. Where there are too many connections, the one that
+has been without a whole request for longest makes room for the new one.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from serve.problems import ApiError
+from serve.problems import ApiError, overloaded
 from serve.process.cycle import Cycle
 from serve.process.listening import welcome
 
@@ -27,6 +29,19 @@ if TYPE_CHECKING:
 
 # What needs no parser to be told apart from its query.
 _PLAIN_PATH = re.compile(rb"/[A-Za-z0-9/._~-]*")
+
+
+MAX_HEAD_BYTES = 65_536
+MAX_FIELDS = 100
+# What surrounds the pieces of a body (sizes, extensions, trailers): so much, and a part of the body.
+MAX_FRAMING_BYTES = 65_536
+FRAMING_SHARE = 4
+# A body of fewer bytes than this is handed over in one piece: one wake-up, however it was sent.
+PIECE_BYTES = 65_536
+# Bodies on their way may take so many times the largest one.
+BUFFERED_BODIES = 16
+# So long a body may be slower than the least rate.
+GRACE_SECONDS = 5.0
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -52,6 +67,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._declined_left = 0
         self._unread = 0
         self._unread_since = 0.0
+        self._head_bytes = 0  # of names and values
+        self._framing_bytes = 0  # all that is no body, of the request that is read
+        self._body_bytes = 0
+        self._buffered = 0
+        self._problem: ApiError | None = None
+        self._refused: ApiError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, unless there are too many."""
@@ -60,13 +81,32 @@ class HttpProtocol(HttpToolsProtocol):
         state = self.state
         if state.draining:
             welcome(transport.get_extra_info("socket"))
-        if len(self.connections) > state.settings.max_connections:
-            state.metrics.rejected.labels("connections").inc()
+        address = self.client[0] if self.client else ""
+        guests = state.guests
+        guests.enter(self, address)
+        settings = state.settings
+        if len(self.connections) > settings.max_connections:
+            oldest = guests.oldest_idle()
+        elif guests.count(address) > settings.max_connections_per_client:
+            oldest = guests.oldest_idle(address)
+        else:
+            return
+        state.metrics.rejected.labels("connections").inc()
+        if oldest is None or oldest is self:
             self._refuse(ApiError("overloaded", "too many connections"))
+        else:
+            oldest.transport.close()
+            guests.busy(oldest)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection."""
+        self.state.guests.leave(self)
+        self._forget_body()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read what has come; a request begins with its first byte."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._refused is not None:
             return
         if self.head_since is None and self.body_since is None:
             self.head_since = time.monotonic()
@@ -75,14 +115,25 @@ class HttpProtocol(HttpToolsProtocol):
             if not data:
                 return
         self._unset_keepalive_if_required()
+        self._framing_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
-            self.send_400_response("")
+            self._refuse_request(self._problem or _NOT_HTTP)
         except httptools.HttpParserUpgrade as offer:
             self.parser = httptools.HttpRequestParser(self)
             if rest := data[offer.args[0] :]:
+                self._framing_bytes = 0
                 self.data_received(rest)
+            return
+        if self.head_since is not None:
+            if self._framing_bytes > MAX_HEAD_BYTES:
+                self._refuse_request(_LARGE_HEAD)
+        elif self.body_since is not None and self._framing_too_large():
+            self._refuse_request(_LARGE_FRAMING)
+
+    def _framing_too_large(self) -> bool:
+        return self._framing_bytes > MAX_FRAMING_BYTES + self._body_bytes // FRAMING_SHARE
 
     def _read_declined(self, data: bytes) -> bytes:
         """Read the body of a request that offered another protocol; return what follows it.
@@ -100,8 +151,32 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start a request."""
         super().on_message_begin()
+        self._head_bytes = self._body_bytes = 0
         if self.head_since is None:  # a request that came in one piece with the one before
             self.head_since = time.monotonic()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the request's target."""
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of the head; those that follow a body are read by nobody and go."""
+        self._count_head(len(name) + len(value) + 4)
+        if self.head_since is None:
+            return
+        if len(self.headers) >= MAX_FIELDS:
+            raise self._over(_LARGE_HEAD)
+        super().on_header(name, value)
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise self._over(_LARGE_HEAD)
+
+    def _over(self, problem: ApiError) -> ApiError:
+        self._problem = problem  # the parser tells only that something was raised
+        return problem
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application."""
@@ -145,19 +220,66 @@ class HttpProtocol(HttpToolsProtocol):
         scope["raw_path"] = path
         scope["query_string"] = query
 
+    def on_body(self, body: bytes) -> None:
+        """Collect a body; who waits for it is woken for a large piece or the end."""
+        size = len(body)
+        self._framing_bytes -= size
+        self._body_bytes += size
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        state = self.state
+        state.buffered += size
+        self._buffered += size
+        if state.buffered > BUFFERED_BODIES * state.settings.max_body_bytes:
+            raise self._over(overloaded())
+        if len(cycle.body) > PIECE_BYTES:
+            self.flow.pause_reading()
+            cycle.message_event.set()
+        elif cycle.waiting_for_100_continue:
+            cycle.waiting_for_100_continue = False  # it did not wait for our word
+
     def on_message_complete(self) -> None:
         """Note that the request is whole."""
         if self._declined_left:
             return  # only for the parser
         self.body_since = None
+        self._framing_bytes = 0
+        self._forget_body()
+        if self.cycle.response_complete:  # refused before its end
+            self.state.guests.idle(self)
+        else:
+            self.state.guests.busy(self)
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, in the shape of every other error."""
-        if not self.transport.is_closing():
-            self.state.metrics.failed("bad_request")
-            self.head_since = self.body_since = None
-            self._refuse(ApiError("bad_request", "this is not an HTTP request"))
+    def _forget_body(self) -> None:
+        self.state.buffered -= self._buffered
+        self._buffered = 0
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        if self._refused is not None and not self.pipeline:
+            self._refuse(self._refused)
+        elif self.body_since is None and not self.transport.is_closing():
+            self.state.guests.idle(self)
+
+    def _refuse_request(self, problem: ApiError) -> None:
+        """Refuse what is no request that we read, in the shape of every other error.
+
+        Requests that came whole before it are answered first.
+        """
+        if self.transport.is_closing() or self._refused is not None:
+            return
+        self.state.metrics.failed(problem.code)
+        self._refused = problem
+        answering = self.body_since is None and self.cycle is not None
+        self.head_since = self.body_since = None
+        if answering and not self.cycle.response_complete:
+            self.flow.pause_reading()
+        else:
+            self._refuse(problem)
 
     def check(self, now: float) -> None:
         """Drop this connection when its client has kept us waiting too long.
@@ -178,6 +300,10 @@ class HttpProtocol(HttpToolsProtocol):
         )
         if any(since is not None and now - since > limit for since, limit in waits):
             self._drop()
+        elif self.body_since is not None and not self.flow.read_paused:
+            seconds = now - self.body_since
+            if seconds > GRACE_SECONDS and self._body_bytes < settings.min_body_rate * seconds:
+                self._drop()
 
     def finish(self, now: float, head_seconds: float) -> None:
         """Close this connection unless it is in the middle of something: the server is going."""
@@ -197,3 +323,13 @@ class HttpProtocol(HttpToolsProtocol):
             b"content-length: %d\r\n\r\n%b" % (problem.status, len(body), body)
         )
         self.transport.close()
+
+
+_NOT_HTTP = ApiError("bad_request", "this is not an HTTP request")
+_LARGE_HEAD = ApiError(
+    "head_too_large",
+    f"the head of a request may have {MAX_HEAD_BYTES} bytes and {MAX_FIELDS} fields",
+)
+_LARGE_FRAMING = ApiError(
+    "bad_request", "the chunks of this body are too small or their extensions too long"
+)

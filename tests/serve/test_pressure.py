@@ -121,20 +121,22 @@ def test_what_is_not_http_is_refused_in_the_same_shape(tight):
     assert b'"code":"bad_request"' in answer
 
 
-def test_too_many_connections_are_refused(tight):
+def test_with_too_many_connections_the_oldest_idle_ones_make_room(tight):
+    before = tight.metric("sentiment_rejected_total", reason="connections")
     clients = [connect(tight) for _ in range(40)]
     try:
-        answers = b""
+        for _ in range(10):
+            assert tight.get("/health").status_code == 200
+        closed = 0
         for client in clients:
-            client.settimeout(0.2)
+            client.settimeout(0.01)
             with contextlib.suppress(TimeoutError):
-                answers += client.recv(1000)
-        assert answers.count(b"HTTP/1.1 503") == 20
+                closed += client.recv(1000) == b""
     finally:
         for client in clients:
             client.close()
-    tight.wait_for(lambda: tight.get("/health").status_code == 200)
-    assert tight.metric("sentiment_rejected_total", reason="connections") == 20
+    assert closed >= 20
+    assert tight.metric("sentiment_rejected_total", reason="connections") >= before + 20
 
 
 def test_pipelined_requests_are_answered_in_order(server):
