@@ -6,13 +6,10 @@ What the caller does not say is read from the file's first bytes. One rule for e
 from __future__ import annotations
 
 import codecs
-import csv
 import io
-import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from sentiment.errors import DataError, Parameter, UsageError, nearest
 from sentiment.records.peek import HEAD_BYTES
@@ -24,9 +21,22 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_DELIMITERS = (",", "\t", ";", "|")
 _NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
-_SEP_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
+_KANA, _CYRILLIC = "[\u3041-\u30fe\u3001\u3002]", "[\u0430-\u044f]"
+# What is frequent in each encoding's languages, and its usual share of what is not ASCII.
+_FREQUENT = {
+    "shift_jis": (_KANA, 0.4),
+    "euc_jp": (_KANA, 0.4),
+    "euc_kr": ("[\uac00-\ud7a3]", 0.95),
+    "cp1251": (_CYRILLIC, 0.9),
+    "koi8-r": (_CYRILLIC, 0.9),
+    "cp1253": ("[\u03ac-\u03ce]", 0.9),
+    "cp1255": ("[\u05d0-\u05ea]", 0.9),
+    "cp1256": ("[\u0621-\u064a]", 0.9),
+    "big5": ("[的是不了人我在有這個來大為好很到說影電]", 0.2),
+    "gb18030": ("[的是不了人我在有这个来大为好很到说影电]", 0.2),
+    "cp1252": ("[\u00c0-\u017f\u2013-\u203a\u20ac\u2122]", 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -117,102 +127,45 @@ class _Recoded(io.RawIOBase):
 
 def not_decodable(line: bytes, error: UnicodeDecodeError) -> tuple[str | Parameter, ...]:
     """Say what is wrong with bytes that are not UTF-8, and which encoding they look like."""
-    if b"\0" in line:
-        likely = "utf-16-be" if line.find(b"\0") % 2 == 0 else "utf-16-le"
-    else:
-        # Windows' code page has letters and curly quotes where Latin-1 has control characters.
-        likely = "cp1252"
-        try:
-            line.decode(likely)
-        except UnicodeDecodeError:
-            likely = "latin-1"
+    likely = likely_encoding(line)
     return (
         f"not UTF-8 (byte {line[error.start]:#04x}); it looks like {likely}: give ",
         Parameter("encoding", likely, key="data.encoding"),
     )
 
 
-def find_table(
-    head: bytes, kind: Literal["csv", "tsv"], column: str, given: Dialect
-) -> tuple[str, str | None, bool]:
-    """Return how a table is written.
+def wide_encoding(head: bytes) -> str | None:
+    """Return the UTF-16 that bytes without a mark are in: every other byte of Latin letters is 0."""
+    head = head[:200]
+    for place, name in ((0, "utf-16-be"), (1, "utf-16-le")):
+        if len(head) >= 8 and head[place::2].count(0) > 0.6 * len(head[place::2]):
+            return name
+    return None
 
-    Parameters
-    ----------
-    head : bytes
-        The first bytes of the file, in UTF-8.
-    kind : {"csv", "tsv"}
-        What its name says.
-    column : str
-        A column that must be there: the delimiter is the one that finds it in the header.
-    given : Dialect
-        Wins.
 
-    Returns
-    -------
-    delimiter : str
-    quote : str or None
-        None where quotes are text.
-    skip : bool
-        Whether the first line only names the delimiter, as Excel wants it (``sep=;``).
+def likely_encoding(raw: bytes) -> str:
+    """Guess the encoding of some bytes that are not UTF-8.
+
+    Letters beyond ASCII are few where Latin letters are the rule, and nearly all elsewhere; then the
+    encoding is taken that gives most characters that are frequent in what it was made for.
     """
-    text = head.decode("utf-8", "replace").removeprefix("\ufeff")
-    named = _SEP_LINE.match(text)
-    if named:
-        text = text[named.end() :]
-    usual = "," if kind == "csv" else "\t"
-    delimiter = given.delimiter or (named[1] if named else None)
-    if delimiter is None:
-        first = next((line for line in text.splitlines() if line.strip()), "")
-        tried = [usual, *(other for other in _DELIMITERS if other != usual)]
-        finds = [other for other in tried if find_column(first_cells(first, other), column)]
-        delimiter = finds[0] if finds else usual
-    if given.quote is not None:
-        return delimiter, None if given.quote == "none" else given.quote, bool(named)
-    quoted, plain = _fit(text, delimiter, '"'), _fit(text, delimiter, None)
-    if quoted == plain:
-        # Nothing tells them apart, unless a cell is quoted as a whole.
-        whole = re.search(
-            rf'(^|{re.escape(delimiter)})"[^"]*"({re.escape(delimiter)}|\r?$)', text, re.M
-        )
-        quoted += bool(kind == "csv" or whole)
-        plain += kind == "tsv" and not whole
-    return delimiter, '"' if quoted >= plain else None, bool(named)
-
-
-def first_cells(line: str, delimiter: str) -> list[str]:
-    """Return the cells of a header line."""
-    return next(csv.reader([line], delimiter=delimiter), [])
-
-
-def _fit(text: str, delimiter: str, quote: str | None) -> float:
-    """Return which share of the rows at the beginning have as many cells as the header."""
-    rows = _rows(text, delimiter, quote)
-    width = len(next(rows, []))
-    fitting = total = 0
-    for cells in itertools.islice(rows, 1000):
-        if cells:
-            total += 1
-            fitting += len(cells) == width
-    return fitting / total if total else 1.0
-
-
-def _rows(text: str, delimiter: str, quote: str | None) -> Iterator[list[str]]:
-    # The last line may be cut off.
-    lines = text.splitlines(keepends=True)
-    reader = table_reader(iter(lines[:-1] or lines), delimiter, quote)
-    try:
-        yield from reader
-    except csv.Error as error:
-        if "unexpected end of data" not in str(error):
-            yield from [["a row that cannot be read"] * 10_000] * 3
-
-
-def table_reader(lines: Iterator[str], delimiter: str, quote: str | None) -> Iterator[list[str]]:
-    """Return Python's reader of a table."""
-    if quote is None:
-        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
-    return csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True)
+    if wide := wide_encoding(raw):
+        return wide
+    letters = sum(byte >= 0x80 or chr(byte).isalpha() for byte in raw)
+    few = sum(byte >= 0x80 for byte in raw) < 0.3 * letters
+    best, most = "latin-1", 0.0
+    for encoding, (frequent, usual) in _FREQUENT.items():
+        if few and encoding != "cp1252":
+            continue
+        try:
+            text = raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        beyond = sum(not character.isascii() for character in text)
+        score = min(1.0, len(re.findall(frequent, text)) / max(beyond, 1) / usual)
+        if score > most:
+            best, most = encoding, score
+    return best
 
 
 def find_column(columns: list[str], wanted: str) -> str | None:

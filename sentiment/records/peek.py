@@ -10,10 +10,17 @@ HEAD_BYTES = 1 << 16
 
 
 class Peekable(io.BufferedReader):
-    """A stream whose first bytes can be looked at before they are read."""
+    """A stream whose first bytes can be looked at before they are read.
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        super().__init__(_AsItComes(stream), HEAD_BYTES)
+    Parameters
+    ----------
+    stream : binary file
+    only_returns : bool
+        Whether its lines end with carriage returns alone: they become line feeds.
+    """
+
+    def __init__(self, stream: IO[bytes], *, only_returns: bool = False) -> None:
+        super().__init__(_AsItComes(stream, only_returns=only_returns), HEAD_BYTES)
 
     def head(self) -> bytes:
         return self.peek(HEAD_BYTES)[:HEAD_BYTES]
@@ -22,7 +29,8 @@ class Peekable(io.BufferedReader):
 class _AsItComes(io.RawIOBase):
     """A stream that gives what is there and does not wait for more: lines of a pipe are answered."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], *, only_returns: bool) -> None:
+        self._only_returns = only_returns
         self._read: Any = getattr(stream, "read1", stream.read)
 
     def readable(self) -> bool:
@@ -30,5 +38,7 @@ class _AsItComes(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         data: bytes = self._read(len(buffer))
+        if self._only_returns:
+            data = data.replace(b"\r", b"\n")
         buffer[: len(data)] = data
         return len(data)

@@ -12,10 +12,13 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from sentiment.errors import DataError, Parameter, UsageError, nearest
@@ -23,13 +26,13 @@ from sentiment.records.dialect import (
     Dialect,
     find_column,
     find_encoding,
-    find_table,
     not_decodable,
     recoded,
-    table_reader,
+    wide_encoding,
 )
-from sentiment.records.json_items import array_items, column_items, is_by_columns
+from sentiment.records.json_items import find_layout, items
 from sentiment.records.peek import Peekable
+from sentiment.records.table import BadRecordError, find_delimiter, records
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,6 +178,7 @@ class Reader:
         self._size = 0
         self._rows_read = 0
         self._line = 0
+        self._spool: IO[bytes] | None = None
         if path != "-":
             file = Path(path)
             if file.is_dir():
@@ -212,14 +216,15 @@ class Reader:
 
     def close(self) -> None:
         """Close the file."""
+        if self._spool is not None:
+            self._spool.close()
         if self._raw is not None:
             self._raw.close()
 
     def _fail(self, row: int, *what: str | Parameter) -> DataError:
         return DataError(f"{self.path}: row {row}: ", *what)
 
-    def _open(self) -> IO[bytes]:
-        stream = sys.stdin.buffer if self._raw is None else self._raw
+    def _open(self, stream: IO[bytes]) -> IO[bytes]:
         compression = COMPRESSIONS.get(Path(self.path).suffix.lower())
         if compression == "gzip":
             import gzip
@@ -235,16 +240,25 @@ class Reader:
             return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(stream), "zstd"))
         return stream
 
-    def _text(self) -> Peekable:
+    def _text(self, raw: IO[bytes] | None = None) -> Peekable:
         """Return the file as UTF-8."""
-        stream = Peekable(self._open())
+        stream = Peekable(self._open(raw or self._raw or sys.stdin.buffer))
         try:
-            encoding = find_encoding(stream.head(), self._dialect.encoding)
+            head = stream.head()
         except (OSError, EOFError, ValueError) as error:  # a damaged compressed file
             raise self._fail(1, f"cannot be read ({one_line(error)})") from None
+        encoding = find_encoding(head, self._dialect.encoding)
+        if encoding == "utf-8" and self._dialect.encoding is None and (wide := wide_encoding(head)):
+            raise DataError(
+                f"{self.path}: not UTF-8 but {wide} without a byte order mark: give ",
+                Parameter("encoding", wide, key="data.encoding"),
+            )
         if encoding != "utf-8":
             self.found["encoding"] = encoding
             stream = Peekable(recoded(stream, encoding))
+            head = stream.head()
+        if b"\r" in head.rstrip(b"\r") and b"\n" not in head:
+            stream = Peekable(stream, only_returns=True)  # as old Macintosh programs end lines
         return stream
 
     def _lines(self, stream: IO[bytes]) -> Iterator[bytes]:
@@ -286,15 +300,17 @@ class Reader:
 
     def _json(self, stream: Peekable) -> Iterator[Batch]:
         """Read JSON Lines, an array of objects, or a table as pandas writes it by columns."""
-        head = stream.head().removeprefix(codecs.BOM_UTF8).lstrip()
-        if head[:1] == b"[":
-            self.found["json"] = "array"
-            found = array_items(stream, self._fail)
-        elif is_by_columns(head, self.text_column):
-            self.found["json"] = "columns"
-            found = column_items(stream, self._fail)
-        else:
+        layout = find_layout(stream.head(), self.text_column)
+        if layout == "lines":
             found = self._json_lines(stream)
+        else:
+            self.found["json"] = layout
+            if layout == "columns" and self._raw is None:
+                # It is read at several places at once: a pipe goes to disk first.
+                self._spool = NamedTemporaryFile()  # noqa: SIM115 - until this is closed
+                shutil.copyfileobj(stream, self._spool)
+                self._spool.flush()
+            found = items(stream, layout, self.text_column, self._again, self._fail)
         rows: list[dict[str, Any]] = []
         for number, row in enumerate(found, start=1):
             if not isinstance(row, dict):
@@ -315,6 +331,15 @@ class Reader:
         if rows:
             yield self._batch(rows)
 
+    @contextmanager
+    def _again(self) -> Iterator[IO[bytes]]:
+        if self._spool is not None:
+            with Path(self._spool.name).open("rb") as spooled:
+                yield spooled
+            return
+        with Path(self.path).open("rb") as raw:
+            yield self._text(raw)
+
     def _json_lines(self, stream: Peekable) -> Iterator[Any]:
         number = 0
         for line in self._lines(stream):
@@ -330,38 +355,45 @@ class Reader:
         return Batch([row[self.text_column] for row in rows], rows)
 
     def _csv(self, stream: Peekable) -> Iterator[Batch]:
-        kind: Literal["csv", "tsv"] = "csv" if self.kind == "csv" else "tsv"
-        delimiter, quote, skip = find_table(stream.head(), kind, self.text_column, self._dialect)
-        if delimiter != ("," if kind == "csv" else "\t"):
+        usual = "," if self.kind == "csv" else "\t"
+        delimiter, skip = find_delimiter(stream.head(), usual, self.text_column, self._dialect)
+        if delimiter != usual:
             self.found["delimiter"] = delimiter
-        if quote != '"':
-            self.found["quote"] = quote or "none"
+        csv.field_size_limit(MAX_ROW_BYTES)
         lines = self._decoded(stream)
         if skip:
             next(lines)
-        csv.field_size_limit(MAX_ROW_BYTES)
-        reader = table_reader(lines, delimiter, quote)
-        row = begun = 0
+        patient = self.path != "-" or self.batch_size > 1
+        found = records(
+            lines, delimiter, self._dialect.quote, patient=patient, decided=self._decided
+        )
         names: list[str] = []
         rows: list[dict[str, Any]] = []
+        row = 0
         while True:
-            begun = self._line + 1
             try:
-                cells = next(reader)
+                begun, cells = next(found)
             except StopIteration:
                 break
-            except csv.Error as error:
-                raise self._fail(row + 1, *self._why(error, begun)) from None
-            if not cells or (len(names) != 1 and not any(cells) and len(cells) < len(names)):
-                continue  # a blank line
+            except BadRecordError as error:
+                raise self._fail(
+                    row + 1,
+                    f"line {error.line + skip}: {error}; if quotes are text here, give ",
+                    Parameter("quote", "none", key="data.quote"),
+                ) from None
             if not names:
-                names = self._header(cells)
+                if any(map(str.strip, cells)):
+                    names = self._header(cells)
                 continue
+            if len(names) > 1 and len(cells) == 1 and not cells[0].strip():
+                continue  # a line of blanks
             row += 1
             if len(cells) != len(names):
-                raise self._fail(
-                    row, f"line {begun}: {len(cells)} cells, the header has {len(names)}"
-                )
+                if len(cells) < len(names) or any(map(str.strip, cells[len(names) :])):
+                    raise self._fail(
+                        row, f"line {begun + skip}: {len(cells)} cells, the header has {len(names)}"
+                    )
+                del cells[len(names) :]
             # Columns without a name, as spreadsheets leave them, are none.
             rows.append({name: cell for name, cell in zip(names, cells, strict=True) if name})
             if len(rows) == self.batch_size:
@@ -372,14 +404,9 @@ class Reader:
         if rows:
             yield self._csv_batch(rows)
 
-    def _why(self, error: csv.Error, begun: int) -> tuple[str | Parameter, ...]:
-        said = str(error)
-        if "unexpected end of data" in said or "field larger" in said:
-            said = "a quote is opened and never closed"
-        return (
-            f"line {begun}: {said}; if quotes are text here, give ",
-            Parameter("quote", "none", key="data.quote"),
-        )
+    def _decided(self, quote: str | None) -> None:
+        if quote is None:
+            self.found["quote"] = "none"
 
     def _csv_batch(self, rows: list[dict[str, Any]]) -> Batch:
         # CSV has no word for null: an empty cell is one.

@@ -1,0 +1,192 @@
+"""Rows of a CSV or TSV: which delimiter, whether quotes quote or are text, and the cells.
+
+Until a line holds a quote, both readings agree; the lines from the first one on decide.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+from sentiment.records.dialect import Dialect, find_column
+
+_DELIMITERS = (",", "\t", ";", "|")
+_SEP_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
+_AHEAD_LINES, _AHEAD_CHARACTERS = 1000, 1 << 18
+_LONGEST_RECORD = 200  # lines, of a record that is looked at to decide
+
+
+class BadRecordError(ValueError):
+    """A record cannot be read; `line` is where it begins."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def find_delimiter(head: bytes, usual: str, column: str, given: Dialect) -> tuple[str, bool]:
+    """Return a table's delimiter: the one that finds the column in the header.
+
+    Parameters
+    ----------
+    head : bytes
+        The first bytes of the file, in UTF-8.
+    usual : str
+        What the file's name says; it is tried first.
+    column : str
+    given : Dialect
+        Wins.
+
+    Returns
+    -------
+    delimiter : str
+    skip : bool
+        Whether the first line only names the delimiter, as Excel wants it (``sep=;``).
+    """
+    text = head.decode("utf-8", "replace").removeprefix("\ufeff")
+    named = _SEP_LINE.match(text)
+    if named:
+        text = text[named.end() :]
+    if delimiter := given.delimiter or (named and named[1]):
+        return delimiter, bool(named)
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    tried = [usual, *(other for other in _DELIMITERS if other != usual)]
+    for delimiter in tried:
+        if find_column(_cells(first, delimiter), column):
+            return delimiter, False
+    return usual, False
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line.replace("\r", "")], delimiter=delimiter), [])
+
+
+def records(
+    lines: Iterator[str],
+    delimiter: str,
+    quote: str | None,
+    *,
+    patient: bool = True,
+    decided: Callable[[str | None], None] = lambda _quote: None,
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield where each record begins, and its cells; blank lines are none.
+
+    Parameters
+    ----------
+    lines : iterator of str
+        With their ends.
+    delimiter : str
+    quote : str or None
+        ``none`` where quotes are text; None to find out.
+    patient : bool
+        Whether lines may be read ahead to decide.
+    decided : callable
+        Told the quote (None: quotes are text) when it is found out.
+
+    Raises
+    ------
+    BadRecordError
+        Its quotes do not close, or something follows where they do.
+    """
+    begun = 1  # the line that comes next
+    if quote is None:
+        width = 0
+        for line in lines:
+            if '"' not in line:
+                if cells := _split(line, delimiter):
+                    width = width or len(cells)
+                    yield begun, cells
+                begun += 1
+                continue
+            ahead = [line, *(_ahead(lines, len(line)) if patient else ())]
+            quotes = quotes_quote(ahead, delimiter, width)
+            decided('"' if quotes else None)
+            quote = '"' if quotes else "none"
+            lines = chain(ahead, lines)
+            break
+        else:
+            return
+    if quote == "none":
+        for number, line in enumerate(lines, start=begun):
+            if cells := _split(line, delimiter):
+                yield number, cells
+        return
+    reader = csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True)
+    before = begun - 1
+    while True:
+        begun = before + reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            said = str(error)
+            if "unexpected end of data" in said or "field larger" in said:
+                said = "a quote is opened and never closed"
+            elif "expected after" in said:
+                said = f"a quote closes in the middle of a cell ({said})"
+            elif "new-line" in said:
+                said = "a carriage return stands outside quotes"
+            raise BadRecordError(begun, said) from None
+        if cells:
+            yield begun, cells
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    line = line.rstrip("\r\n")
+    return line.split(delimiter) if line else []
+
+
+def _ahead(lines: Iterator[str], size: int) -> Iterator[str]:
+    for number, line in enumerate(lines, start=2):
+        yield line
+        size += len(line)
+        if number >= _AHEAD_LINES or size >= _AHEAD_CHARACTERS:
+            return
+
+
+def quotes_quote(lines: list[str], delimiter: str, width: int) -> bool:
+    """Tell whether quotes quote cells in most of the records that hold one, or are text.
+
+    A writer that quotes doubles each quote inside a cell, and ends a cell where its quotes close;
+    whoever writes without quoting (GLUE, pandas' QUOTE_NONE) has neither.
+
+    Parameters
+    ----------
+    lines : list of str
+        The first holds a quote.
+    delimiter : str
+    width : int
+        Cells of a record; 0 when these lines begin with the header.
+    """
+    good = bad = place = 0
+    while place < len(lines):
+        if '"' not in lines[place]:
+            place += 1
+            continue
+        reader = csv.reader(
+            lines[place : place + _LONGEST_RECORD], delimiter=delimiter, strict=True
+        )
+        try:
+            cells = next(reader)
+        except csv.Error as error:
+            # Where tabs part cells, whole lines are whole rows; where commas do, a cell goes on.
+            open_cell = "unexpected end of data" in str(error)
+            fits = len(_split(lines[place], delimiter)) == width
+            bad += not open_cell or (delimiter == "\t" and fits)
+            place += 1
+            continue
+        used = reader.line_num
+        width = width or len(cells)
+        written = sum(line.count('"') for line in lines[place : place + used])
+        inside = sum(cell.count('"') for cell in cells)
+        around = written - 2 * inside
+        if len(cells) == width and around >= 2 and around % 2 == 0:
+            good += 1
+            place += used
+        else:
+            bad += 1
+            place += 1
+    return good >= bad if delimiter != "\t" or not bad else good > bad
