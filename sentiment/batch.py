@@ -12,19 +12,21 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from sentiment.answering import score_texts
 from sentiment.errors import Parameter, SentimentError, UsageError
 from sentiment.files import write_whole
 from sentiment.parent import end_with_parent
+from sentiment.records.answers import Answers, Note
 from sentiment.records.reader import COMPRESSIONS, MAX_ROW_BYTES, Batch, Format, Reader
 from sentiment.records.writer import Writer
-from sentiment.scorer import ABSTAIN, Scorer
+from sentiment.scorer import Scorer
 
 BATCH_SIZE = 512
 # A process costs as much as scoring a few thousand short texts.
@@ -39,8 +41,9 @@ class Summary:
 
     Attributes
     ----------
-    n_rows, n_null, n_abstained : int
-        Rows written in all, and of these in this run: null texts, and labels withheld.
+    n_rows, n_null, n_abstained, n_unknown : int
+        Rows written in all, and of these in this run: rows without text, labels withheld, and
+        texts of which the model knows no word.
     n_resumed : int
         Rows that an interrupted run had written before.
     seconds : float
@@ -50,45 +53,9 @@ class Summary:
     n_rows: int
     n_null: int
     n_abstained: int
+    n_unknown: int
     n_resumed: int
     seconds: float
-
-
-def score_texts(
-    scorer: Scorer, texts: Sequence[str | None], min_confidence: float = 0.0
-) -> tuple[list[str], list[float | None], list[list[float] | None]]:
-    """Score texts of which some may be null.
-
-    Parameters
-    ----------
-    scorer : Scorer
-    texts : sequence of (str or None)
-    min_confidence : float
-        Below it the label is ``abstain``.
-
-    Returns
-    -------
-    labels : list of str
-        Empty for a null text.
-    confidence : list of (float or None)
-    probabilities : list of (list of float or None)
-    """
-    found = scorer.predict([text for text in texts if text is not None])
-    rows = zip(found.labels, found.confidence.tolist(), found.probabilities.tolist(), strict=True)
-    labels: list[str] = []
-    confidence: list[float | None] = []
-    probabilities: list[list[float] | None] = []
-    for text in texts:
-        if text is None:
-            labels.append("")
-            confidence.append(None)
-            probabilities.append(None)
-            continue
-        label, number, row = next(rows)
-        labels.append(label if number >= min_confidence else ABSTAIN)
-        confidence.append(number)
-        probabilities.append(row)
-    return labels, confidence, probabilities
 
 
 def score_file(
@@ -98,6 +65,7 @@ def score_file(
     output_format: Format,
     *,
     min_confidence: float = 0.0,
+    top: int | None = None,
     resume: bool = False,
     force: bool = False,
     workers: int | None = None,
@@ -119,6 +87,8 @@ def score_file(
     output_format : str
     min_confidence : float
         Below it the label is ``abstain``.
+    top : int, optional
+        Write only the probabilities of so many labels, the likeliest first; 0 for none.
     resume : bool
         Go on with what an interrupted run of the same input and model left.
     force : bool
@@ -138,9 +108,10 @@ def score_file(
         A row cannot be read; names file and row.
     """
     begin = time.perf_counter()
-    counts = {"n_null": 0, "n_abstained": 0}
+    counts = dict.fromkeys(Note, 0)
     try:
-        target = _Target(scorer, reader, output, output_format, resume=resume, force=force)
+        asked = {"top": top, "min_confidence": min_confidence}
+        target = _Target(scorer, reader, output, output_format, asked, resume=resume, force=force)
     except BaseException:
         reader.close()
         raise
@@ -149,6 +120,7 @@ def score_file(
         target.stream,
         output_format,
         scorer.labels,
+        top=top,
         header=not target.n_resumed,
         schema=getattr(reader, "schema", None),
     )
@@ -156,11 +128,10 @@ def score_file(
         n_workers = _workers(reader, workers)
         with _Scoring(scorer, n_workers, min_confidence) as scoring:
             for batch, answers in scoring.run(_skip(reader, target.n_resumed)):
-                writer.write(batch, *answers)
-                labels = answers[0]
-                n_rows += len(labels)
-                counts["n_null"] += batch.texts.count(None)
-                counts["n_abstained"] += labels.count(ABSTAIN) if min_confidence else 0
+                writer.write(batch, answers)
+                n_rows += len(answers.labels)
+                for note in Note:
+                    counts[note] += answers.notes.count(note)
                 if line_buffered:
                     target.stream.flush()
                 if progress is not None:
@@ -177,7 +148,12 @@ def score_file(
         reader.close()
     target.finish()
     return Summary(
-        n_rows=n_rows, n_resumed=target.n_resumed, seconds=time.perf_counter() - begin, **counts
+        n_rows=n_rows,
+        n_null=counts[Note.NO_TEXT],
+        n_abstained=counts[Note.ABSTAINED],
+        n_unknown=counts[Note.NO_KNOWN_WORD],
+        n_resumed=target.n_resumed,
+        seconds=time.perf_counter() - begin,
     )
 
 
@@ -205,8 +181,6 @@ def _workers(reader: Reader, workers: int | None) -> int:
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
-
-Answers = tuple[list[str], list[float | None], list[list[float] | None]]
 
 _worker_scorer: Scorer | None = None
 
@@ -288,6 +262,7 @@ class _Target:
         reader: Reader,
         output: str,
         output_format: Format,
+        asked: Mapping[str, float | None],
         *,
         resume: bool,
         force: bool,
@@ -326,6 +301,7 @@ class _Target:
             "input": str(Path(reader.path).resolve()) if reader.path != "-" else "-",
             "text_column": reader.text_column,
             "format": output_format,
+            **asked,
         }
         try:
             # Not emptied before it is ours alone.
@@ -364,7 +340,7 @@ class _Target:
             self._compressor = pa.CompressedOutputStream(pa.PythonFile(self._file), "zstd")
         return self._file if self._compressor is None else self._compressor
 
-    def _check_notes(self, notes: dict[str, str], source: str) -> None:
+    def _check_notes(self, notes: Mapping[str, Any], source: str) -> None:
         try:
             before = json.loads(self._notes.read_text(encoding="utf-8"))
         except (OSError, ValueError):

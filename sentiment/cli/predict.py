@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sentiment.cli.console import emit_json
 from sentiment.cli.options import Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.errors import UsageError
@@ -44,6 +43,13 @@ def predict(
     min_confidence: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Below it the label is 'abstain'.")
     ] = 0.0,
+    top: Annotated[
+        int | None,
+        typer.Option(min=0, help="Write only the probabilities of so many labels."),
+    ] = None,
+    no_probabilities: Annotated[
+        bool, typer.Option("--no-probabilities", help="Write labels and confidence alone.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows scored at a time.")] = 512,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; by default one per core for large files.")
@@ -73,8 +79,11 @@ def predict(
 
     A file is CSV, TSV, JSON, JSON Lines, Parquet or plain lines (one text a line), told by its name and
     perhaps compressed (.gz, .bz2, .zst). Every row stays, in order, with label, confidence and
-    probabilities added; a row without text has an empty label.
+    probabilities added; a row without text has an empty label. A note says where there was no text,
+    where the model knows no word of it, and where the label was withheld.
     """
+    if no_probabilities:
+        top = 0
     if texts and input is not None:
         raise UsageError("give texts or --input FILE, not both")
     if not texts and input is None:
@@ -82,7 +91,7 @@ def predict(
     if texts:
         if output != "-":
             raise UsageError("--output goes with --input FILE; texts are answered on stdout")
-        _predict_texts(load(model, output_dir), texts, min_confidence, json=json)
+        _predict_texts(load(model, output_dir), texts, min_confidence, top, json=json)
         return
     from sentiment.records.dialect import Dialect
     from sentiment.records.reader import Reader, find_format
@@ -111,6 +120,7 @@ def predict(
         output,
         write_as,
         min_confidence=min_confidence,
+        top=top,
         workers=workers,
         resume=resume,
         force=force,
@@ -134,25 +144,26 @@ def load(model: str | None, output_dir: Path) -> Scorer:
     return scorer
 
 
-def _predict_texts(scorer: Scorer, texts: list[str], min_confidence: float, *, json: bool) -> None:
-    from sentiment.scorer import ABSTAIN
+def _predict_texts(
+    scorer: Scorer, texts: list[str], min_confidence: float, top: int | None, *, json: bool
+) -> None:
+    from sentiment.answering import score_texts
 
-    for given in texts:
-        # Bytes of the command line that are no UTF-8 arrive as surrogates.
-        text = given.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        found = scorer.predict_one(text)
-        label = found.label if found.confidence >= min_confidence else ABSTAIN
-        if json:
-            emit_json(
-                {
-                    "text": text,
-                    "label": label,
-                    "confidence": found.confidence,
-                    "probabilities": dict(zip(scorer.labels, found.probabilities, strict=True)),
-                }
-            )
-        else:
-            print(f"{label}\t{found.confidence:.4f}")
+    # Bytes of the command line that are no UTF-8 arrive as surrogates.
+    texts = [text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for text in texts]
+    answers = score_texts(scorer, texts, min_confidence)
+    if json:
+        from sentiment.records.reader import Batch
+        from sentiment.records.writer import Writer
+
+        sys.stdout.flush()
+        Writer(sys.stdout.buffer, "jsonl", scorer.labels, top=top).write(
+            Batch(list(texts)), answers
+        )
+        return
+    for label, number, _, note in zip(*answers, strict=True):
+        shown = "" if number is None else f"{number:.4f}"
+        print("\t".join([label, shown, *([note] if note else [])]))
 
 
 def _predict_file(
@@ -162,6 +173,7 @@ def _predict_file(
     output_format: Format,
     *,
     min_confidence: float,
+    top: int | None,
     workers: int | None,
     resume: bool,
     force: bool,
@@ -177,6 +189,7 @@ def _predict_file(
             output,
             output_format,
             min_confidence=min_confidence,
+            top=top,
             workers=workers,
             resume=resume,
             force=force,
@@ -202,6 +215,8 @@ def _describe(summary: Summary) -> str:
         parts.append(f"{summary.n_resumed} of them from before")
     if summary.n_null:
         parts.append(f"{summary.n_null} without text")
+    if summary.n_unknown:
+        parts.append(f"{summary.n_unknown} of which no word is known")
     if summary.n_abstained:
         parts.append(f"{summary.n_abstained} abstained")
     return ", ".join(parts)

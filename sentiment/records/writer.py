@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import heapq
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from sentiment.errors import DataError
 from sentiment.files import write_whole
+from sentiment.records.answers import Answers, Note
 from sentiment.records.reader import Batch, Format, one_line
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ class Writer:
         One of `sentiment.records.FORMATS`.
     labels : sequence of str
         The model's labels, in order.
+    top : int, optional
+        Write only the probabilities of so many labels, the likeliest first; 0 for none.
     header : bool
         Whether a CSV or TSV begins with its header (not when it is gone on with).
     schema : pyarrow.Schema, optional
@@ -39,37 +44,29 @@ class Writer:
         kind: Format,
         labels: Sequence[str],
         *,
+        top: int | None = None,
         header: bool = True,
         schema: pa.Schema | None = None,
     ) -> None:
         self._stream = stream
         self._kind = kind
         self._labels = list(labels)
+        self._top = None if top is None else min(top, len(self._labels))
         self._header = header
         self._schema = schema
         self._names: list[str] | None = None
         self._parquet: Any = None
 
-    def write(
-        self,
-        batch: Batch,
-        labels: Sequence[str],
-        confidence: Sequence[float | None],
-        probabilities: Sequence[Sequence[float] | None],
-    ) -> None:
-        """Write one batch; a null text has an empty label and no numbers."""
+    def write(self, batch: Batch, answers: Answers) -> None:
+        """Write one batch; a row without text has an empty label and no numbers."""
         if self._kind == "lines":
-            lines = [
-                f"{label}\t{'' if number is None else format_number(number)}\n"
-                for label, number in zip(labels, confidence, strict=True)
-            ]
-            self._stream.write("".join(lines).encode())
+            self._stream.write("".join(map(_line, *answers[:2], answers.notes)).encode())
         elif self._kind == "jsonl":
-            self._write_jsonl(batch, labels, confidence, probabilities)
+            self._write_jsonl(batch, answers)
         elif self._kind == "parquet":
-            self._write_parquet(batch, labels, confidence, probabilities)
+            self._write_parquet(batch, answers)
         else:
-            self._write_csv(batch, labels, confidence, probabilities)
+            self._write_csv(batch, answers)
 
     def begin(self, columns: Sequence[str]) -> None:
         """Write what stands before the first row: the header of a CSV or TSV without rows too."""
@@ -85,10 +82,14 @@ class Writer:
 
     def _added(self, names: Sequence[str]) -> list[str]:
         """Return the names of the added columns; one that is taken gets a prefix."""
-        added = ["label", "confidence", *(f"probability_{label}" for label in self._labels)]
+        if self._top is None:
+            numbers = [f"probability_{label}" for label in self._labels]
+        else:
+            places = range(1, self._top + 1)
+            numbers = [name for n in places for name in (f"top_{n}", f"top_{n}_probability")]
         taken = set(names)
         result = []
-        for name in added:
+        for name in ("label", "confidence", *numbers, "note"):
             fresh = name
             while fresh in taken:
                 fresh = f"predicted_{fresh}"
@@ -96,21 +97,32 @@ class Writer:
             result.append(fresh)
         return result
 
-    def _write_jsonl(self, batch: Batch, labels: Any, confidence: Any, probabilities: Any) -> None:
+    def _likeliest(self, row: Sequence[float]) -> list[tuple[str, float]]:
+        pairs = zip(self._labels, row, strict=True)
+        return heapq.nlargest(self._top or 0, pairs, key=lambda pair: pair[1])
+
+    def _numbers(self, row: Sequence[float] | None) -> list[Any]:
+        """Return the cells between confidence and note; None where there is no text."""
+        if self._top is None:
+            return [None] * len(self._labels) if row is None else list(row)
+        if row is None:
+            return [None] * (2 * self._top)
+        return [cell for pair in self._likeliest(row) for cell in pair]
+
+    def _write_jsonl(self, batch: Batch, answers: Answers) -> None:
         lines = []
-        for record, label, number, row in zip(
-            batch.records(), labels, confidence, probabilities, strict=True
-        ):
-            answer = {
-                "label": label,
-                "confidence": number,
-                "probabilities": None if row is None else dict(zip(self._labels, row, strict=True)),
-            }
+        for record, label, number, row, note in zip(batch.records(), *answers, strict=True):
+            answer: dict[str, Any] = {"label": label, "confidence": number}
+            if self._top != 0:
+                pairs = zip(self._labels, row or (), strict=False)
+                shown = pairs if self._top is None or row is None else self._likeliest(row)
+                answer["probabilities"] = None if row is None else dict(shown)
+            answer["note"] = note
             named = {
                 (f"predicted_{name}" if name in record else name): value
                 for name, value in answer.items()
             }
-            lines.append(json.dumps({**record, **named}, ensure_ascii=False, default=str) + "\n")
+            lines.append(_json({**record, **named}) + "\n")
         # A lone surrogate of a JSON escape has no UTF-8: it stays the escape that it was.
         self._stream.write("".join(lines).encode("utf-8", "backslashreplace"))
 
@@ -120,22 +132,18 @@ class Writer:
             self._write_cells([[*names, *self._added(names)]])
 
     def _write_cells(self, rows: list[list[Any]]) -> None:
-        import io
-
         text = io.StringIO()
         delimiter = "," if self._kind == "csv" else "\t"
         csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(rows)
         self._stream.write(text.getvalue().encode("utf-8", "replace"))
 
-    def _write_csv(self, batch: Batch, labels: Any, confidence: Any, probabilities: Any) -> None:
+    def _write_csv(self, batch: Batch, answers: Answers) -> None:
         records = batch.records()
         if self._names is None:
             self._csv_header(list(records[0]))
         names = self._names or []
         rows = []
-        for record, label, number, row in zip(
-            records, labels, confidence, probabilities, strict=True
-        ):
+        for record, label, number, row, note in zip(records, *answers, strict=True):
             if len(record) != len(names) or not all(name in record for name in names):
                 extra = [name for name in record if name not in names] or names
                 raise DataError(
@@ -143,13 +151,11 @@ class Writer:
                     "write .jsonl instead"
                 )
             cells = [_cell(record[name]) for name in names]
-            numbers = [""] * len(self._labels) if row is None else list(map(format_number, row))
-            rows.append([*cells, label, "" if number is None else format_number(number), *numbers])
+            answer = (label, number, *self._numbers(row), note)
+            rows.append([*cells, *map(_answer_cell, answer)])
         self._write_cells(rows)
 
-    def _write_parquet(
-        self, batch: Batch, labels: Any, confidence: Any, probabilities: Any
-    ) -> None:
+    def _write_parquet(self, batch: Batch, answers: Answers) -> None:
         import pyarrow as pa
 
         table = batch.table
@@ -163,15 +169,12 @@ class Writer:
                 ) from None
         if self._parquet is None:
             self._open_parquet(table.schema)
-        by_label = [
-            [None if row is None else row[number] for row in probabilities]
-            for number in range(len(self._labels))
+        rows = [
+            (label, number, *self._numbers(row), note)
+            for label, number, row, note in zip(*answers, strict=True)
         ]
-        columns = [
-            pa.array(labels, pa.string()),
-            pa.array(confidence, pa.float64()),
-            *(pa.array(column, pa.float64()) for column in by_label),
-        ]
+        kinds = self._kinds()
+        columns = [pa.array([row[place] for row in rows], kind) for place, kind in enumerate(kinds)]
         self._parquet.write_batch(
             pa.RecordBatch.from_arrays([*table.columns, *columns], schema=self._parquet.schema)
         )
@@ -183,7 +186,7 @@ class Writer:
         if schema is None:
             schema = pa.schema([pa.field("text", pa.string())])
         self._schema = schema
-        kinds = [pa.string()] + [pa.float64()] * (1 + len(self._labels))
+        kinds = self._kinds()
         added = [
             pa.field(name, kind)
             for name, kind in zip(self._added(schema.names), kinds, strict=True)
@@ -192,12 +195,48 @@ class Writer:
             self._stream, pa.schema([*schema, *added]), compression="zstd", compression_level=1
         )
 
+    def _kinds(self) -> list[Any]:
+        import pyarrow as pa
+
+        text, number = pa.string(), pa.float64()
+        numbers = [number] * len(self._labels) if self._top is None else [text, number] * self._top
+        return [text, number, *numbers, text]
+
+
+def _line(label: str, number: float | None, note: Note | None) -> str:
+    return "\t".join([label, _answer_cell(number), *([note] if note else [])]) + "\n"
+
+
+def _answer_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return format_number(value) if isinstance(value, float) else value
+
+
+def _json(record: Any) -> str:
+    """Return a record as JSON, which has no word for NaN and Infinity: they become null."""
+    try:
+        return json.dumps(record, ensure_ascii=False, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps(finite(record), ensure_ascii=False, default=str, allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """Return plain containers with null for each number that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
 
 def _cell(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return _json(value)
     return value
 
 
@@ -229,7 +268,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
         return
     text = io.StringIO(newline="")
     if kind == ".jsonl":
-        text.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        text.writelines(_json(row) + "\n" for row in rows)
     else:
         writer = csv.DictWriter(text, columns, delimiter="\t" if kind == ".tsv" else ",")
         writer.writeheader()

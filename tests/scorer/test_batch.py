@@ -115,7 +115,12 @@ def test_plain_lines_in_and_out(scorer: Scorer, output_dir: Path, tmp_path: Path
     lines = answer.out.splitlines()
     assert len(lines) == 5
     for line, text in zip(lines, texts, strict=True):
-        label, confidence = line.split("\t")
+        label, confidence, *note = line.split("\t")
+        if text in ("", "x" * 1000):
+            assert note == ["no text" if not text else "no known word"]
+        if not text:
+            assert label == confidence == ""
+            continue
         expected = scorer.predict_one(text)
         assert (label, float(confidence)) == (expected.label, pytest.approx(expected.confidence))
 
@@ -224,6 +229,8 @@ def test_resuming_neither_loses_nor_repeats_a_row(
         "input": str(source),
         "text_column": "text",
         "format": "lines" if kind == "txt" else kind,
+        "top": None,
+        "min_confidence": 0.0,
     }
     (tmp_path / f"out.{kind}.partial.json").write_text(json.dumps(notes))
     answer = cli(*words, "--resume")
@@ -423,3 +430,60 @@ def test_ctrl_c_leaves_what_can_be_resumed_and_nothing_else(
     if kept:
         assert cli(*words, "--resume").code == 0
         assert target.read_text().count("\n") == source.read_text().count("\n") + 1
+
+
+def test_what_a_label_alone_does_not_say_is_noted(
+    output_dir: Path, tmp_path: Path, cli: Any
+) -> None:
+    """No text, no known word, a label withheld: in every door and format."""
+    texts = ["good film", "", "  \t", "qqqq zzzz"]
+    notes = [None, "no text", "no text", "no known word"]
+    answer = cli("predict", *texts, "--json", "--output-dir", output_dir)
+    assert [row["note"] for row in answer.documents] == notes
+    assert [row["label"] == "" for row in answer.documents] == [False, True, True, False]
+    assert answer.documents[1]["probabilities"] is None
+    plain = cli("predict", *texts, "--output-dir", output_dir).out.splitlines()
+    assert [line.split("\t")[2:] for line in plain] == [[note] if note else [] for note in notes]
+    write_rows(tmp_path / "in.jsonl", [{"text": text} for text in texts])
+    for kind in ("csv", "tsv", "jsonl", "parquet"):
+        target = tmp_path / f"out.{kind}"
+        words = ["--input", tmp_path / "in.jsonl", "--output", target, "--output-dir", output_dir]
+        answer = cli("predict", *words)
+        assert "2 without text, 1 of which no word is known" in answer.err
+        assert [row["note"] or None for row in read_rows(target)] == notes
+    answer = cli("predict", "good", "--min-confidence", "1", "--json", "--output-dir", output_dir)
+    assert (answer.document["label"], answer.document["note"]) == ("abstain", "abstained")
+
+
+def test_not_a_number_is_null_in_json(output_dir: Path, tmp_path: Path, cli: Any) -> None:
+    (tmp_path / "in.jsonl").write_text(
+        '{"text": "good", "x": NaN, "y": {"z": [Infinity, 1e999]}}\n'
+    )
+    words = ["--input", tmp_path / "in.jsonl", "--output-dir", output_dir]
+    row = json.loads(cli("predict", *words).out, parse_constant=pytest.fail)
+    assert (row["x"], row["y"]) == (None, {"z": [None, None]})
+    target = tmp_path / "out.csv"
+    assert cli("predict", *words, "--output", target).code == 0
+    assert json.loads(read_rows(target)[0]["y"], parse_constant=pytest.fail) == {"z": [None, None]}
+
+
+def test_fewer_probabilities_when_asked(output_dir: Path, tmp_path: Path, cli: Any) -> None:
+    write_rows(tmp_path / "in.jsonl", [{"text": "good"}, {"text": None}])
+    words = ["predict", "--input", tmp_path / "in.jsonl", "--output-dir", output_dir, "--force"]
+    for kind in ("csv", "parquet"):
+        target = tmp_path / f"out.{kind}"
+        assert cli(*words, "--output", target, "--top", 1).code == 0
+        first, second = read_rows(target)
+        assert list(first)[1:] == ["label", "confidence", "top_1", "top_1_probability", "note"]
+        assert (first["top_1"], float(first["top_1_probability"])) == (
+            first["label"],
+            float(first["confidence"]),
+        )
+        assert not second["top_1"]
+        assert cli(*words, "--output", target, "--no-probabilities").code == 0
+        assert list(read_rows(target)[0])[1:] == ["label", "confidence", "note"]
+    first, second = cli(*words, "--top", 1).documents
+    assert first["probabilities"] == {first["label"]: first["confidence"]}
+    assert second["probabilities"] is None
+    assert "probabilities" not in cli(*words, "--no-probabilities").documents[0]
+    assert len(cli(*words, "--top", 9).documents[0]["probabilities"]) == 2

@@ -1,0 +1,34 @@
+"""What is said of a batch of rows."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Note(StrEnum):
+    """What a label alone does not say of an answer."""
+
+    NO_TEXT = "no text"
+    NO_KNOWN_WORD = "no known word"
+    ABSTAINED = "abstained"
+
+
+class Answers(NamedTuple):
+    """What a model says of a batch's rows.
+
+    Attributes
+    ----------
+    labels : list of str
+        Empty where there is no text; ``abstain`` where one is withheld: `notes` tell it from a class
+        of that name.
+    confidence : list of (float or None)
+    probabilities : list of (list of float or None)
+        One per label of the model.
+    notes : list of (Note or None)
+    """
+
+    labels: list[str]
+    confidence: list[float | None]
+    probabilities: list[list[float] | None]
+    notes: list[Note | None]
