@@ -55,10 +55,10 @@ test *options:
 
 # format, lint, types and import rules
 lint:
-    uv run ruff format --check .
-    uv run ruff check .
-    uv run mypy
-    uv run lint-imports
+    uv run --group checks ruff format --check .
+    uv run --group checks ruff check .
+    uv run --group checks mypy
+    uv run --group checks lint-imports
 
 # every figure of the README, beside its peer (quarter of an hour on a quiet machine)
 bench: install

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
+import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(
@@ -58,3 +64,71 @@ def test_no_module_has_grown_past_reading():
         if (lines := path.read_text(encoding="utf-8").count("\n")) > 500
     }
     assert not long
+
+
+TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py") if "benchmarks" not in path.parts)
+
+
+def installed_by(*requirements: str) -> set[str]:
+    """Names of the distributions that come with these, and with what these need in turn."""
+    found: set[str] = set()
+    waiting = [(requirement, "") for requirement in requirements]
+    while waiting:
+        text, extra = waiting.pop()
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(requirement.name)
+        for wanted in ("", *requirement.extras):
+            if (key := f"{name}[{wanted}]") not in found:
+                found |= {key, name}
+                with contextlib.suppress(metadata.PackageNotFoundError):
+                    waiting += [(need, wanted) for need in metadata.requires(name) or []]
+    return found
+
+
+def test_the_default_group_is_enough_to_run_the_tests():
+    """``uv run pytest`` installs no more: what another group brings is asked for, or skipped."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    at_hand = installed_by(
+        *project["project"]["dependencies"], *project["dependency-groups"]["dev"]
+    )
+    providers = metadata.packages_distributions()
+    unguarded = []
+    for path in TESTS:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        asked = {
+            node.args[0].value.split(".")[0]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func).endswith("importorskip")
+            and isinstance(node.args[0], ast.Constant)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                roots = {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                roots = {node.module.split(".")[0]}
+            else:
+                continue
+            unguarded += [
+                f"{path.relative_to(ROOT)}: {root}"
+                for root in roots - asked - sys.stdlib_module_names
+                if root not in ("sentiment", "serve", "support", "tests")
+                and not {canonicalize_name(name) for name in providers.get(root, [])} & at_hand
+            ]
+    assert not unguarded
+
+
+def test_tests_use_public_names_alone():
+    public = {"_repr_html_", "_validate_params"}  # hooks of notebooks and of scikit-learn
+    private = [
+        f"{path.relative_to(ROOT)}: {ast.unparse(node)}"
+        for path in TESTS
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and re.match(r"_[a-z]", node.attr)
+        and node.attr not in public
+        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "os"))
+    ]
+    assert not private

@@ -24,7 +24,7 @@ COMMANDS = {
     "train": "Train, evaluate, log and save one model.",
     "sweep": "Train with several configs, rank them, name the best.",
     "register": "Register a run's model, and promote it through a gate.",
-    "retrain": "Train on what is new and what users corrected; promote through the gate.",
+    "retrain": "Train on what is new; promote through the gate.",
     "predict": "Classify texts, or every row of a file.",
     "serve": "Serve predictions over HTTP: a page at /, the API at /docs.",
     "evaluate": "Measure a model on a labelled file.",

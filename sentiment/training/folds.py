@@ -134,7 +134,7 @@ def cross_validate(
     from sentiment.evaluation.metrics import evaluate
 
     folds = []
-    for train, test in _folds(rows, n_folds, seed):
+    for train, test in deal(rows, n_folds, seed):
         classifier = clone(pipeline[-1])
         try:
             classifier.fit(features[train], [rows.labels[i] for i in train])
@@ -175,9 +175,27 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-def _folds(
+def deal(
     rows: Split, n_folds: int, seed: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield which rows each fold learns from, and which it is judged on.
+
+    Parameters
+    ----------
+    rows : Split
+    n_folds : int
+    seed : int
+
+    Yields
+    ------
+    learned, judged : ndarray of int64
+        Positions of rows; every row is judged once, a group stands on one side.
+
+    Raises
+    ------
+    DataError
+        If groups leave a fold empty, or without a label to learn.
+    """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     labels = np.asarray(rows.labels, dtype=str)

@@ -169,11 +169,11 @@ def test_ctrl_c_exits_130_and_leaves_no_model(tmp_path):
 
 
 def test_the_arrows_of_import_point_down():
-    from importlinter.cli import lint_imports
+    linter = pytest.importorskip("importlinter.cli")
 
     before = Path.cwd()
     os.chdir(ROOT)
     try:
-        assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
+        assert linter.lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
     finally:
         os.chdir(before)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -72,17 +74,41 @@ def test_single_predictions_and_batches_count_alike(monitor, model, streams):
     assert a.accuracy.estimated == pytest.approx(b.accuracy.estimated)
 
 
-def test_a_successor_takes_over_what_a_dead_worker_counted(model, streams, tmp_path):
+WORKER = """
+import json, sys
+from pathlib import Path
+from sentiment.drift.reference import Reference
+from sentiment.scorer import Scorer
+from serve.ring import Ring
+
+reference = Reference(Scorer.load(Path(sys.argv[1])))
+ring = Ring(reference, 20, Path(sys.argv[2]), "drift")
+for counts, part in ring.places(json.loads(sys.stdin.readline())):
+    reference.count_words(counts, part)
+print("counted", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_successor_takes_over_what_a_dead_worker_counted(model, store, streams, tmp_path):
     reference = Reference(model.scorer)
-    dead = Ring(reference, 20, tmp_path, "drift")
-    living = Ring(reference, 20, tmp_path, "drift")
-    for counts, part in dead.places(streams.movies[:50]):
-        reference.count_words(counts, part)
-    os.close(dead._file)  # what the kernel does for a process that is killed
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(resolve("champion", store).path), str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write(json.dumps(streams.movies[:50]) + "\n")
+        worker.stdin.flush()
+        assert worker.stdout.readline() == "counted\n"
+        living = Ring(reference, 20, tmp_path, "drift")
+        assert len(list(tmp_path.glob("*.ring"))) == 2
+        worker.kill()
     successor = Ring(reference, 20, tmp_path, "drift")
-    assert successor._path == dead._path
-    assert living._path != dead._path
-    assert len(list(tmp_path.glob("*.ring"))) == 2
+    assert len(list(tmp_path.glob("*.ring"))) == 2  # the dead one's, and not a third
     whole = reference.zeros()
     living.total(whole, ["word_texts"], 1000)
     assert whole["word_texts"] == 50

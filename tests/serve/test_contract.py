@@ -12,7 +12,7 @@ GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every min
 
 @pytest.mark.slow
 def test_schemathesis_finds_no_server_error_and_nothing_undocumented(server):
-    import schemathesis
+    schemathesis = pytest.importorskip("schemathesis")
     from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis.checks import not_a_server_error
     from schemathesis.specs.openapi.checks import (

@@ -59,7 +59,7 @@ def test_each_row_is_judged_once_and_groups_stay_together():
     groups = [f"g{i % 40}" for i in range(400)]
     rows = Split([str(i) for i in range(400)], [("a", "b")[i % 3 == 0] for i in range(400)], groups)
     seen = []
-    for learned, judged in folds._folds(rows, 5, 1):
+    for learned, judged in folds.deal(rows, 5, 1):
         assert not {groups[i] for i in learned} & {groups[i] for i in judged}
         seen += judged.tolist()
     assert sorted(seen) == list(range(400))
