@@ -80,9 +80,11 @@ def train(
     Examples
     --------
     >>> import sentiment
+    >>> says = {"up": "a joy, great fun", "down": "a bore, so dull"}
+    >>> labels = ["up", "down"] * 40
     >>> result = sentiment.train(
-    ...     {"model.C": 1.0, "vectorizer.min_df": 1},
-    ...     (["a joy", "great fun", "a bore", "so dull"] * 20, ["up", "up", "down", "down"] * 20),
+    ...     {"model.C": 1.0},
+    ...     ([f"{says[label]}: film {n}" for n, label in enumerate(labels)], labels),
     ...     output_dir=tmp,
     ... )
     >>> sentiment.load("latest", output_dir=tmp).predict(["great fun, a joy"]).labels

@@ -183,7 +183,9 @@ def _roc(
             axes.plot(false_rate, true_rate, label=classes[index], linewidth=1.8)
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1)
     axes.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
-    axes.legend(loc="lower right")
+    # Where every label is the same class there is no curve to name.
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right")
 
 
 def _reliability(axes: Any, confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> None:

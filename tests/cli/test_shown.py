@@ -14,7 +14,7 @@ def trained(tmp_path_factory):
     here = tmp_path_factory.mktemp("markup")
     file = here / "[bold]data.csv"
     words = {LABELS[0]: "joy [i]fun[/i]", LABELS[1]: "pain [dim]dull[/dim]"}
-    rows = [f"film {i % 7} {words[label]},{label}" for i in range(60) for label in LABELS]
+    rows = [f"film {i} {words[label]},{label}" for i in range(60) for label in LABELS]
     file.write_text("text,label\n" + "\n".join(rows) + "\n")
     overrides = ["data=files", f"data.train='{file}'", "vectorizer.min_df=1"]
     answer = run_cli("train", *overrides, f"output_dir={here}/out")
