@@ -308,16 +308,17 @@ class _Target:
             self._file: IO[bytes] = os.fdopen(
                 os.open(self._partial, os.O_WRONLY | os.O_CREAT, 0o666), "wb"
             )
-            _hold(self._file, output)
+            _hold(self._file, self._partial, output)
             if resume and self._notes.exists():
                 self._check_notes(notes, reader.path)
                 self.n_resumed = _complete_rows(self._partial, output_format)
                 self._file.seek(0, os.SEEK_END)
             if not self.n_resumed:
                 self._file.truncate(0)
-                if self._resumable:
-                    content = {**notes, **_identity(reader.path)}
-                    write_whole(self._notes, json.dumps(content))
+            if self._resumable:
+                # Resumed, too: rows that were added since are now rows that may not change.
+                content = {**notes, **_identity(reader.path)}
+                write_whole(self._notes, json.dumps(content))
         except OSError as error:
             raise UsageError(f"{output}: cannot be written ({error.strerror})") from None
         self.stream = self._compress(compression)
@@ -356,10 +357,9 @@ class _Target:
         if before.get("size") is None or source == "-":
             return
         # Rows may have been added at the end; what was read must be what stands there.
-        if _identity(source, int(before["size"])) != {
-            "size": before["size"],
-            "hash": before.get("hash"),
-        }:
+        size = int(before["size"])
+        then = {"size": size, "hash": before.get("hash")}
+        if _identity(source, size) != then or not _grown_by_rows(source, size):
             raise UsageError(
                 f"{source}: has changed since the interrupted run began (only rows at its end may be "
                 "new); leave out ",
@@ -407,7 +407,16 @@ def _identity(source: str, size: int | None = None) -> dict[str, Any]:
     return {"size": n - left, "hash": digest.hexdigest()}
 
 
-def _hold(file: IO[bytes], output: str) -> None:
+def _grown_by_rows(source: str, size: int) -> bool:
+    """Tell whether what follows the first ``size`` bytes begins a row, and continues none."""
+    with Path(source).open("rb") as file:
+        file.seek(max(size - 2, 0))
+        before, after = file.read(min(size, 2)), file.read(1)
+    ends = (b"\n", b"\r", b"\n\0", b"\0\n")  # two bytes in UTF-16
+    return not after or not before or before.endswith(ends) or after in b"\r\n"
+
+
+def _hold(file: IO[bytes], partial: Path, output: str) -> None:
     """Take an output for this process alone, as long as it is open."""
     try:
         import fcntl
@@ -415,11 +424,13 @@ def _hold(file: IO[bytes], output: str) -> None:
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Between opening and taking, the other may have finished: then this is its output.
+        ours = partial.exists() and os.path.samestat(os.fstat(file.fileno()), partial.stat())
     except BlockingIOError:
+        ours = False
+    if not ours:
         file.close()
-        raise UsageError(
-            f"{output}: another process is writing it: wait, or write elsewhere"
-        ) from None
+        raise UsageError(f"{output}: another process is writing it: wait, or write elsewhere")
 
 
 class AlreadyCompleteError(UsageError):

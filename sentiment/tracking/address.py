@@ -11,7 +11,15 @@ from sentiment.errors import UsageError
 from sentiment.files import write_whole
 
 _REMEMBERED = "tracking.json"
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"]*@")
+# A user, and a password that may hold anything: what follows a colon and is no port.
+_USER = re.compile(
+    r"(?<=://)(?:[^/@\s'\"]*:(?!\d+(?:[/?#]|$))[^\s'\"]*|[^/@\s'\"]*)@"
+    r"|(?<=%3A%2F%2F)[^\s/'\"]*?%40",
+    re.IGNORECASE,
+)
+_SECRET = re.compile(
+    r"(?<=[?&])((?:ssl)?(?:user(?:name)?|password|passwd|pwd|token))=[^&\s'\"]+", re.IGNORECASE
+)
 
 
 def tracking_uri(output_dir: Path) -> str:
@@ -42,8 +50,11 @@ def database(output_dir: Path) -> Path:
 
 
 def local_database(uri: str) -> Path | None:
-    """Return the file of a SQLite address, or None for any other."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    """Return the file of a SQLite address, or None for any other and for one in memory."""
+    name = uri.removeprefix("sqlite:///").partition("?")[0]
+    if not uri.startswith("sqlite:///") or name in ("", ":memory:") or name.startswith("file:"):
+        return None
+    return Path(name)
 
 
 def is_new(output_dir: Path) -> bool:
@@ -66,7 +77,7 @@ def remember(output_dir: Path, uri: str | None) -> None:
     UsageError
         It holds a password, which would be logged with every run.
     """
-    if uri is not None and _CREDENTIALS.search(uri):
+    if uri is not None and shown(uri) != uri:
         raise UsageError(
             f"tracking.uri={shown(uri)} holds a user or password, which would be logged with the "
             "run: set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
@@ -89,4 +100,4 @@ def _remembered(output_dir: Path) -> str | None:
 
 def shown(text: str) -> str:
     """Return an address, or a text that holds addresses, without users and passwords."""
-    return _CREDENTIALS.sub("***@", text)
+    return _SECRET.sub(r"\1=***", _USER.sub("***@", text))

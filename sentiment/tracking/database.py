@@ -48,7 +48,15 @@ def prepare(file: Path) -> None:
     if not os.access(file.parent, os.W_OK):
         return
     with locked(file.with_name(f".{file.name}.lock")):
-        if not file.exists() or _is_half_made(file):
+        if not file.exists():
+            _make(file)
+        elif _is_half_made(file):
+            aside = file.with_name(f"{file.name}.half-made")
+            log.warning(
+                "%s was left half made by an interrupted command: made again, the old one is %s",
+                file, aside.name,
+            )  # fmt: skip
+            file.replace(aside)
             _make(file)
         else:
             _follow_artifacts(file)
@@ -79,29 +87,36 @@ def _migrate_beside(file: Path) -> None:
 
 
 def _is_half_made(file: Path) -> bool:
-    """Tell whether migrations were interrupted before the database could hold anything.
+    """Tell whether the file is what interrupted migrations left: MLflow's tables alone, all empty.
 
-    The default experiment is what MLflow makes last; without it there is no run either.
+    The default experiment is what MLflow makes last; without it there is no run either. A database
+    of anything else is its owner's, whatever stands in the tracking address.
     """
-    if file.stat().st_size == 0:
-        return True
     with contextlib.closing(sqlite3.connect(file, timeout=10)) as database:
         try:
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-            for table in ("experiments", "runs", "registered_models"):
-                if (
-                    table in tables
-                    and database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
-                ):
-                    return False
+            tables = {
+                str(name)
+                for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type='table'")
+            }
+            if any(
+                database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
+                for table in {"experiments", "runs", "registered_models"} & tables
+            ):
+                return False
         except sqlite3.DatabaseError:
             return False  # something else is wrong with it: MLflow says what
-    log.warning("%s was left half made by an interrupted command: made again", file)
-    return True
+    return all(_is_mlflows(table) for table in tables)
+
+
+def _is_mlflows(table: str) -> bool:
+    """Tell whether a table is MLflow's, or its migrations' own."""
+    from mlflow.store.db.base_sql_model import Base
+
+    return table in Base.metadata.tables or table.startswith(("alembic_", "_alembic_", "sqlite_"))
 
 
 def _follow_artifacts(file: Path) -> None:
-    """Mend addresses below ``artifacts`` of the folder's former place: it was moved or copied."""
+    """Mend addresses below ``artifacts`` of the folder's former place: it was moved."""
     folder = file.parent / "artifacts"
     if not folder.is_dir():
         return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from sentiment import config
 from sentiment.compiler import fallback
 from sentiment.data import hashes
+from sentiment.errors import SentimentError
 from sentiment.evaluation.predictions import write_predictions
 from sentiment.tracking.run import safe_name
 from sentiment.tracking.tags import DIGEST
@@ -114,7 +116,12 @@ def publish(
                 compiled, about(cfg, run.run_id, judged.metrics, splits), output_dir
             )
             folder, digest = stored.path.parent, stored.digest
-    with stages("log"), TemporaryDirectory(prefix="sentiment-") as scratch:
+    latest = digest if point_latest else ""
+    with (
+        _kept(run, output_dir, folder, latest),
+        stages("log"),
+        TemporaryDirectory(prefix="sentiment-") as scratch,
+    ):
         # The model first: metrics logged before it, MLflow would read again one by one.
         if compiled is None:
             run.log_artifact(folder / fallback.FILE_NAME, "pipeline")
@@ -129,11 +136,33 @@ def publish(
         _log_data(run, splits)
         _write_artifacts(cfg, Path(scratch), overrides, splits, fitted.classes, judged, draw)
         run.log_artifacts(Path(scratch))
-        if digest and point_latest:
-            store.set_pointer(
-                output_dir, "latest", digest, run_id=run.run_id, source=f"runs:/{run.run_id}"
-            )
     return Published(folder, digest)
+
+
+@contextmanager
+def _kept(run: Run, output_dir: Path, folder: Path, latest: str) -> Iterator[None]:
+    """Let ``latest`` name the model once its run is logged, or once MLflow has failed to take it.
+
+    A server that goes away costs the record of the work and not the work.
+    """
+    from sentiment import store
+    from sentiment.tracking.address import tracking_uri
+    from sentiment.tracking.client import reaching
+
+    def point() -> None:
+        if latest:
+            store.set_pointer(
+                output_dir, "latest", latest, run_id=run.run_id, source=f"runs:/{run.run_id}"
+            )
+
+    try:
+        with reaching(tracking_uri(output_dir)):
+            yield
+    except SentimentError as error:
+        point()
+        which = " (latest)" if latest else ""
+        raise SentimentError(f"{error}; the trained model is kept{which}: {folder}") from error
+    point()
 
 
 def _write_names(names: Sequence[str], folder: Path) -> None:

@@ -292,6 +292,22 @@ def test_resuming_goes_on_with_rows_that_were_added_and_refuses_a_changed_input(
     assert not target.exists()
 
 
+def test_a_last_row_that_was_not_whole_is_no_row_that_others_follow(
+    interrupted: tuple[Path, Path, list[object]], cli: Any
+) -> None:
+    source, _, words = interrupted
+    cut = source.read_bytes().rstrip(b"\n")
+    source.write_bytes(cut)
+    assert cli(*words, "--batch-size", 20, "--force").code == 2
+    source.write_bytes(cut + b" and on\n")
+    assert "has changed since" in cli(*words, "--resume").err
+    source.write_bytes(cut + b"\nanother row\n")
+    assert "not UTF-8" in cli(*words, "--resume").err
+    # What was added is now what was read.
+    source.write_bytes(cut + b"\nyet another\n")
+    assert "has changed since" in cli(*words, "--resume").err
+
+
 def test_resuming_what_is_complete_is_a_success(output_dir: Path, tmp_path: Path, cli: Any) -> None:
     (tmp_path / "in.txt").write_text("good\nbad\n")
     words = ["predict", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.txt"]

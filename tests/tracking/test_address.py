@@ -14,7 +14,7 @@ import pytest
 
 from sentiment.errors import UsageError
 from sentiment.tracking import client as tracking
-from sentiment.tracking.address import remember, shown, tracking_uri
+from sentiment.tracking.address import local_database, remember, shown, tracking_uri
 from sentiment.tracking.run import Run, safe_name
 
 TINY = ["experiment=quick", "data.sample_size=300"]
@@ -94,7 +94,54 @@ def test_a_database_that_was_left_half_made_is_made_again(tmp_path):
     client = tracking.connect(tmp_path)
     assert [found.name for found in client.search_experiments()] == ["Default"]
     left = {path.name for path in tmp_path.iterdir()}
-    assert left <= {"mlflow.db", ".mlflow.db.lock"}
+    assert left <= {"mlflow.db", ".mlflow.db.lock", "mlflow.db.half-made"}
+
+
+def test_a_database_of_something_else_is_never_replaced(tmp_path, monkeypatch):
+    file = tmp_path / "feedback.db"
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE feedback (label TEXT)")
+        database.execute("INSERT INTO feedback VALUES ('pos')")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
+    tracking.connect(tmp_path)
+    with sqlite3.connect(file) as database:
+        assert database.execute("SELECT label FROM feedback").fetchall() == [("pos",)]
+
+
+@pytest.mark.parametrize(
+    ("uri", "file"),
+    [
+        ("sqlite:///x.db?timeout=5", "x.db"),
+        ("sqlite:////data/x.db", "/data/x.db"),
+        ("sqlite:///:memory:", None),
+        ("sqlite://", None),
+        ("https://host/x.db", None),
+    ],
+)
+def test_the_file_of_an_address(uri, file):
+    assert local_database(uri) == (Path(file) if file else None)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://ann:s3cret@host",
+        "http://ann:s3cret@more@host/x",
+        "postgresql://ann:s3cret/more@host/runs",
+        "postgresql://host/runs?user=ann&password=s3cret",
+        "http%3A%2F%2Fann%3As3cret%40host",
+    ],
+)
+def test_no_way_to_write_a_password_is_shown(uri):
+    assert "s3cret" not in shown(f"MLflow at {uri} does not answer")
+    assert "ann" not in shown(uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://host:5000/a@b", "sqlite:////data/me@work/x.db", "file:///home/a:1@b"]
+)
+def test_an_address_without_a_password_is_shown_whole(uri):
+    assert shown(uri) == uri
 
 
 def test_a_folder_that_was_moved_finds_its_artifacts(tmp_path, cli):

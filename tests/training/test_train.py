@@ -14,7 +14,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from sentiment import config
+from sentiment import config, store
+from sentiment.errors import SentimentError
 from sentiment.tracking import client as tracking
 from sentiment.training.run import train
 
@@ -315,3 +316,14 @@ def test_two_processes_may_make_the_database_at_once(tmp_path):
     for process in both:
         _, error = process.communicate(timeout=120)
         assert process.returncode == 0, error.decode()
+
+
+def test_a_database_that_goes_away_costs_the_record_and_not_the_model(tmp_path):
+    def watch(stage: str, seconds: float | None) -> None:
+        if stage == "save" and seconds is not None:
+            (tmp_path / "mlflow.db").write_bytes(b"no database any more" * 5000)
+
+    with pytest.raises(SentimentError, match="the trained model is kept .latest") as error:
+        train(config.compose([*SMALL, f"output_dir={tmp_path}"]), watch=watch)
+    assert "MLflow at sqlite" in str(error.value)
+    assert store.resolve("latest", tmp_path).path.is_dir()
