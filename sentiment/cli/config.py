@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sentiment.cli.overrides import HYDRA_SETTINGS, Overrides
+from sentiment.cli.overrides import HYDRA_SETTINGS, LabelColumn, Overrides, TextColumn, with_file
 
 HELP = """Print the config that the same words after `train` would use, or check it.
 
@@ -41,6 +41,8 @@ hydra:
 
 def config(
     overrides: Overrides = None,
+    text: TextColumn = None,
+    label: LabelColumn = None,
     keys: Annotated[bool, typer.Option("--keys", help="One KEY=VALUE a line.")] = False,
     options: Annotated[bool, typer.Option("--options", help="List groups and options.")] = False,
     schema: Annotated[
@@ -70,7 +72,7 @@ def config(
             for group, names in groups.items():
                 print(f"{group}={' | '.join(names)}")
         return
-    cfg = compose(overrides or [])
+    cfg = compose(with_file("config", overrides or [], text, label))
     # A value that must be given by the user (???) is shown as it stands.
     resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
     if json_:

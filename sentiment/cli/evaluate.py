@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sentiment.cli.console import emit_json
+from sentiment.cli.console import emit_json, few_metrics
 from sentiment.cli.options import Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.predict import Model, load
@@ -83,10 +83,14 @@ def evaluate(
         )
     else:
         print(f"{'rows':24} {len(labels)}")
-        for name, value in metrics.items():
+        shown_names, note = few_metrics(list(metrics), metrics.__getitem__)
+        for name in shown_names:
+            value = metrics[name]
             whole = name.endswith(("positives", "negatives"))
             shown = f"{value:.0f}" if whole else f"{value:.4f}"
             print(f"{name:24} {shown}")
+        if note:
+            print(note, file=sys.stderr)
     if n_null:
         print(f"{n_null} rows without text or label were left out", file=sys.stderr)
     for line in missed:

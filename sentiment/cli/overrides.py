@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,3 +92,31 @@ Overrides = Annotated[
         autocompletion=complete,
     ),
 ]
+
+TextColumn = Annotated[
+    str | None, typer.Option("--text", help="Column of texts, of a FILE: data.text_column.")
+]
+LabelColumn = Annotated[
+    str | None, typer.Option("--label", help="Column of labels, of a FILE: data.label_column.")
+]
+
+
+def with_file(command: str, words: list[str], text: str | None, label: str | None) -> list[str]:
+    """Turn ``FILE --text A --label B`` into the overrides that it stands for, and show them."""
+    from sentiment.cli.console import stderr
+    from sentiment.errors import UsageError
+    from sentiment.words import is_table
+
+    files = [word for word in words if is_table(word)]
+    if len(files) > 1:
+        raise UsageError(f"one file, not {len(files)}: data.test=… names the other")
+    written = [f"data.train={file}" for file in files]
+    written += [f"data.text_column={text}"] if text is not None else []
+    written += [f"data.label_column={label}"] if label is not None else []
+    if not written:
+        return words
+    if not any(word.startswith("data=") for word in words):
+        written.insert(0, "data=files")
+    others = [word for word in words if word not in files]
+    stderr().print(f"sentiment {command} " + shlex.join([*written, *others]))
+    return [*written, *others]

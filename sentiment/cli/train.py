@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sentiment.cli.overrides import HYDRA_SETTINGS, Overrides
+from sentiment.cli.overrides import HYDRA_SETTINGS, LabelColumn, Overrides, TextColumn, with_file
 
 if TYPE_CHECKING:
     from sentiment.training.run import TrainResult
@@ -29,17 +28,13 @@ SETTINGS = HYDRA_SETTINGS
 
 def train(
     overrides: Overrides = None,
-    text: Annotated[
-        str | None, typer.Option(help="Column of texts: data.text_column, when a FILE is given.")
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Column of labels: data.label_column, when a FILE is given.")
-    ] = None,
+    text: TextColumn = None,
+    label: LabelColumn = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from sentiment.cli.console import emit_json, stderr
 
-    words = _with_file(overrides or [], text, label)
+    words = with_file("train", overrides or [], text, label)
     if "-m" in words or "--multirun" in words:
         from sentiment.cli.sweep import sweep
 
@@ -59,27 +54,6 @@ def train(
         f"run {result.run_id} · model {result.digest[:12]} in {result.model}\n"
         f"next: {use}{open_mlflow(result.output_dir)}"
     )
-
-
-def _with_file(words: list[str], text: str | None, label: str | None) -> list[str]:
-    """Turn ``FILE --text A --label B`` into the overrides that it stands for, and show them."""
-    from sentiment.cli.console import stderr
-    from sentiment.errors import UsageError
-    from sentiment.words import is_table
-
-    files = [word for word in words if is_table(word)]
-    if len(files) > 1:
-        raise UsageError(f"one file to train on, not {len(files)}: data.test=… names the other")
-    written = [f"data.train={file}" for file in files]
-    written += [f"data.text_column={text}"] if text is not None else []
-    written += [f"data.label_column={label}"] if label is not None else []
-    if not written:
-        return words
-    if not any(word.startswith("data=") for word in words):
-        written.insert(0, "data=files")
-    others = [word for word in words if word not in files]
-    stderr().print("sentiment train " + shlex.join([*written, *others]))
-    return [*written, *others]
 
 
 def run(overrides: list[str]) -> list[TrainResult]:
@@ -138,18 +112,21 @@ def open_mlflow(output_dir: str) -> str:
 def _show(result: TrainResult) -> None:
     from rich.table import Table
 
-    from sentiment.cli.console import stdout
+    from sentiment.cli.console import few_metrics, stderr, stdout
 
     table = Table(title=f"{result.data['name']}: {result.data['rows_train']:,} training texts")
     table.add_column("metric")
     for column in ("validation", "test"):
         table.add_column(column, justify="right")
     names = list(dict.fromkeys(key.split("_", 1)[1] for key in result.metrics))
-    for name in names:
+    shown, note = few_metrics(names, lambda name: result.metrics.get(f"test_{name}", 0.0))
+    for name in shown:
         if name.endswith(("_low", "_high")):
             continue
         table.add_row(name, *(_figure(result.metrics, split, name) for split in ("val", "test")))
     stdout().print(table)
+    if note:
+        stderr().print(note)
 
 
 def _figure(metrics: dict[str, float], split: str, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import pytest
@@ -136,3 +137,33 @@ def test_quotes_are_hydras():
     assert in_quotes("null") == "'null'"
     with pytest.raises(UsageError):
         sort_words(["--config-dir"], config.Config)
+
+
+@pytest.mark.parametrize("command", ["data", "config"])
+def test_other_commands_take_a_file_too(tmp_path, cli, command):
+    file = tmp_path / "mine.csv"
+    file.write_text("body;kind\n" + "\n".join(f"film {i};{'ab'[i % 2]}" for i in range(60)))
+    answer = cli(command, file, "--text", "body", "--label", "kind", "--json")
+    assert answer.code == 0, answer.err
+    assert f"sentiment {command} data=files data.train={file}" in answer.err
+    if command == "data":
+        assert answer.document["notes"] == {"delimiter": ";"}
+
+
+def test_many_classes_fit_a_screen(tmp_path, cli):
+    file = tmp_path / "many.jsonl"
+    rows = [
+        json.dumps({"text": f"word{i % 60} film {i}", "label": f"class {i % 60}"})
+        for i in range(1200)
+    ]
+    file.write_text("\n".join(rows))
+    words = ["vectorizer.min_df=1", f"output_dir={tmp_path}/out"]
+    answer = cli("train", file, "model=naive_bayes", *words)
+    assert answer.code == 0, answer.err
+    assert answer.out.count("f1_score_") == 10
+    assert "of 60 classes, the 10 with the lowest F1" in answer.err
+    answer = cli("evaluate", "--input", file, "--output-dir", tmp_path / "out")
+    assert answer.out.count("f1_score_") == 10
+    answer = cli("data", file)
+    assert "40 smaller classes are left out" in answer.out
+    assert len(answer.out.splitlines()) < 80
