@@ -24,7 +24,8 @@ from sentiment.errors import Parameter, SentimentError, UsageError
 from sentiment.files import write_whole
 from sentiment.parent import end_with_parent
 from sentiment.records.answers import Answers, Note
-from sentiment.records.reader import COMPRESSIONS, MAX_ROW_BYTES, Batch, Format, Reader
+from sentiment.records.formats import COMPRESSIONS, Format
+from sentiment.records.reader import MAX_ROW_BYTES, Batch, Reader
 from sentiment.records.writer import Writer
 from sentiment.scorer import Scorer
 

@@ -49,7 +49,8 @@ def evaluate(
     bounds = parse_bounds(context.args)
     from sentiment.evaluation.labelled import missed_bounds, score_labelled
     from sentiment.records.dialect import Dialect
-    from sentiment.records.reader import Reader, find_format
+    from sentiment.records.formats import find_format
+    from sentiment.records.reader import Reader
 
     kind = find_format(input, format, otherwise="jsonl")
     with Reader(

@@ -52,7 +52,8 @@ def monitor(
     from sentiment.drift.signals import parse_limits
     from sentiment.errors import DataError
     from sentiment.records.dialect import Dialect
-    from sentiment.records.reader import Reader, find_format
+    from sentiment.records.formats import find_format
+    from sentiment.records.reader import Reader
 
     own_limits = parse_limits(limits)
     kind = find_format(input, format, otherwise="lines")

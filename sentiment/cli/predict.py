@@ -15,7 +15,8 @@ from sentiment.errors import UsageError
 
 if TYPE_CHECKING:
     from sentiment.batch import Summary
-    from sentiment.records.reader import Format, Reader
+    from sentiment.records.formats import Format
+    from sentiment.records.reader import Reader
     from sentiment.scorer import Scorer
 
 
@@ -94,7 +95,8 @@ def predict(
         _predict_texts(load(model, output_dir), texts, min_confidence, top, json=json)
         return
     from sentiment.records.dialect import Dialect
-    from sentiment.records.reader import Reader, find_format
+    from sentiment.records.formats import find_format
+    from sentiment.records.reader import Reader
 
     assert input is not None
     read_as = find_format(input, format, otherwise="lines")

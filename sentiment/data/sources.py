@@ -81,7 +81,8 @@ def labelled_chunks(
     """
     import polars as pl
 
-    from sentiment.records.reader import Reader, find_format
+    from sentiment.records.formats import find_format
+    from sentiment.records.reader import Reader
 
     file = Path(path)
     if not file.exists():

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from sentiment.errors import DataError, Parameter, UsageError, nearest
 from sentiment.records.dialect import (
@@ -30,6 +30,7 @@ from sentiment.records.dialect import (
     recoded,
     wide_encoding,
 )
+from sentiment.records.formats import COMPRESSIONS, Format
 from sentiment.records.json_items import find_layout, items
 from sentiment.records.peek import Peekable
 from sentiment.records.table import BadRecordError, find_delimiter, records
@@ -37,22 +38,6 @@ from sentiment.records.table import BadRecordError, find_delimiter, records
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "lines"]
-FORMATS: tuple[Format, ...] = ("csv", "tsv", "jsonl", "parquet", "lines")
-_SUFFIXES: dict[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".txt": "lines",
-    ".text": "lines",
-    ".lines": "lines",
-}
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 MAX_ROW_BYTES = 16 << 20
 # An object whose first value is a column of values, or pandas' columns, index and data.
 
@@ -94,39 +79,6 @@ class Batch:
             None if self.rows is None else self.rows[n:],
             None if self.table is None else self.table.slice(n),
         )
-
-
-def find_format(path: str, given: str | None, *, otherwise: Format | None = None) -> Format:
-    """Return the format that a file's name (less its compression) or the caller says.
-
-    Raises
-    ------
-    UsageError
-        Neither does.
-    """
-    if given is not None:
-        for known in FORMATS:
-            if given == known:
-                return known
-        raise UsageError(
-            f"format {given!r} is none of {', '.join(FORMATS)}{nearest(given, FORMATS)}"
-        )
-    if path == "-" and otherwise is not None:
-        return otherwise
-    name = Path(path)
-    if name.suffix.lower() in COMPRESSIONS:
-        name = name.with_suffix("")
-    found = _SUFFIXES.get(name.suffix.lower())
-    if found is None:
-        known_suffixes = ", ".join(_SUFFIXES)
-        raise UsageError(
-            f"{path}: its name does not tell the format ({known_suffixes}); give ",
-            Parameter("format"),
-            " or ",
-            Parameter("output_format"),
-            f": {', '.join(FORMATS)}",
-        )
-    return found
 
 
 class Reader:

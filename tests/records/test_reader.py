@@ -14,7 +14,8 @@ from sentiment.data.labels import label_of, named_labels
 from sentiment.data.splits import load_splits
 from sentiment.errors import DataError, UsageError
 from sentiment.records.dialect import Dialect
-from sentiment.records.reader import Reader, find_format
+from sentiment.records.formats import find_format
+from sentiment.records.reader import Reader
 
 TWO = [{"text": "a fine film", "label": "good"}, {"text": "it was “dull”", "label": "bad"}]
 COLUMNS = {name: {str(i): row[name] for i, row in enumerate(TWO)} for name in ("text", "label")}

@@ -406,7 +406,8 @@ def test_a_server_that_is_away_is_named_within_seconds(
 def test_references() -> None:
     assert parse("runs:/abc").run == "abc"
     assert parse("models:/my model@champion").name == "my model"
-    for wrong in ("models:/a", "models:/a@", "models:/a/latest", "runs:/", "runs:/a/other"):
+    assert parse("models:/a/latest").name == "a"
+    for wrong in ("models:/a", "models:/a@", "runs:/", "runs:/a/other"):
         with pytest.raises(UsageError):
             parse(wrong)
 

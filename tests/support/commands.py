@@ -35,7 +35,8 @@ def run_cli(*words: object) -> Printed:
     """Run ``sentiment WORDS``; what child processes print is not seen."""
     from sentiment.cli import main
 
-    out, err = io.StringIO(), io.StringIO()
+    # As a real standard output: text over bytes.
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", newline=""), io.StringIO()
     argv, sys.argv = sys.argv, ["sentiment", *map(str, words)]
     try:
         with (
@@ -46,5 +47,6 @@ def run_cli(*words: object) -> Printed:
             main()
     finally:
         sys.argv = argv
+    out.seek(0)
     code = stop.value.code
-    return Printed(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
+    return Printed(code if isinstance(code, int) else 0, out.read(), err.getvalue())

@@ -50,6 +50,7 @@ def test_named_patterns():
         "letter": ["don", "t", "stop", "i", "say", "it", "s", "ok"],
         "apostrophe": ["don't", "stop", "i", "say", "it’s", "ok"],
         "punctuation": ["don't", "stop", "...", "i", "say", ":", "it’s", "'", "ok", "'", "!", "?"],
+        "unsegmented": ["don't", "stop", "...", "i", "say", ":", "it’s", "'", "ok", "'", "!", "?"],
     }
 
 

@@ -1,0 +1,58 @@
+"""Which format a file has: by its name, or by what the caller says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from sentiment.errors import Parameter, UsageError, nearest
+
+Format = Literal["csv", "tsv", "jsonl", "parquet", "lines"]
+FORMATS: tuple[Format, ...] = ("csv", "tsv", "jsonl", "parquet", "lines")
+_SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".txt": "lines",
+    ".text": "lines",
+    ".lines": "lines",
+}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+
+
+def find_format(path: str, given: str | None, *, otherwise: Format | None = None) -> Format:
+    """Return the format that a file's name (less its compression) or the caller says.
+
+    Raises
+    ------
+    UsageError
+        Neither does.
+    """
+    if given is not None:
+        for known in FORMATS:
+            if given == known:
+                return known
+        raise UsageError(
+            f"format {given!r} is none of {', '.join(FORMATS)}{nearest(given, FORMATS)}"
+        )
+    if path == "-" and otherwise is not None:
+        return otherwise
+    name = Path(path)
+    if name.suffix.lower() in COMPRESSIONS:
+        name = name.with_suffix("")
+    found = _SUFFIXES.get(name.suffix.lower())
+    if found is None:
+        known_suffixes = ", ".join(_SUFFIXES)
+        raise UsageError(
+            f"{path}: its name does not tell the format ({known_suffixes}); give ",
+            Parameter("format"),
+            " or ",
+            Parameter("output_format"),
+            f": {', '.join(FORMATS)}",
+        )
+    return found
