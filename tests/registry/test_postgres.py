@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.waiting import free_port
 
 from sentiment.registry import promotion
 from sentiment.registry.gate import load_rules
@@ -51,9 +52,7 @@ def database() -> Iterator[str]:
         user=user,
         cwd=folder,
     )
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [
             *(str(Path(initdb).with_name("postgres")), "-D", str(folder / "data")),
