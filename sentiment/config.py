@@ -288,7 +288,9 @@ def explain_error(error: Exception, overrides: Sequence[str], name: str = "confi
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return error
     cause: BaseException = error
-    while cause.__cause__ is not None:
+    # What stands behind an error of OmegaConf, where a debugger or a tracer runs, is its own
+    # message with the places not filled in.
+    while cause.__cause__ is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__
     text = f"{error}\n{cause}"
     if match := re.search(r"Could not override '([^']+)'", text):

@@ -52,3 +52,10 @@ def test_content_hash_ignores_names_and_places():
 
 def test_flatten_keeps_lists():
     assert config.flatten({"a": {"b": 1, "c": [1, 2]}}) == {"a.b": 1, "a.c": [1, 2]}
+
+
+def test_a_tracer_changes_no_message(monkeypatch):
+    monkeypatch.setenv("OC_CAUSE", "1")
+    with pytest.raises(UsageError, match="'abc'") as error:
+        config.compose(["seed=abc"])
+    assert "$" not in str(error.value)
