@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from serve.window import DriftWindow
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+
+logger = logging.getLogger("sentiment.serve")
 
 
 @dataclass(eq=False)
@@ -66,6 +69,9 @@ class State:
     def make(cls, model: ModelHolder, registry: CollectorRegistry, settings: Settings) -> State:
         """Make the parts, and have each told of every model that takes over."""
         database = settings.output_dir / "feedback.db"
+        if os.environ.get("SENTIMENT_FEEDBACK_URL"):
+            # Deployments name a store that outlives a replica; this version has none yet.
+            logger.warning("SENTIMENT_FEEDBACK_URL is not read: feedback is kept in %s", database)
         metrics = Metrics(registry, settings.metrics_dir)
         drift = DriftWindow(
             settings.drift_window,
