@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import random
 import re
 import threading
 import time
@@ -146,7 +147,7 @@ def test_alerts_fire_for_their_causes_and_only_for_them(serve, streams, watch, w
         wait_for(lambda: not prometheus.firing(), 60, "the end of wrong answers")
 
         # More requests than the service takes.
-        burst(service, streams.movies[0], lambda: "SentimentErrorsBurnFast" in prometheus.firing())
+        burst(service, streams.movies, lambda: "SentimentErrorsBurnFast" in prometheus.firing())
         assert prometheus.firing() <= {
             *("SentimentErrorsBurnFast", "SentimentErrorsBurnSlow", "SentimentRejecting"),
             "SentimentErrorsAboveObjective",
@@ -190,15 +191,18 @@ def check_rules(prometheus) -> None:
     assert all(rule["health"] == "ok" for group in groups for rule in group["rules"])
 
 
-def burst(service, text: str, until) -> None:
-    """Ask from many connections at once until something is so."""
+def burst(service, texts: list[str], until) -> None:
+    """Ask from many connections at once until something is so.
+
+    Different texts: one text again and again is drift, and its alert is right.
+    """
     end = time.monotonic() + 60
     done = threading.Event()
 
     def ask() -> None:
         with httpx.Client(base_url=service.url, timeout=30, verify=False) as client:
             while not done.is_set():
-                client.post("/predict", json={"text": text})
+                client.post("/predict", json={"text": random.choice(texts)})
 
     with ThreadPoolExecutor(24) as pool:
         for _ in range(24):
