@@ -192,9 +192,10 @@ def check_rules(prometheus) -> None:
 
 
 def burst(service, texts: list[str], until) -> None:
-    """Ask from many connections at once until something is so.
+    """Ask for more than the service takes until something is so.
 
-    Different texts: one text again and again is drift, and its alert is right.
+    Every request is work of some milliseconds, so that on any machine more of them wait than
+    have a place. Different texts: one text again and again is drift, and its alert is right.
     """
     end = time.monotonic() + 60
     done = threading.Event()
@@ -202,7 +203,7 @@ def burst(service, texts: list[str], until) -> None:
     def ask() -> None:
         with httpx.Client(base_url=service.url, timeout=30, verify=False) as client:
             while not done.is_set():
-                client.post("/predict", json={"text": random.choice(texts)})
+                client.post("/predict/batch", json={"texts": random.sample(texts, 100)})
 
     with ThreadPoolExecutor(24) as pool:
         for _ in range(24):
