@@ -60,15 +60,14 @@ lint:
     uv run --group checks mypy
     uv run --group checks lint-imports
 
-# every figure of the README, beside its peer (quarter of an hour on a quiet machine)
-bench: install
-    uv run python tests/benchmarks/bench_vectorize.py
-    uv run --with fasttext --with vowpalwabbit python tests/benchmarks/bench_peers.py
-    uv run python tests/benchmarks/bench_train.py
-    uv run python tests/benchmarks/bench_scorer.py
-    uv run python tests/benchmarks/bench_batch.py
-    uv run python tests/benchmarks/bench_cli.py
-    uv run python tests/benchmarks/bench_sweep.py
+# every figure of the README, beside its peer (a quarter of an hour a round, on a quiet machine):
+# just bench --json new.json; just bench --compare old.json new.json; just bench --readme new.json
+bench *options: install
+    uv run --with fasttext --with vowpalwabbit python tests/benchmarks/bench.py "$@"
+
+# instructions of a text and of a request, beside those that are kept (valgrind)
+bench-instructions *options: install
+    uv run python tests/benchmarks/count_instructions.py "$@"
 
 # requests per second beside `mlflow models serve`
 bench-serve *options: install

@@ -52,7 +52,7 @@ NOISE = 0.05
 def names() -> list[str]:
     """Return the benchmarks that report in JSON."""
     scripts = sorted(HERE.glob("bench_*.py"))
-    return [p.stem.removeprefix("bench_") for p in scripts if '"--json"' in p.read_text()]
+    return [path.stem.removeprefix("bench_") for path in scripts if "json" in path.read_text()]
 
 
 def in_readme() -> list[str]:

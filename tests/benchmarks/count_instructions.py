@@ -90,7 +90,7 @@ async def request_sender(outputs: Path) -> Callable[[str], Any]:
     from serve.process.server import server_config
     from serve.settings import load_settings
 
-    config = server_config(load_settings(access_log=False))
+    config = server_config(load_settings())
     config.load()
     lifespan = LifespanOn(config)
     await lifespan.startup()
