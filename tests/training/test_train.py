@@ -115,15 +115,19 @@ def test_the_logged_model_scores_like_the_stored_one(quick, run):
     assert "scikit-learn" not in requirements
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """One folder for many trainings: making a database takes longer than a small training."""
+    return tmp_path_factory.mktemp("many")
+
+
 @pytest.mark.parametrize("vectorizer", options("vectorizer"))
 @pytest.mark.parametrize("model", [name for name in options("model") if name != "custom"])
-def test_every_pair_trains_and_compiles(tmp_path, vectorizer, model):
-    cfg = config.compose(
-        [*SMALL, f"vectorizer={vectorizer}", f"model={model}", f"output_dir={tmp_path}"]
-    )
-    result = train(cfg, point_latest=False)
+def test_every_pair_trains_and_compiles(many, vectorizer, model):
+    words = [f"vectorizer={vectorizer}", f"model={model}", f"output_dir={many}"]
+    result = train(config.compose([*SMALL, *words]), point_latest=False)
     assert result.metrics["test_accuracy"] > 0.45
-    assert not (tmp_path / "models" / "latest.json").exists()
+    assert not (many / "models" / "latest.json").exists()
 
 
 def test_a_classifier_of_ones_own_compiles_when_it_is_linear(tmp_path, cli):
@@ -151,9 +155,9 @@ def test_a_classifier_that_is_not_linear_is_kept_as_skops(tmp_path, cli):
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))
-def test_every_experiment_trains(tmp_path, experiment):
-    cfg = config.compose([f"experiment={experiment}", *SMALL, f"output_dir={tmp_path}"])
-    assert train(cfg).metrics["test_accuracy"] > 0.5
+def test_every_experiment_trains(many, experiment):
+    cfg = config.compose([f"experiment={experiment}", *SMALL, f"output_dir={many}"])
+    assert train(cfg, point_latest=False).metrics["test_accuracy"] > 0.5
 
 
 @pytest.mark.parametrize("data", options("data"))
