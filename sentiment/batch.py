@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections import deque
@@ -23,9 +24,12 @@ from sentiment.answering import score_texts
 from sentiment.errors import Parameter, SentimentError, UsageError
 from sentiment.files import write_whole
 from sentiment.parent import end_with_parent
+from sentiment.records import places
 from sentiment.records.answers import Answers, Note
 from sentiment.records.formats import COMPRESSIONS, Format
-from sentiment.records.reader import MAX_ROW_BYTES, Batch, Reader
+from sentiment.records.reader import Batch
+from sentiment.records.resuming import complete_rows, grown_by_rows, identity, is_file
+from sentiment.records.rows import Rows
 from sentiment.records.writer import Writer
 from sentiment.scorer import Scorer
 
@@ -61,7 +65,7 @@ class Summary:
 
 def score_file(
     scorer: Scorer,
-    reader: Reader,
+    reader: Rows,
     output: str,
     output_format: Format,
     *,
@@ -82,9 +86,10 @@ def score_file(
     ----------
     scorer : Scorer
         Loaded from a directory.
-    reader : Reader
+    reader : Reader or Several
     output : str
-        A file, or ``-`` for standard output.
+        A file, an address, or ``-`` for standard output. For an address the rows are written on this
+        machine first: the store shows all of them or nothing.
     output_format : str
     min_confidence : float
         Below it the label is ``abstain``.
@@ -158,7 +163,7 @@ def score_file(
     )
 
 
-def _skip(reader: Reader, n: int) -> Iterator[Batch]:
+def _skip(reader: Rows, n: int) -> Iterator[Batch]:
     for batch in reader:
         if n >= len(batch):
             n -= len(batch)
@@ -173,10 +178,10 @@ def _skip(reader: Reader, n: int) -> Iterator[Batch]:
         )
 
 
-def _workers(reader: Reader, workers: int | None) -> int:
+def _workers(reader: Rows, workers: int | None) -> int:
     if workers is not None:
         return workers
-    if reader.path == "-" or Path(reader.path).stat().st_size < _BYTES_WORTH_PROCESSES:
+    if reader.path == "-" or reader.size < _BYTES_WORTH_PROCESSES:
         return 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -260,7 +265,7 @@ class _Target:
     def __init__(
         self,
         scorer: Scorer,
-        reader: Reader,
+        reader: Rows,
         output: str,
         output_format: Format,
         asked: Mapping[str, float | None],
@@ -278,12 +283,25 @@ class _Target:
                 )
             self.stream: IO[bytes] = sys.stdout.buffer
             return
+        self._address: str | None = None
+        if places.is_remote(output):
+            places.check_writable(output)
+            if resume:
+                raise UsageError(
+                    f"{output}: ", Parameter("resume"), " needs an output on this machine"
+                )
+            if not force and places.exists(output):
+                raise UsageError(f"{output}: exists; ", Parameter("force"), " replaces it")
+            self._address = output
+            output = str(Path(tempfile.mkdtemp(prefix="sentiment-")) / places.plain_name(output))
         self._path = path = Path(output)
         self._partial = path.with_name(path.name + ".partial")
         self._notes = path.with_name(path.name + ".partial.json")
         compression = COMPRESSIONS.get(path.suffix.lower())
         self._resumable = output_format != "parquet" and compression is None
-        if reader.path != "-" and path.exists() and path.samefile(reader.path):
+        if any(
+            Path(file).exists() and path.exists() and path.samefile(file) for file in reader.files
+        ):
             raise UsageError(f"{output}: is the input; write to another file")
         if path.is_dir():
             raise UsageError(f"{output}: is a directory; give a file")
@@ -299,7 +317,7 @@ class _Target:
             )
         notes = {
             "model": scorer.digest,
-            "input": str(Path(reader.path).resolve()) if reader.path != "-" else "-",
+            "input": str(Path(reader.path).resolve()) if is_file(reader) else reader.path,
             "text_column": reader.text_column,
             "format": output_format,
             **asked,
@@ -311,14 +329,14 @@ class _Target:
             )
             _hold(self._file, self._partial, output)
             if resume and self._notes.exists():
-                self._check_notes(notes, reader.path)
-                self.n_resumed = _complete_rows(self._partial, output_format)
+                self._check_notes(notes, reader)
+                self.n_resumed = complete_rows(self._partial, output_format)
                 self._file.seek(0, os.SEEK_END)
             if not self.n_resumed:
                 self._file.truncate(0)
             if self._resumable:
                 # Resumed, too: rows that were added since are now rows that may not change.
-                content = {**notes, **_identity(reader.path)}
+                content = {**notes, **identity(reader)}
                 write_whole(self._notes, json.dumps(content))
         except OSError as error:
             raise UsageError(f"{output}: cannot be written ({error.strerror})") from None
@@ -342,7 +360,7 @@ class _Target:
             self._compressor = pa.CompressedOutputStream(pa.PythonFile(self._file), "zstd")
         return self._file if self._compressor is None else self._compressor
 
-    def _check_notes(self, notes: Mapping[str, Any], source: str) -> None:
+    def _check_notes(self, notes: Mapping[str, Any], reader: Rows) -> None:
         try:
             before = json.loads(self._notes.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -355,12 +373,15 @@ class _Target:
                     Parameter("resume"),
                     " to start again",
                 )
-        if before.get("size") is None or source == "-":
+        source = reader.path
+        if source == "-" or before.get("hash") is None:
             return
         # Rows may have been added at the end; what was read must be what stands there.
-        size = int(before["size"])
+        size = before.get("size")
         then = {"size": size, "hash": before.get("hash")}
-        if _identity(source, size) != then or not _grown_by_rows(source, size):
+        if identity(reader, size) != then or (
+            size is not None and not grown_by_rows(source, int(size))
+        ):
             raise UsageError(
                 f"{source}: has changed since the interrupted run began (only rows at its end may be "
                 "new); leave out ",
@@ -381,6 +402,13 @@ class _Target:
             self._file.close()
         self._partial.replace(self._path)
         self._notes.unlink(missing_ok=True)
+        if self._address is not None:
+            try:
+                places.upload(self._path, self._address)
+            except SentimentError as error:
+                # Hours of work are not thrown away because a store is down.
+                raise SentimentError(f"{error}; the rows are kept in {self._path}") from error
+            shutil.rmtree(self._path.parent, ignore_errors=True)
 
     def leave(self) -> None:
         """Keep what can be resumed, remove what cannot."""
@@ -392,29 +420,8 @@ class _Target:
             if not self._resumable or not self._partial.stat().st_size:
                 self._partial.unlink(missing_ok=True)
                 self._notes.unlink(missing_ok=True)
-
-
-def _identity(source: str, size: int | None = None) -> dict[str, Any]:
-    """Return the size of a file and the hash of its first so many bytes: all, when not given."""
-    if source == "-":
-        return {"size": None, "hash": None}
-    digest = hashlib.blake2b(digest_size=16)
-    n = Path(source).stat().st_size if size is None else size
-    left = n
-    with Path(source).open("rb") as file:
-        while left and (piece := file.read(min(left, 1 << 20))):
-            digest.update(piece)
-            left -= len(piece)
-    return {"size": n - left, "hash": digest.hexdigest()}
-
-
-def _grown_by_rows(source: str, size: int) -> bool:
-    """Tell whether what follows the first ``size`` bytes begins a row, and continues none."""
-    with Path(source).open("rb") as file:
-        file.seek(max(size - 2, 0))
-        before, after = file.read(min(size, 2)), file.read(1)
-    ends = (b"\n", b"\r", b"\n\0", b"\0\n")  # two bytes in UTF-16
-    return not after or not before or before.endswith(ends) or after in b"\r\n"
+            if self._address is not None:
+                shutil.rmtree(self._path.parent, ignore_errors=True)
 
 
 def _hold(file: IO[bytes], partial: Path, output: str) -> None:
@@ -438,25 +445,3 @@ class AlreadyCompleteError(UsageError):
     """There is nothing to resume: the output is there, and a run that is tried again has succeeded."""
 
     exit_code = 0
-
-
-def _complete_rows(path: Path, output_format: Format) -> int:
-    """Cut a half-written row off the end of a file; return how many rows are left.
-
-    In CSV a row ends where a line ends with an even number of quotes behind it.
-    """
-    quoted = output_format in ("csv", "tsv")
-    rows = end = place = 0
-    even = True
-    with path.open("rb+") as file:
-        while line := file.readline(MAX_ROW_BYTES):
-            place += len(line)
-            if quoted and line.count(b'"') % 2:
-                even = not even
-            if line.endswith(b"\n") and even:
-                rows += 1
-                end = place
-        file.truncate(end)
-    if quoted and rows <= 1:  # nothing but a header: begin again
-        return 0
-    return rows - 1 if quoted else rows

@@ -103,6 +103,7 @@ class TrackingConfig:
     """Where runs are logged; MLflow's environment variables win over ``uri``."""
 
     uri: str | None = None
+    artifacts: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
 
 

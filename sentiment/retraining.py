@@ -181,7 +181,9 @@ def _earlier(cfg: Any, fingerprint: str) -> str | None:
         return None
     client = tracking.connect(output_dir)
     with tracking.reaching(client.tracking_uri):
-        experiment = tracking.experiment_id(client, cfg.experiment_name, output_dir)
+        experiment = tracking.experiment_id(
+            client, cfg.experiment_name, output_dir, cfg.tracking.artifacts
+        )
         found = tracking.search_runs(
             client,
             experiment,

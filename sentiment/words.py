@@ -87,14 +87,19 @@ def sort_words(words: Sequence[str], schema: Any) -> Words:
     overrides = [_quoted(word, texts, swept=swept) for word in overrides]
     named = [word for word in overrides if word.startswith("data.train=")]
     chosen = any(word.startswith(("data=", "experiment=")) for word in overrides)
-    if named and not chosen and "config_name" not in said and _TABLES.search(named[0].strip("'")):
+    if named and not chosen and "config_name" not in said and _holds_rows(named[0]):
         overrides.insert(0, "data=files")
     return Words(options, overrides, said.get("config_dir"), said.get("config_name"))
 
 
 def is_table(word: str) -> bool:
-    """Tell whether a word is a file of rows, by its name."""
-    return bool(_TABLES.search(word)) and not re.match(r"[\w.+~@/]+=", word)
+    """Tell whether a word is a file of rows, a folder of them or their address, by its name."""
+    return _holds_rows(word) and not re.match(r"[\w.+~@]+=", word)
+
+
+def _holds_rows(value: str) -> bool:
+    value = value.strip("'")
+    return bool(_TABLES.search(value)) or value.endswith("/") or "://" in value
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sentiment.cli.console import emit_json, few_metrics
-from sentiment.cli.options import Delimiter, Encoding, Quote
+from sentiment.cli.options import INPUT, Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.predict import Model, load
 from sentiment.errors import DataError, UsageError, nearest
@@ -23,7 +23,7 @@ SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 def evaluate(
     context: typer.Context,
     input: Annotated[  # noqa: A002 - the name of the option
-        str, typer.Option("--input", "-i", metavar="FILE|-", help="Labelled rows.")
+        str, typer.Option("--input", "-i", metavar=INPUT, help="Labelled rows.")
     ],
     label_column: Annotated[str, typer.Option(help="Column that holds the true label.")] = "label",
     text_column: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
@@ -49,12 +49,14 @@ def evaluate(
     bounds = parse_bounds(context.args)
     from sentiment.evaluation.labelled import missed_bounds, score_labelled
     from sentiment.records.dialect import Dialect
-    from sentiment.records.formats import find_format
-    from sentiment.records.reader import Reader
+    from sentiment.records.rows import open_rows
 
-    kind = find_format(input, format, otherwise="jsonl")
-    with Reader(
-        input, kind, text_column=text_column, dialect=Dialect(delimiter, quote, encoding)
+    with open_rows(
+        input,
+        format,
+        otherwise="jsonl",
+        text_column=text_column,
+        dialect=Dialect(delimiter, quote, encoding),
     ) as reader:
         scorer = load(model, output_dir)
         labels, probabilities, n_null = score_labelled(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sentiment.cli import console
-from sentiment.cli.options import Delimiter, Encoding, Quote
+from sentiment.cli.options import INPUT, Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.predict import Model, load
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def monitor(
     input: Annotated[  # noqa: A002 - the name of the option
-        str, typer.Option("--input", "-i", metavar="FILE|-", help="A file of texts.")
+        str, typer.Option("--input", "-i", metavar=INPUT, help="A file of texts.")
     ],
     text_column: Annotated[
         str, typer.Option(help="Column of the file that holds the text.")
@@ -52,13 +52,15 @@ def monitor(
     from sentiment.drift.signals import parse_limits
     from sentiment.errors import DataError
     from sentiment.records.dialect import Dialect
-    from sentiment.records.formats import find_format
-    from sentiment.records.reader import Reader
+    from sentiment.records.rows import open_rows
 
     own_limits = parse_limits(limits)
-    kind = find_format(input, format, otherwise="lines")
-    reader = Reader(
-        input, kind, text_column=text_column, dialect=Dialect(delimiter, quote, encoding)
+    reader = open_rows(
+        input,
+        format,
+        otherwise="lines",
+        text_column=text_column,
+        dialect=Dialect(delimiter, quote, encoding),
     )
     scorer = load(model, output_dir)
     with reader:

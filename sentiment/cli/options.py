@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+INPUT = "FILE|FOLDER|GLOB|URL|-"
+"""What an input may be: see `sentiment.records.places.find`."""
+
 Delimiter = Annotated[
     str | None,
     typer.Option(metavar="CHARACTER", help="Of a table: , ; | or tab (found from the header)."),

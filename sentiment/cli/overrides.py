@@ -102,15 +102,12 @@ LabelColumn = Annotated[
 
 
 def with_file(command: str, words: list[str], text: str | None, label: str | None) -> list[str]:
-    """Turn ``FILE --text A --label B`` into the overrides that it stands for, and show them."""
+    """Turn ``FILE... --text A --label B`` into the overrides that it stands for, and show them."""
     from sentiment.cli.console import stderr
-    from sentiment.errors import UsageError
     from sentiment.words import is_table
 
     files = [word for word in words if is_table(word)]
-    if len(files) > 1:
-        raise UsageError(f"one file, not {len(files)}: data.test=… names the other")
-    written = [f"data.train={file}" for file in files]
+    written = [f"data.train={','.join(files)}"] if files else []
     written += [f"data.text_column={text}"] if text is not None else []
     written += [f"data.label_column={label}"] if label is not None else []
     if not written:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sentiment.cli.options import Delimiter, Encoding, Quote
+from sentiment.cli.options import INPUT, Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.errors import UsageError
 
 if TYPE_CHECKING:
     from sentiment.batch import Summary
     from sentiment.records.formats import Format
-    from sentiment.records.reader import Reader
+    from sentiment.records.rows import Rows
     from sentiment.scorer import Scorer
 
 
@@ -33,10 +33,10 @@ Model = Annotated[
 def predict(
     texts: Annotated[list[str] | None, typer.Argument(help="Texts to classify.")] = None,
     input: Annotated[  # noqa: A002 - the name of the option
-        str | None, typer.Option("--input", "-i", metavar="FILE|-", help="Read rows from a file.")
+        str | None, typer.Option("--input", "-i", metavar=INPUT, help="Read rows from files.")
     ] = None,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE|-", help="Write rows to a file.")
+        str, typer.Option("--output", "-o", metavar="FILE|URL|-", help="Write rows to a file.")
     ] = "-",
     text_column: Annotated[
         str, typer.Option(help="Column of the file that holds the text.")
@@ -79,7 +79,9 @@ def predict(
     """Classify texts, or every row of a file.
 
     A file is CSV, TSV, JSON, JSON Lines, Parquet or plain lines (one text a line), told by its name and
-    perhaps compressed (.gz, .bz2, .zst). Every row stays, in order, with label, confidence and
+    perhaps compressed (.gz, .bz2, .zst). Several are read as one: a.csv,b.csv, a folder (partitions such
+    as year=2026/ become columns), a glob in quotes; on this machine or at s3://, gs://, abfs://, https://
+    and hf:// (extras s3, gcs, azure). Every row stays, in order, with label, confidence and
     probabilities added; a row without text has an empty label. A note says where there was no text,
     where the model knows no word of it, and where the label was withheld.
     """
@@ -96,26 +98,26 @@ def predict(
         return
     from sentiment.records.dialect import Dialect
     from sentiment.records.formats import find_format
-    from sentiment.records.reader import Reader
+    from sentiment.records.rows import open_rows
 
     assert input is not None
-    read_as = find_format(input, format, otherwise="lines")
     if json and output_format is None and output == "-":
         output_format = "jsonl"
-    write_as = find_format(
-        output, output_format, otherwise="csv" if read_as == "parquet" else read_as
-    )
-    if write_as == "parquet" and output == "-":
-        raise UsageError("Parquet cannot be written to standard output: give --output FILE.parquet")
     if input == "-" and (line_buffered or sys.stdin.isatty()):
         batch_size = 1
-    reader = Reader(
+    reader = open_rows(
         input,
-        read_as,
+        format,
+        otherwise="lines",
         text_column=text_column,
         batch_size=batch_size,
         dialect=Dialect(delimiter, quote, encoding),
     )
+    write_as = find_format(
+        output, output_format, otherwise="csv" if reader.kind == "parquet" else reader.kind
+    )
+    if write_as == "parquet" and output == "-":
+        raise UsageError("Parquet cannot be written to standard output: give --output FILE.parquet")
     _predict_file(
         load(model, output_dir),
         reader,
@@ -170,7 +172,7 @@ def _predict_texts(
 
 def _predict_file(
     scorer: Scorer,
-    reader: Reader,
+    reader: Rows,
     output: str,
     output_format: Format,
     *,

@@ -15,6 +15,7 @@ from sentiment.data.division import column
 from sentiment.data.labels import label_of
 from sentiment.errors import DataError, UsageError, nearest
 from sentiment.records.dialect import Dialect, find_column
+from sentiment.records.places import is_remote
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,7 +57,7 @@ def labelled_chunks(
     Parameters
     ----------
     path : str
-        The file; its name tells the format.
+        A file, a folder or whatever `sentiment.records.places.find` knows; names tell the formats.
     text_column, label_column : str
         Columns to read.
     extra : sequence of str
@@ -82,20 +83,22 @@ def labelled_chunks(
     import polars as pl
 
     from sentiment.records.formats import find_format
-    from sentiment.records.reader import Reader
+    from sentiment.records.places import find
+    from sentiment.records.rows import open_rows
 
-    file = Path(path)
-    if not file.exists():
-        siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise DataError(f"no such file: {path}{nearest(file.name, siblings)}")
-    try:
-        kind = find_format(path, None)
-    except UsageError as error:
-        raise DataError(
-            f"{path}: its name does not tell the format; "
-            "use .csv, .tsv, .jsonl or .parquet, optionally with .gz or .zst"
-        ) from error
-    reader = Reader(path, kind, text_column=text_column, batch_size=chunk_rows, dialect=dialect)
+    for place in find(path):
+        file = Path(place.path)
+        if not is_remote(place.path) and not file.exists():
+            siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
+            raise DataError(f"no such file: {place.path}{nearest(file.name, siblings)}")
+        try:
+            find_format(place.path, None)
+        except UsageError as error:
+            raise DataError(
+                f"{place.path}: its name does not tell the format; "
+                "use .csv, .tsv, .jsonl or .parquet, optionally with .gz or .zst"
+            ) from error
+    reader = open_rows(path, text_column=text_column, batch_size=chunk_rows, dialect=dialect)
     n_rows = 0
     read: dict[str, str] = {}  # what a column was asked for as, and what the file calls it
     likely: list[str] | None = None

@@ -14,7 +14,7 @@ from sentiment.records.dialect import find_column
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sentiment.records.reader import Reader
+    from sentiment.records.rows import Rows
     from sentiment.scorer import Scorer
 
 Bound = tuple[str, str, float]
@@ -22,14 +22,14 @@ Bound = tuple[str, str, float]
 
 
 def score_labelled(
-    scorer: Scorer, reader: Reader, label_column: str, names: Mapping[str, str]
+    scorer: Scorer, reader: Rows, label_column: str, names: Mapping[str, str]
 ) -> tuple[list[str], NDArray[np.float64], int]:
     """Score a labelled file; texts are not kept.
 
     Parameters
     ----------
     scorer : Scorer
-    reader : Reader
+    reader : Reader or Several
     label_column : str
         The column of true labels.
     names : mapping

@@ -42,10 +42,7 @@ def find_format(path: str, given: str | None, *, otherwise: Format | None = None
         )
     if path == "-" and otherwise is not None:
         return otherwise
-    name = Path(path)
-    if name.suffix.lower() in COMPRESSIONS:
-        name = name.with_suffix("")
-    found = _SUFFIXES.get(name.suffix.lower())
+    found = _named(path)
     if found is None:
         known_suffixes = ", ".join(_SUFFIXES)
         raise UsageError(
@@ -56,3 +53,17 @@ def find_format(path: str, given: str | None, *, otherwise: Format | None = None
             f": {', '.join(FORMATS)}",
         )
     return found
+
+
+def has_format(path: str) -> bool:
+    """Tell whether a file's name says its format."""
+    return _named(path) is not None
+
+
+def _named(path: str) -> Format | None:
+    if path.startswith(("http://", "https://")):  # what an address asks for is no name
+        path = path.partition("?")[0].partition("#")[0]
+    name = Path(path)
+    if name.suffix.lower() in COMPRESSIONS:
+        name = name.with_suffix("")
+    return _SUFFIXES.get(name.suffix.lower())

@@ -11,10 +11,9 @@ import codecs
 import csv
 import io
 import json
-import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from sentiment.errors import DataError, Parameter, UsageError, nearest
+from sentiment.records import places
 from sentiment.records.dialect import (
     Dialect,
     find_column,
@@ -96,6 +96,8 @@ class Reader:
         Rows per batch.
     dialect : Dialect, optional
         How the file is written, where that is known.
+    columns : mapping of str to (str or None), optional
+        Further columns, the same in all rows: what the folders of a partition say.
 
     Attributes
     ----------
@@ -105,6 +107,8 @@ class Reader:
         Names of the columns, as far as the format has them before the first row.
     text_column : str
         As the file writes it, once it is known.
+    files : list of str
+        The path alone.
     found : dict of str to str
         What was found out about how the file is written, where it is not the usual.
     """
@@ -117,10 +121,13 @@ class Reader:
         text_column: str = "text",
         batch_size: int = 1024,
         dialect: Dialect | None = None,
+        columns: Mapping[str, str | None] | None = None,
     ) -> None:
+        self._added = dict(columns or {})
         self._dialect = (dialect or Dialect()).checked()
         self.found: dict[str, str] = {}
         self.path = path
+        self.files = [path]
         self.kind = kind
         self.text_column = text_column
         self.batch_size = batch_size
@@ -132,14 +139,8 @@ class Reader:
         self._line = 0
         self._spool: IO[bytes] | None = None
         if path != "-":
-            file = Path(path)
-            if file.is_dir():
-                raise DataError(f"{path}: is a directory; give a file")
-            try:
-                self._raw = file.open("rb")
-                self._size = os.fstat(self._raw.fileno()).st_size
-            except OSError as error:
-                raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+            self._raw, self._size = places.open_read(path)
+        self._version = places.version(path)
         read = {"csv": self._csv, "tsv": self._csv, "jsonl": self._json, "lines": self._plain}
         try:
             self._batches = self._parquet() if kind == "parquet" else read[kind](self._text())
@@ -148,9 +149,40 @@ class Reader:
             raise
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._batches:
-            self._rows_read += len(batch)
-            yield batch
+        with places.refusals(self.path):
+            for batch in self._batches:
+                self._rows_read += len(batch)
+                yield self._partitioned(batch) if self._added else batch
+        if self._version and places.version(self.path) != self._version:
+            raise DataError(
+                f"{self.path}: has changed while it was read: its rows are of two versions; "
+                "read a copy, or when nobody writes it"
+            )
+
+    def identity(self) -> str:
+        """Return what tells whether the input is still what it was."""
+        return f"{self.path} {self._version}"
+
+    @property
+    def size(self) -> int:
+        """Bytes as they are stored; 0 where that is not known."""
+        return self._size
+
+    def _partitioned(self, batch: Batch) -> Batch:
+        """Return a batch with the columns that its folders say."""
+        if batch.table is None:
+            rows = [{**row, **self._added} for row in batch.records()]
+            return Batch(batch.texts, rows)
+        import pyarrow as pa
+
+        table = batch.table
+        for name, value in self._added.items():
+            cells = pa.array([value] * len(batch), pa.string())
+            if name in table.schema.names:
+                table = table.set_column(table.schema.names.index(name), name, cells)
+            else:
+                table = table.append_column(name, cells)
+        return Batch(batch.texts, table=table)
 
     def fraction(self) -> float | None:
         """Return how much of the file has been read, or None when that cannot be told."""
@@ -177,7 +209,7 @@ class Reader:
         return DataError(f"{self.path}: row {row}: ", *what)
 
     def _open(self, stream: IO[bytes]) -> IO[bytes]:
-        compression = COMPRESSIONS.get(Path(self.path).suffix.lower())
+        compression = COMPRESSIONS.get(Path(places.plain_name(self.path)).suffix.lower())
         if compression == "gzip":
             import gzip
 
@@ -289,7 +321,8 @@ class Reader:
             with Path(self._spool.name).open("rb") as spooled:
                 yield spooled
             return
-        with Path(self.path).open("rb") as raw:
+        raw, _ = places.open_read(self.path)
+        with raw:
             yield self._text(raw)
 
     def _json_lines(self, stream: Peekable) -> Iterator[Any]:
@@ -369,7 +402,7 @@ class Reader:
         filled = [name for name in names if name]
         if len(set(filled)) != len(filled):
             raise DataError(f"{self.path}: the header names a column twice: {', '.join(filled)}")
-        self.columns = filled
+        self.columns = [*filled, *(name for name in self._added if name not in filled)]
         self._find_text_column(filled, 0)
         if self.text_column not in filled:
             raise DataError(f"{self.path}: ", *self._no_column(filled))
@@ -403,6 +436,9 @@ class Reader:
             raise DataError(f"{self.path}: not a Parquet file ({one_line(error)})") from None
         self.n_rows = file.metadata.num_rows
         self.schema: pa.Schema = file.schema_arrow
+        for name in self._added:
+            if name not in self.schema.names:
+                self.schema = self.schema.append(pa.field(name, pa.string()))
         self.columns = list(self.schema.names)
         self._find_text_column(self.columns, 0)
         if self.text_column not in self.columns:

@@ -121,7 +121,9 @@ class Job:
 
         output_dir = Path(cfg.output_dir)
         client = tracking.connect(output_dir)
-        experiment = tracking.experiment_id(client, cfg.experiment_name, output_dir)
+        experiment = tracking.experiment_id(
+            client, cfg.experiment_name, output_dir, cfg.tracking.artifacts
+        )
         own = [word for word in words if word.split("=")[0] in self.keys]
         run = Run.start(
             client,

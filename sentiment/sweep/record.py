@@ -80,7 +80,7 @@ class SweepRun:
         remember(self.output_dir, default.tracking.uri)
         self.client = tracking.connect(self.output_dir)
         self.experiment = tracking.experiment_id(
-            self.client, default.experiment_name, self.output_dir
+            self.client, default.experiment_name, self.output_dir, default.tracking.artifacts
         )
         self.git = origin.git_state()
         tags = {

@@ -127,11 +127,14 @@ def experiment_name(client: MlflowClient, name: str) -> str:
     return str(found.name)
 
 
-def experiment_id(client: MlflowClient, name: str, output_dir: Path) -> str:
+def experiment_id(
+    client: MlflowClient, name: str, output_dir: Path, artifacts: str | None = None
+) -> str:
     """Return the experiment's id, creating it when it is new.
 
     ``MLFLOW_EXPERIMENT_ID`` and ``MLFLOW_EXPERIMENT_NAME`` stand for the default name. Artifacts of a
-    local database lie under ``output_dir/artifacts``; a server decides itself.
+    new experiment lie at the address `artifacts`; without one, those of a local database lie under
+    ``output_dir/artifacts``, and a server decides itself.
 
     Raises
     ------
@@ -151,7 +154,8 @@ def experiment_id(client: MlflowClient, name: str, output_dir: Path) -> str:
             )
         return str(found.experiment_id)
     local = client.tracking_uri.split(":", 1)[0] not in ("http", "https", "databricks")
-    location = (output_dir.resolve() / "artifacts").as_uri() if local else None
+    here = (output_dir.resolve() / "artifacts").as_uri() if local else None
+    location = artifacts or here
     try:
         return str(client.create_experiment(name, artifact_location=location))
     except MlflowException:

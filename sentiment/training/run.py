@@ -221,7 +221,9 @@ def _new_run(cfg: DictConfig) -> Callable[[], Run]:
     output_dir = Path(cfg.output_dir)
     remember(output_dir, cfg.tracking.uri)
     client = tracking.connect(output_dir)
-    experiment = tracking.experiment_id(client, cfg.experiment_name, output_dir)
+    experiment = tracking.experiment_id(
+        client, cfg.experiment_name, output_dir, cfg.tracking.artifacts
+    )
     hint = tracking.old_file_store(Path.cwd(), output_dir)
     if hint:
         log.warning("%s", hint)
