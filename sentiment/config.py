@@ -57,6 +57,10 @@ class DataConfig:
     test_size: float = 0.2
     sample_size: int | None = None
     on_bad_rows: str = "drop"
+    on_leak: str | None = None
+    corrections: str | None = None
+    slice_columns: list[str] | None = None
+    report: bool = False
     delimiter: str | None = None
     quote: str | None = None
     encoding: str | None = None

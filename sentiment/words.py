@@ -20,7 +20,15 @@ _VALUED = {
     "--config-path": "other", "-cp": "other", "--package": "other", "-p": "other", "--cfg": "other",
     "-c": "other", "--experimental-rerun": "other",
 }  # fmt: skip
-_PATHS = ("data.train", "data.test", "data.val", "data.also", "data.path", "output_dir")
+_PATHS = (
+    "data.train",
+    "data.test",
+    "data.val",
+    "data.also",
+    "data.corrections",
+    "data.path",
+    "output_dir",
+)
 
 
 class Words(NamedTuple):

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sentiment.cli.overrides import HYDRA_SETTINGS, LabelColumn, Overrides, TextColumn, with_file
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from sentiment.data.leaks import Copy
+    from sentiment.data.splits import Splits
+    from sentiment.training.suspects import Suspects
 
 HELP = """Show what a training would read: rows, labels, lengths, duplicates and samples.
 
 \b
 sentiment data                                       the embedded reviews
 sentiment data reviews.csv --text review             your own
+sentiment data reviews.csv --labels                  labels that are probably wrong, the worst first
+sentiment data reviews.csv --doubles doubles.csv     texts that are copies of one another
+sentiment data reviews.csv --report data.html        all of it as a page
 """
 SETTINGS = HYDRA_SETTINGS
-_SHOWN = 20  # classes
+_SHOWN = 20  # classes, suspects, pairs
+_COPIES = (
+    "split",
+    "row",
+    "label",
+    "other_split",
+    "other_row",
+    "other_label",
+    "alike",
+    "text",
+    "other_text",
+)
 
 
 def data(
@@ -23,28 +45,168 @@ def data(
     text: TextColumn = None,
     label: LabelColumn = None,
     samples: Annotated[int, typer.Option(min=0, help="Texts to show of each label.")] = 2,
+    labels: Annotated[
+        bool,
+        typer.Option("--labels", help="Look for labels that are probably wrong, out of fold."),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="With --labels: the ranked file, else suspects.csv in output_dir."
+        ),
+    ] = None,
+    doubles: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Look for copies, near ones too, and list them here."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page about the data.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    from rich.table import Table
-
-    from sentiment.cli.console import emit_json, stdout
+    from sentiment.cli.console import emit_json, stderr
     from sentiment.config import compose
     from sentiment.data.description import describe
+    from sentiment.errors import UsageError
+    from sentiment.files import write_whole
+    from sentiment.records.writer import write_table
     from sentiment.training.run import load
 
-    splits = load(compose(with_file("data", overrides or [], text, label))).splits
-    described = describe(splits)
+    if output is not None and not labels:
+        raise UsageError("--output is the file of --labels: give both")
+    cfg = compose(with_file("data", overrides or [], text, label))
+    for file in (output, doubles, report):
+        if file is not None and not file.parent.is_dir():
+            raise UsageError(f"{file}: no such folder {file.parent}")
+    splits = load(cfg).splits
+    found = _suspects(cfg, splits) if labels else None
+    copies = _copies(splits) if doubles or report else None
+    if found is not None:
+        from sentiment.training.suspects import COLUMNS
+
+        output = output or Path(cfg.output_dir) / "suspects.csv"
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_table(output, found.table(), COLUMNS)
+        stderr().print(
+            f"{len(found.suspects):,} suspected labels in {output}; look at them, delete the lines "
+            f"that are right as they are, then: data.corrections={output}"
+        )
+    if doubles is not None and copies is not None:
+        write_table(doubles, [_copy_row(splits, copy) for copy in copies], _COPIES)
+        stderr().print(f"{len(copies):,} pairs of copies in {doubles}")
+    if report is not None:
+        from sentiment.data.report import data_report
+
+        suspects = found.to_dict() if found is not None else None
+        write_whole(report, data_report(splits, suspects=suspects, copies=copies))
+        stderr().print(f"the page is {report}")
     if json_:
         emit_json(
             {
                 "name": splits.name,
                 "source": splits.source,
-                **described,
+                **describe(splits),
                 "report": splits.report,
                 "notes": splits.notes,
+                **(found.to_dict() if found is not None else {}),
+                **(
+                    {"copies": [_copy_row(splits, one) for one in copies]}
+                    if copies is not None
+                    else {}
+                ),
             }
         )
         return
+    if found is not None:
+        _show_suspects(found)
+        return
+    _show(splits, samples)
+    if copies is not None:
+        _show_copies(copies)
+
+
+def _suspects(cfg: DictConfig, splits: Splits) -> Suspects:
+    from sentiment.training.pipeline import build_pipeline
+    from sentiment.training.suspects import find_suspects
+
+    return find_suspects(build_pipeline(cfg), splits, seed=cfg.seed)
+
+
+def _copies(splits: Splits) -> list[Copy]:
+    from sentiment.data.leaks import copies_between
+
+    return copies_between({"train": splits.train, "val": splits.val, "test": splits.test})
+
+
+def _copy_row(splits: Splits, copy: Copy) -> dict[str, Any]:
+    a, b = getattr(splits, copy.part), getattr(splits, copy.other_part)
+    return {
+        "split": copy.part,
+        "row": copy.place if a.rows is None else a.rows[copy.place],
+        "label": a.labels[copy.place],
+        "other_split": copy.other_part,
+        "other_row": copy.other_place if b.rows is None else b.rows[copy.other_place],
+        "other_label": b.labels[copy.other_place],
+        "alike": round(copy.alike, 4),
+        "text": a.texts[copy.place],
+        "other_text": b.texts[copy.other_place],
+    }
+
+
+def _show_copies(copies: list[Copy]) -> None:
+    from collections import Counter
+
+    from sentiment.cli.console import stdout
+
+    pairs = Counter((one.part, one.other_part) for one in copies)
+    for (a, b), count in pairs.items():
+        where = f"within {a}" if a == b else f"in {a} and {b}"
+        stdout().print(f"copies {where}: {count:,} pairs")
+    if not copies:
+        stdout().print("no copies")
+
+
+def _show_suspects(found: Suspects) -> None:
+    from rich.table import Table
+
+    from sentiment.cli.console import stdout
+
+    console = stdout()
+    table = Table(title=f"{len(found.suspects):,} of {found.rows:,} labels are probably wrong")
+    for column in ("row", "given", "suggested", "sure", "speaking for it", "text"):
+        table.add_column(column, justify="right" if column in ("row", "sure") else "left")
+    for one in found.suspects[:_SHOWN]:
+        shown = " ".join(one.text.split())
+        table.add_row(
+            f"{one.row}", one.given, one.suggested, f"{one.probability_suggested:.3f}",
+            ", ".join(one.ngrams[:4]), f"{shown[:60]}{'…' if len(shown) > 60 else ''}",
+        )  # fmt: skip
+    console.print(table)
+    pairs = Table(title="suspects by pair of classes")
+    for column in ("given", "suggested", "labels"):
+        pairs.add_column(column, justify="right" if column == "labels" else "left")
+    for given, suggested, count in found.pairs[:_SHOWN]:
+        pairs.add_row(given, suggested, f"{count:,}")
+    console.print(pairs)
+    hard = Table(title="classes that are hardly told apart")
+    for column in ("one", "the other", "confused", "of both"):
+        hard.add_column(
+            column, justify="left" if "o" in column[:2] and column != "of both" else "right"
+        )
+    for pair in found.hard:
+        hard.add_row(pair.first, pair.second, f"{pair.confused:,}", f"{pair.share:.1%}")
+    console.print(hard)
+    for name, count in found.left_out.items():
+        console.print(f"{name}: {count} rows are too few to judge")
+
+
+def _show(splits: Splits, samples: int) -> None:
+    from rich.table import Table
+
+    from sentiment.cli.console import stdout
+    from sentiment.data.description import describe
+
+    described = describe(splits)
     table = Table(title=f"{splits.name} ({splits.source})")
     for column in ("", *described):
         table.add_column(column, justify="right" if column else "left")

@@ -76,6 +76,7 @@ _CHOICES = {
     "sweep.direction": ["maximize", "minimize"],
     "sweep.keep_models": ["best", "all"],
     "data.on_bad_rows": ["drop", "error"],
+    "data.on_leak": ["warn", "drop", "error"],
     "compile.dtype": ["float32", "float16"],
     "model.loss": ["squared_hinge", "log_loss"],
     "vectorizer.token_pattern": ["word", "letter", "apostrophe", "punctuation"],

@@ -41,17 +41,19 @@ def with_corrections(
         )
     held_out = {*splits.val.texts, *splits.test.texts}
     added = {text: label for text, label in found.items() if text not in held_out}
-    kept = [
-        (text, label)
-        for text, label in zip(splits.train.texts, splits.train.labels, strict=True)
-        if text not in added
-    ]
-    rows = [*kept, *added.items()]
+    kept = splits.train.take(
+        [place for place, text in enumerate(splits.train.texts) if text not in added]
+    )
+    train = Split(
+        [*kept.texts, *added],
+        [*kept.labels, *added.values()],
+        # What was added belongs to no group but its own.
+        None if kept.groups is None else [*kept.groups, *(f"text {text}" for text in added)],
+    )
     report = {
         **splits.report,
-        "rows_train": len(rows),
+        "rows_train": len(train),
         "corrections": len(added),
         "corrections_held_out": len(found) - len(added),
     }
-    train = Split([text for text, _ in rows], [label for _, label in rows])
     return replace(splits, train=train, report=report, train_fingerprint=None)

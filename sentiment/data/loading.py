@@ -66,6 +66,11 @@ def load(settings: Mapping[str, Any], seed: int) -> Data:
                 f"data.split={settings['split']}: a stream is divided by hash; leave it out, or "
                 "data.streaming=false"
             )
+        for key in ("corrections", "on_leak", "slice_columns"):
+            if settings.get(key) is not None:
+                raise UsageError(
+                    f"data.{key} needs the rows in memory: data.streaming=false, or data.{key}=null"
+                )
         stream = survey(**_known(survey, settings), seed=seed)
         data = Data(stream.splits, stream)
     _warn_of_rows(data.splits)
@@ -83,6 +88,10 @@ def _warn_of_rows(splits: Splits) -> None:
         dropped += splits.report.get(f"missing_labels_{name}", 0)
         if dropped:
             log.warning("%s: dropped %d rows without text or label", name, dropped)
+    if corrected := splits.report.get("labels_corrected"):
+        log.warning("%d labels are corrected by data.corrections", corrected)
+    if missed := splits.report.get("corrections_not_found"):
+        log.warning("%d of data.corrections name no row of the data", missed)
     shared = splits.report.get("test_texts_also_in_train", 0)
     if shared:
         log.warning(

@@ -211,7 +211,13 @@ def _labelled(
 
 
 def read_embedded(
-    *, subset: str | None, text_column: str, label_column: str, extra: Sequence[str], **_: Any
+    *,
+    subset: str | None,
+    text_column: str,
+    label_column: str,
+    extra: Sequence[str],
+    everywhere: Sequence[str],
+    **_: Any,
 ) -> Frames:
     """Read a subset of the embedded reviews.
 
@@ -236,7 +242,8 @@ def read_embedded(
             "or use it on purpose with data=files"
         )
     frame = pl.read_csv(raw).filter(pl.col("source") == subset)
-    return {"train": _labelled(frame, text_column, label_column, extra, str(file))}, None
+    found = _labelled(frame, text_column, label_column, (*extra, *everywhere), str(file))
+    return {"train": found}, None
 
 
 def read_files(
@@ -247,11 +254,12 @@ def read_files(
     text_column: str,
     label_column: str,
     extra: Sequence[str],
+    everywhere: Sequence[str],
     dialect: Dialect,
     notes: dict[str, str],
     **_: Any,
 ) -> Frames:
-    """Read labelled files whole; ``extra`` columns are those of train alone.
+    """Read labelled files whole; ``extra`` columns are those of train alone, others stand ``everywhere``.
 
     Raises
     ------
@@ -271,7 +279,7 @@ def read_files(
                 file,
                 text_column=text_column,
                 label_column=label_column,
-                extra=extra if part == "train" else (),
+                extra=(*(extra if part == "train" else ()), *everywhere),
                 dialect=dialect,
                 notes=notes,
             )
@@ -289,6 +297,7 @@ def read_hub(
     text_column: str,
     label_column: str,
     extra: Sequence[str],
+    everywhere: Sequence[str],
     **_: Any,
 ) -> Frames:
     """Read splits of a Hub data set or a local data-set folder.
@@ -317,9 +326,8 @@ def read_hub(
             )
         rows = dataset[split]
         names = names or getattr(rows.features.get(label_column), "names", None)
-        frame = _labelled(
-            rows.to_polars(), text_column, label_column, extra if key == "train" else (), path
-        )
+        further = (*(extra if key == "train" else ()), *everywhere)
+        frame = _labelled(rows.to_polars(), text_column, label_column, further, path)
         if names:
             # The Hub's way to keep the labels of a test split to itself.
             frame = frame.with_columns(label=pl.col("label").replace("-1", None))

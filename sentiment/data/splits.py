@@ -28,7 +28,10 @@ from sentiment.data.division import (
 )
 from sentiment.data.hashes import row_hashes
 from sentiment.data.labels import named_labels
+from sentiment.data.leaks import without_leaks
+from sentiment.data.relabelling import corrected
 from sentiment.data.sources import group_like, read_embedded, read_files, read_hub
+from sentiment.data.usable import usable
 from sentiment.errors import DataError, UsageError, nearest
 from sentiment.records.dialect import Dialect
 
@@ -45,14 +48,38 @@ SHARED_GROUPS = "test_rows_that_share_with_train_their_"
 
 @dataclass(frozen=True)
 class Split:
-    """Texts with their labels, row by row, and their groups where ``group_column`` names them."""
+    """Texts with their labels, row by row.
+
+    Attributes
+    ----------
+    texts, labels : list of str
+    groups : list of str, optional
+        Where ``group_column`` names them.
+    rows : list of int, optional
+        Where each stands in the data that training rows are cut from, counted from 0; None for a
+        validation or test set of its own.
+    columns : mapping of str to list of str
+        The values of ``slice_columns``.
+    """
 
     texts: list[str]
     labels: list[str]
     groups: list[str] | None = None
+    rows: list[int] | None = None
+    columns: Mapping[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def take(self, places: Sequence[int]) -> Split:
+        """Return some of the rows, in this order."""
+        return Split(
+            [self.texts[i] for i in places],
+            [self.labels[i] for i in places],
+            None if self.groups is None else [self.groups[i] for i in places],
+            None if self.rows is None else [self.rows[i] for i in places],
+            {name: [values[i] for i in places] for name, values in self.columns.items()},
+        )
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of all texts and labels in order."""
@@ -122,6 +149,9 @@ def load_splits(
     test_size: float = 0.2,
     sample_size: int | None = None,
     on_bad_rows: str = "drop",
+    on_leak: str | None = None,
+    corrections: str | None = None,
+    slice_columns: Sequence[str] | None = None,
     delimiter: str | None = None,
     quote: str | None = None,
     encoding: str | None = None,
@@ -157,6 +187,13 @@ def load_splits(
         Rows to use before splitting; separate splits stay whole.
     on_bad_rows : {'drop', 'error'}
         What to do with empty texts and missing labels; either way they are counted.
+    on_leak : {'warn', 'drop', 'error'}, optional
+        Look for near copies of held-out texts among the training texts too, and count them, leave
+        them out of training, or refuse. Without it exact copies are counted.
+    corrections : str, optional
+        A file of labels that are right: see `sentiment.data.relabelling.corrected`.
+    slice_columns : sequence of str, optional
+        Columns whose values the model is judged by one by one.
     delimiter, quote, encoding : str, optional
         How files are written, where that is not to be found out: `sentiment.records.dialect.Dialect`.
     seed : int
@@ -172,7 +209,7 @@ def load_splits(
         split=split, val=val, test=test, val_size=val_size, test_size=test_size, seed=seed,
         group_column=group_column, time_column=time_column, split_column=split_column,
     )  # fmt: skip
-    _check(on_bad_rows=on_bad_rows, sample_size=sample_size)
+    _check(on_bad_rows=on_bad_rows, sample_size=sample_size, on_leak=on_leak)
     if text_column == label_column and source != "embedded":
         raise UsageError(
             f"data.text_column and data.label_column are both {text_column!r}: "
@@ -199,6 +236,7 @@ def load_splits(
         text_column=text_column,
         label_column=label_column,
         extra=plan.columns,
+        everywhere=tuple(slice_columns or ()),
         dialect=Dialect(delimiter, quote, encoding),
         notes=notes,
     )
@@ -209,6 +247,9 @@ def load_splits(
     rows = frames["train"]
     if not len(rows):
         raise DataError("train holds no usable row: every text is empty or every label missing")
+    if corrections is not None:
+        frames = corrected(frames, corrections, named_labels(label_names), report)
+        rows = frames["train"]
     classes = check_classes(Counter(rows["label"].to_list()), positive_label, label_column)
     for part in ("val", "test"):
         if part in frames:
@@ -225,10 +266,14 @@ def load_splits(
     check_parts(rows["label"].to_list(), parts, plan)
     report |= _shared_groups(rows, parts)
     cut = {
-        part: as_split(frames[part] if part in frames else rows.filter(parts == number), plan)
+        part: as_split(frames[part], plan, slice_columns, apart=True)
+        if part in frames
+        else as_split(rows.filter(parts == number), plan, slice_columns)
         for part, number in (("val", VAL), ("test", TEST))
     }
-    learned = as_split(rows.filter(parts == TRAIN), plan)
+    learned = as_split(rows.filter(parts == TRAIN), plan, slice_columns)
+    if on_leak is not None:
+        learned = without_leaks(learned, cut, on_leak, report)
     _warn_of_classes(classes, learned, cut["test"])
     seen = set(learned.texts)
     report["test_texts_also_in_train"] = sum(text in seen for text in cut["test"].texts)
@@ -323,14 +368,26 @@ def make_plan(
     )
 
 
-def as_split(frame: pl.DataFrame, plan: Plan) -> Split:
-    """Return the rows of a frame as a split."""
+def as_split(
+    frame: pl.DataFrame,
+    plan: Plan,
+    slice_columns: Sequence[str] | None = None,
+    *,
+    apart: bool = False,
+) -> Split:
+    """Return the rows of a frame as a split; `apart` says that they are a set of their own."""
     grouped = plan.group_column is not None and column(plan.group_column) in frame.columns
     return Split(
         frame["text"].to_list(),
         frame["label"].to_list(),
         groups_of(frame, plan) if grouped else None,
+        None if apart else [row - 1 for row in frame["row"].to_list()],
+        {name: _values(frame[column(name)]) for name in slice_columns or ()},
     )
+
+
+def _values(series: pl.Series) -> list[str]:
+    return ["(none)" if value is None else str(value) for value in series.to_list()]
 
 
 def _shared_groups(frame: pl.DataFrame, parts: Parts) -> dict[str, int]:
@@ -400,74 +457,10 @@ def check_classes(
     return classes
 
 
-def _check(*, on_bad_rows: str, sample_size: int | None) -> None:
+def _check(*, on_bad_rows: str, sample_size: int | None, on_leak: str | None) -> None:
+    if on_leak not in (None, "warn", "drop", "error"):
+        raise UsageError(f"data.on_leak={on_leak!r} is not one of warn, drop, error (or null)")
     if on_bad_rows not in ("drop", "error"):
         raise UsageError(f"data.on_bad_rows={on_bad_rows!r} is not one of drop, error")
     if sample_size is not None and sample_size < 1:
         raise UsageError(f"data.sample_size={sample_size} is not a number of rows (null: all)")
-
-
-def usable(
-    frame: pl.DataFrame,
-    label_names: Mapping[Any, str] | Sequence[str] | None,
-    on_bad_rows: str,
-    report: dict[str, int],
-    split: str,
-    *,
-    first_row: int = 0,
-) -> pl.DataFrame:
-    """Name the labels, count rows that cannot be used, and drop or refuse them.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns ``text`` and ``label``, and maybe others; n rows.
-    label_names, on_bad_rows
-        As for `load_splits`.
-    report : dict of str to int
-        Its counts grow.
-    split : str
-        ``train`` or ``test``, for the counts and for errors.
-    first_row : int
-        Rows of the file that came before.
-
-    Returns
-    -------
-    DataFrame
-        The rows that can be used, with ``row``: where each stands in the file, from 1.
-
-    Raises
-    ------
-    DataError
-        If the text column holds no text, a label has no name, or bad rows are refused.
-    """
-    import polars as pl
-
-    if frame["text"].dtype != pl.String:
-        raise DataError(
-            f"the text column of {split} holds {frame['text'].dtype}, not text: set data.text_column=…"
-        )
-    label = frame["label"]
-    mapping = named_labels(label_names)
-    if mapping is not None:
-        unnamed = sorted(set(label.drop_nulls().unique()) - set(mapping) - set(mapping.values()))
-        if unnamed:
-            raise DataError(
-                f"data.label_names names {', '.join(mapping)} but {split} also holds "
-                f"{', '.join(map(repr, unnamed[:5]))}: name every label, or set data.label_names=null"
-            )
-        label = label.replace(mapping)
-    empty = frame["text"].is_null() | (frame["text"].str.strip_chars() == "").fill_null(value=True)
-    unlabelled = label.is_null() & ~empty
-    counts = {"empty_texts": int(empty.sum()), "missing_labels": int(unlabelled.sum())}
-    for reason, count in counts.items():
-        key = f"{reason}_{split}"
-        report[key] = report.get(key, 0) + count
-        if count and on_bad_rows == "error":
-            first = first_row + (empty if reason == "empty_texts" else unlabelled).arg_true()[0] + 1
-            raise DataError(
-                f"{split} has {count} rows with {reason.replace('_', ' ')} (first: row {first}); "
-                "mend them, or set data.on_bad_rows=drop"
-            )
-    numbered = frame.with_columns(label=label).with_row_index("row", offset=first_row + 1)
-    return numbered.filter(~(empty | unlabelled))

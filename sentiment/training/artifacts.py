@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DATA_REPORT = "data_report.html"
 N_FEATURES = 50  # strongest features logged per class
 
 
@@ -209,6 +210,10 @@ def _write_artifacts(
     (folder / "overrides.json").write_text(json.dumps(list(overrides)), encoding="utf-8")
     write_predictions(folder, splits.test, classes, judged.probabilities["test"])
     hashes.write_hashes(splits.seen(), folder / hashes.FILE_NAME)
+    if cfg.data.report:
+        from sentiment.data.report import data_report
+
+        (folder / DATA_REPORT).write_text(data_report(splits), encoding="utf-8")
     if draw:
         from sentiment.evaluation import plots
 
