@@ -27,7 +27,7 @@ _REMOTE = re.compile(r"(runs|models|mlflow-artifacts):/")
 
 
 class Compiled(Protocol):
-    """What is stored: a compiled scorer that can write itself."""
+    """What is stored: a scorer that can write itself."""
 
     digest: str
 
@@ -118,14 +118,15 @@ def import_model(
     ModelError
         It is not that model, or it is not whole.
     """
-    from sentiment.scorer.document import DOCUMENT_NAME, WEIGHTS_NAME
+    from sentiment.scorer.document import DOCUMENT_NAME, read_document, weights_name
     from sentiment.scorer.model import Scorer
 
     target = models_dir(output_dir) / digest
     if not (target / "scorer").is_dir():
         with whole_folder(target) as beside:
             (beside / "scorer").mkdir()
-            for name in (DOCUMENT_NAME, WEIGHTS_NAME):
+            _, document = read_document(Path(scorer_dir))
+            for name in (DOCUMENT_NAME, weights_name(document)):
                 try:
                     shutil.copyfile(Path(scorer_dir) / name, beside / "scorer" / name)
                 except OSError as error:

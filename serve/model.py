@@ -13,12 +13,13 @@ from typing import Any
 
 from sentiment.errors import SentimentError
 from sentiment.scorer import Scorer
+from sentiment.scorer.document import DOCUMENT_NAME, PIPELINE_NAME, WEIGHTS_NAME
 from sentiment.store import POINTERS, is_remote, models_dir, read_pointer, resolve
 from sentiment.text.spec import MANY_CHARACTERS
 
 logger = logging.getLogger("sentiment.serve")
 
-FILES = ("scorer.json", "weights.safetensors")
+FILES = (DOCUMENT_NAME, WEIGHTS_NAME, PIPELINE_NAME)
 WARM_TEXT = "Not a bad film at all, but I would not see it twice. 10/10 for the music!"
 
 
@@ -152,6 +153,8 @@ class ModelHolder:
             "serving model %s version %s (%s), loaded in %.3f s",
             *(loaded.name, loaded.version, loaded.digest[:12], seconds),
         )
+        if not loaded.scorer.compiled:
+            logger.warning("this model does not compile: scikit-learn answers, which is slower")
         return True
 
     def _target(self) -> str:

@@ -144,7 +144,8 @@ def load(model: str | None, output_dir: Path) -> Scorer:
     else:
         stored = store.resolve(model, output_dir)
     scorer = Scorer.load(stored.path, digest=stored.digest)
-    print(f"model: {stored}", file=sys.stderr)
+    slower = "" if scorer.compiled else "; it does not compile: scikit-learn answers, slower"
+    print(f"model: {stored}{slower}", file=sys.stderr)
     return scorer
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import sentiment
 from sentiment.compiler.layout import compile_view, is_hashing
 from sentiment.compiler.linear import TOLERANCE, NotCompilableError, linear_form
 from sentiment.compiler.prune import differences, prune_features
-from sentiment.compiler.reference import golden_texts, reference_statistics
+from sentiment.compiler.reference import MAX_REFERENCE, golden_texts, reference_statistics
 from sentiment.errors import UsageError
 from sentiment.files import whole_folder
 from sentiment.scorer.container import Tensors, pack_tensors
@@ -32,7 +32,6 @@ __all__ = ["CompiledScorer", "NotCompilableError", "compile_scorer"]
 Floats = NDArray[np.float64]
 
 _CHECKED_TEXTS = 256
-_MAX_REFERENCE = 5000
 
 
 class CompiledScorer:
@@ -85,17 +84,39 @@ class CompiledScorer:
         UsageError
             The directory holds something else.
         """
-        directory = Path(directory)
-        if directory.exists():
-            existing = directory / DOCUMENT_NAME
-            if existing.is_file() and existing.read_bytes() == self._json:
-                return self.digest
-            raise UsageError(f"{directory}: exists and is not this model; choose another directory")
-        with whole_folder(directory) as beside:
-            with (beside / WEIGHTS_NAME).open("wb") as file:
-                file.writelines(self._weights)
-            (beside / DOCUMENT_NAME).write_bytes(self._json)
+        write_scorer(Path(directory), self._json, WEIGHTS_NAME, self._weights)
         return self.digest
+
+
+def write_scorer(
+    directory: Path, document: bytes, name: str, content: Iterable[bytes | memoryview]
+) -> None:
+    """Write a scorer directory whole; see `CompiledScorer.save`.
+
+    Parameters
+    ----------
+    directory : Path
+    document : bytes
+        Of ``scorer.json``.
+    name : str
+        Of the file beside it.
+    content : iterable of bytes
+        Of that file.
+
+    Raises
+    ------
+    UsageError
+        The directory holds something else.
+    """
+    if directory.exists():
+        existing = directory / DOCUMENT_NAME
+        if existing.is_file() and existing.read_bytes() == document:
+            return
+        raise UsageError(f"{directory}: exists and is not this model; choose another directory")
+    with whole_folder(directory) as beside:
+        with (beside / name).open("wb") as file:
+            file.writelines(content)
+        (beside / DOCUMENT_NAME).write_bytes(document)
 
 
 def compile_scorer(
@@ -166,7 +187,7 @@ def compile_scorer(
     compiled = _assemble(document, parts, "float32")
     check_against(compiled.scorer, vectorizer, classifier, reference_texts[:_CHECKED_TEXTS])
     # Evenly spread, so that files in the order of their labels are represented too.
-    stride = -(-len(reference_texts) // _MAX_REFERENCE) or 1
+    stride = -(-len(reference_texts) // MAX_REFERENCE) or 1
     texts = list(reference_texts[::stride])
     labels = None if reference_labels is None else list(reference_labels[::stride])
     report: dict[str, Any] = {}

@@ -1,73 +1,146 @@
-"""Pipelines that do not compile, in skops format: loaded against our own list of types only.
-
-The types that a file itself names are never trusted; what the list lacks is refused by name.
-"""
+"""From a fitted pipeline that does not compile to a directory like a scorer's, in skops format."""
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sentiment.errors import ModelError
+import numpy as np
+from sklearn.pipeline import Pipeline
 
-FILE_NAME = "pipeline.skops"
-# Beside what skops itself trusts (numpy and scikit-learn's own estimators): these, and the classes
-# that these packages define.
-_TYPES = frozenset(["scipy.sparse._csr.csr_array", "scipy.sparse._csr.csr_matrix"])
-_PACKAGES = ("sentiment.models.", "sentiment.text.", "sentiment.vectorizers.")
+import sentiment
+from sentiment.compiler.compile import write_scorer
+from sentiment.compiler.reference import MAX_REFERENCE, golden_words, reference_statistics
+from sentiment.scorer.document import PIPELINE_FORMAT, PIPELINE_NAME, dump_document
+from sentiment.scorer.pipeline import PipelineScorer
+
+_PLACE = re.compile(r'(?<!\\)"(__id__|file)": (?:(\d+)|"([^"]+?)(\.\w+)")')
+_N_WORDS = 24
 
 
-def save_pipeline(pipeline: Any, path: Path) -> None:
-    """Write a fitted pipeline in skops format.
+class KeptPipeline:
+    """A pipeline as it will be written.
+
+    Attributes
+    ----------
+    document : dict
+        Content of ``scorer.json``.
+    pipeline : bytes
+        Content of ``pipeline.skops``.
+    scorer : PipelineScorer
+        The same, ready to score.
+    """
+
+    def __init__(self, document: dict[str, Any], pipeline: Any, content: bytes) -> None:
+        described = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+        document = {**document, "weights": described}
+        document["checksum"] = hashlib.sha256(dump_document(document)).hexdigest()
+        self.document = document
+        self.pipeline = content
+        self._json = dump_document(document)
+        self.digest = hashlib.sha256(self._json).hexdigest()
+        self.scorer = PipelineScorer(
+            document, pipeline, digest=self.digest, size_bytes=len(content) + len(self._json)
+        )
+
+    def save(self, directory: Path | str) -> str:
+        """Write the directory and return its digest; see `CompiledScorer.save`."""
+        write_scorer(Path(directory), self._json, PIPELINE_NAME, [self.pipeline])
+        return self.digest
+
+
+def keep_pipeline(
+    vectorizer: Any,
+    classifier: Any,
+    *,
+    positive_label: str | None = None,
+    reference_texts: Sequence[str] = (),
+    reference_labels: Sequence[str] | None = None,
+    reference_name: str = "held-out",
+) -> KeptPipeline:
+    """Keep a fitted vectorizer and classifier as they are.
+
+    Parameters
+    ----------
+    vectorizer, classifier : estimator
+        The classifier has ``predict_proba``.
+    positive_label : str, optional
+    reference_texts, reference_labels, reference_name
+        As of `compile_scorer`.
+    """
+    pipeline = Pipeline([("vectorizer", vectorizer), ("classifier", classifier)])
+    content = dump_pipeline(pipeline)
+    document: dict[str, Any] = {
+        "format": PIPELINE_FORMAT,
+        "format_version": 1,
+        "made_with": {"sentiment": sentiment.__version__},
+        "labels": [str(label) for label in classifier.classes_],
+        "positive_label": positive_label,
+        "n_features": int(vectorizer.transform(["a text"]).shape[1]),
+        "golden": [],
+        "reference": None,
+    }
+    scorer = PipelineScorer(document, pipeline, digest="", size_bytes=0)
+    generator = np.random.Generator(np.random.PCG64(0))
+    golden = golden_words(_known_words(vectorizer, generator), generator)
+    answers = scorer.predict(golden).probabilities.tolist()
+    document["golden"] = [
+        {"text": text, "probabilities": answer}
+        for text, answer in zip(golden, answers, strict=True)
+    ]
+    stride = -(-len(reference_texts) // MAX_REFERENCE) or 1
+    if len(reference_texts):
+        labels = None if reference_labels is None else list(reference_labels[::stride])
+        document["reference"] = reference_statistics(
+            scorer, list(reference_texts[::stride]), reference_name, labels
+        )
+    return KeptPipeline(document, pipeline, content)
+
+
+def dump_pipeline(pipeline: Any) -> bytes:
+    """Return a fitted pipeline in skops format: the same bytes for the same content.
+
+    skops names parts by where they lie in memory and notes the time; both are replaced.
 
     Parameters
     ----------
     pipeline : estimator
-    path : Path
-        The file; its name usually is `FILE_NAME`.
     """
     import skops.io
 
-    beside = path.with_name(path.name + ".partial")
-    skops.io.dump(pipeline, beside)
-    beside.replace(path)
+    names: dict[str, str] = {}
+
+    def renamed(match: re.Match[str]) -> str:
+        key, number, stem, suffix = match.groups()
+        name = names.setdefault(number or stem, str(len(names) + 1))
+        return f'"{key}": {name}' if number else f'"{key}": "{name}{suffix}"'
+
+    written = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(skops.io.dumps(pipeline))) as parts,
+        zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        schema = _PLACE.sub(renamed, parts.read("schema.json").decode())
+        contents = {"schema.json": schema.encode()}
+        for name in parts.namelist():
+            stem, dot, suffix = name.partition(".")
+            if name != "schema.json":
+                contents[names[stem] + dot + suffix] = parts.read(name)
+        for name in sorted(contents):
+            archive.writestr(zipfile.ZipInfo(name), contents[name])
+    return written.getvalue()
 
 
-def load_pipeline(path: Path) -> Any:
-    """Read a pipeline that `save_pipeline` wrote.
-
-    Raises
-    ------
-    ModelError
-        It is damaged, or holds a type that is not on the list.
-    """
-    import skops.io
-
-    # Where version 0.1 kept what is in `sentiment.text` now.
-    sys.modules.setdefault("sentiment.ngrams", import_module("sentiment.text.ngrams"))
+def _known_words(vectorizer: Any, generator: np.random.Generator) -> list[str]:
+    """Return some of the vectorizer's features, where it names them."""
     try:
-        named = set(skops.io.get_untrusted_types(file=path))
-        unknown = sorted(name for name in named if not _is_trusted(name))
-        pipeline = None if unknown else skops.io.load(path, trusted=sorted(named))
-    except Exception as error:  # skops has no error class of its own for damaged files
-        text = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path}: not a whole skops file ({text})") from None
-    if unknown:
-        raise ModelError(f"{path}: holds types that are not trusted: {', '.join(unknown)}")
-    return pipeline
-
-
-def _is_trusted(name: str) -> bool:
-    if name in _TYPES:
-        return True
-    module, _, attribute = name.rpartition(".")
-    if not f"{module}.".startswith((*_PACKAGES, "sentiment.ngrams.")):
-        return False
-    try:
-        found = getattr(import_module(module), attribute, None)
-    except ImportError:
-        return False
-    # What a module has only imported is not its own.
-    return isinstance(found, type) and found.__module__.startswith(_PACKAGES)
+        names = vectorizer.get_feature_names_out()
+    except (AttributeError, NotImplementedError):
+        return []
+    chosen = generator.integers(0, len(names), size=_N_WORDS)
+    return [str(names[number]) for number in chosen.tolist()]

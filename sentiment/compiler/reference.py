@@ -20,6 +20,7 @@ UNKNOWN_EDGES = [
     *(0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04),
     *(0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0),
 ]
+MAX_REFERENCE = 5000
 LENGTH_EDGES = [0.0, *(float(round(edge)) for edge in np.geomspace(1, 10_000, 25))]
 
 
@@ -95,12 +96,17 @@ def golden_texts(scorer: Scorer) -> list[str]:
             words += [view.ngram(row) for row in rows.tolist()]
             slots = generator.integers(view.first_slot, len(view.values), size=24)
             words += [view.ngram(row) for row in slots.tolist()]
-    if not words:
-        words = [f"word{number}" for number in range(24)]
     texts = [" ".join(feature.ngram for feature in strongest[label]) for label in scorer.labels]
+    return texts + golden_words(words, generator)
+
+
+def golden_words(words: list[str], generator: np.random.Generator) -> list[str]:
+    """Make texts up of some of a model's words, and of what is hard to read alike everywhere."""
+    words = words or [f"word{number}" for number in range(24)]
     generator.shuffle(words)
-    texts.append(" ".join(words))
-    texts.append(" ".join(words[:9] + words[:9] + words[:3]).upper())
-    texts.append("")
-    texts.append("İstanbul café <br /> naïve — ﬁne ½ don't ЁЖ 東京 १२ e\u0301 \t x" + words[0])
-    return texts
+    return [
+        " ".join(words),
+        " ".join(words[:9] + words[:9] + words[:3]).upper(),
+        "",
+        "İstanbul café <br /> naïve — ﬁne ½ don't ЁЖ 東京 १२ e\u0301 \t x" + words[0],
+    ]

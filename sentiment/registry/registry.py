@@ -22,6 +22,7 @@ from sentiment.errors import ModelError, Parameter, SentimentError, UsageError, 
 from sentiment.registry import history
 from sentiment.registry.history import Move
 from sentiment.registry.reference import DEFAULT_NAME, ModelReference, parse
+from sentiment.scorer.document import DOCUMENT_NAME, read_document, weights_name
 from sentiment.store import StoredModel
 from sentiment.tracking import client as tracking
 from sentiment.tracking.address import is_new, shown, tracking_uri
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 SCORER_FOLDER = "artifacts/scorer"  # of a logged model
-_FILES = ("scorer.json", "weights.safetensors")
 _METRIC_TAG = METRIC
 _METRICS = re.compile(
     r"(val|test)_(accuracy|accuracy_low|accuracy_high|precision|recall|f1_score|roc_auc"
@@ -416,7 +416,9 @@ class Registry:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
             try:
-                tracking.download(source.folder, _FILES, Path(scratch))
+                tracking.download(source.folder, [DOCUMENT_NAME], Path(scratch))
+                _, document = read_document(Path(scratch))
+                tracking.download(source.folder, [weights_name(document)], Path(scratch))
             except ModelError as error:
                 raise ModelError(f"{source.label} holds no whole model: {error}") from error
             yield Path(scratch)

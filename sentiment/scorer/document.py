@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sentiment.errors import ModelError
 
-if TYPE_CHECKING:
-    pass
-
-
 FORMAT = "sentiment-scorer"
+
+
+PIPELINE_FORMAT = "sentiment-pipeline"
+"""Of a pipeline that does not compile: programs that know compiled models alone refuse it by name."""
 
 
 FORMAT_VERSION = 2
@@ -26,6 +26,17 @@ DOCUMENT_NAME = "scorer.json"
 WEIGHTS_NAME = "weights.safetensors"
 
 
+PIPELINE_NAME = "pipeline.skops"
+
+
+_WEIGHTS = {FORMAT: WEIGHTS_NAME, PIPELINE_FORMAT: PIPELINE_NAME}
+
+
+def weights_name(document: dict[str, Any]) -> str:
+    """Return the name of the file that lies beside ``scorer.json``."""
+    return _WEIGHTS[document["format"]]
+
+
 def check_weights(path: Path, document: dict[str, Any], data: memoryview, *, verify: bool) -> None:
     described = document["weights"]
     same = len(data) == described["size"]
@@ -33,7 +44,7 @@ def check_weights(path: Path, document: dict[str, Any], data: memoryview, *, ver
         same = hashlib.sha256(data).hexdigest() == described["sha256"]
     if not same:
         raise ModelError(
-            f"{path}: {WEIGHTS_NAME} is not the one that {DOCUMENT_NAME} describes: "
+            f"{path}: {weights_name(document)} is not the one that {DOCUMENT_NAME} describes: "
             "it is cut off or altered; fetch or train it again"
         )
 
@@ -57,7 +68,7 @@ def read_document(path: Path) -> tuple[str, dict[str, Any]]:
         document = json.loads(raw)
     except (ValueError, RecursionError):
         raise ModelError(f"{file}: not JSON: cut off or altered; fetch or train it again") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    if not isinstance(document, dict) or document.get("format") not in _WEIGHTS:
         raise ModelError(f"{file}: not a model of this program (no format {FORMAT!r})")
     version = document.get("format_version")
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:

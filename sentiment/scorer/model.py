@@ -11,7 +11,13 @@ import numpy as np
 
 from sentiment.errors import ModelError
 from sentiment.scorer.container import Tensors, map_tensors
-from sentiment.scorer.document import DOCUMENT_NAME, WEIGHTS_NAME, check_weights, read_document
+from sentiment.scorer.document import (
+    DOCUMENT_NAME,
+    PIPELINE_FORMAT,
+    WEIGHTS_NAME,
+    check_weights,
+    read_document,
+)
 from sentiment.scorer.link import LINKS, best_class, link
 from sentiment.scorer.prediction import Floats, Ints, Prediction, Predictions
 from sentiment.scorer.view import HashView, NgramView, View, contributions
@@ -20,7 +26,6 @@ from sentiment.text.spec import MANY_CHARACTERS
 if TYPE_CHECKING:
     from sentiment.scorer.explain import ClassFeature, Explanation
 
-GOLDEN_TOLERANCE = 1e-9
 ABSTAIN = "abstain"
 """The label of an answer whose confidence is below what the caller asked for."""
 _VIEWS: dict[str, type[View]] = {"ngrams": NgramView, "hashing": HashView}
@@ -28,6 +33,10 @@ _VIEWS: dict[str, type[View]] = {"ngrams": NgramView, "hashing": HashView}
 
 class Scorer:
     """A compiled model. Make one with `Scorer.load`; it is safe to use from many threads."""
+
+    compiled = True
+    """Whether numpy alone answers; else it is a pipeline of scikit-learn, which is slower."""
+    golden_tolerance = 1e-9
 
     def __init__(
         self,
@@ -71,7 +80,8 @@ class Scorer:
         Parameters
         ----------
         path : Path
-            The directory that holds ``scorer.json`` and ``weights.safetensors``.
+            The directory that holds ``scorer.json`` and ``weights.safetensors``, or, of a model
+            that does not compile, ``pipeline.skops``.
         digest : str, optional
             What the SHA-256 of ``scorer.json`` must be.
         verify : bool
@@ -81,7 +91,8 @@ class Scorer:
         Raises
         ------
         ModelError
-            Missing, cut off, altered, foreign, of a newer format, or answering differently here.
+            Missing, cut off, altered, foreign, of a newer format, or answering differently here;
+            a pipeline also where scikit-learn is missing or a type in it is not trusted.
         """
         path = Path(path)
         found, document = read_document(path)
@@ -90,16 +101,16 @@ class Scorer:
                 f"{path}: the model is {found[:12]}, not {digest[:12]} as asked for: "
                 "it was altered or replaced; fetch or train it again"
             )
-        tensors, data = map_tensors(path / WEIGHTS_NAME)
         try:
-            check_weights(path, document, data, verify=verify)
-            scorer = cls(
-                document,
-                tensors,
-                digest=found,
-                size_bytes=len(data) + (path / DOCUMENT_NAME).stat().st_size,
-                path=path,
-            )
+            if document["format"] == PIPELINE_FORMAT:
+                from sentiment.scorer.pipeline import open_pipeline  # asks for scikit-learn
+
+                scorer: Scorer = open_pipeline(path, document, found, verify=verify)
+            else:
+                tensors, data = map_tensors(path / WEIGHTS_NAME)
+                check_weights(path, document, data, verify=verify)
+                size = len(data) + (path / DOCUMENT_NAME).stat().st_size
+                scorer = cls(document, tensors, digest=found, size_bytes=size, path=path)
             if verify:
                 scorer.check_golden()
         except (
@@ -133,7 +144,7 @@ class Scorer:
         for case, answer in zip(golden, answers, strict=True):
             recorded = case["probabilities"]
             same = len(recorded) == len(answer) and np.allclose(
-                answer, recorded, rtol=0, atol=GOLDEN_TOLERANCE
+                answer, recorded, rtol=0, atol=self.golden_tolerance
             )
             if not same:
                 raise ModelError(

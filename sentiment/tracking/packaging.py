@@ -11,12 +11,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from sentiment.scorer.document import PIPELINE_NAME
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # What scores: whole packages, so that a new module of theirs travels too.
 TRAVELS = ("__init__.py", "errors.py", "text", "scorer")
+# A pipeline that does not compile is made of these.
+_PARTS = ("models", "vectorizers")
 
 
 def log_model(
@@ -93,7 +97,11 @@ def save_model(
     ]
     outputs += [ColSpec(DataType.double, f"probability_{label}") for label in labels]
     document = Model(**about)
-    with warnings.catch_warnings(), scoring_code() as code:
+    compiled = not (scorer / PIPELINE_NAME).exists()
+    needed = ["mlflow", "numpy", "pandas"]
+    needed += [] if compiled else ["scikit-learn", "scipy", "skops"]
+    travels = TRAVELS if compiled else (*TRAVELS, *_PARTS)
+    with warnings.catch_warnings(), scoring_code(travels) as code:
         warnings.simplefilter("ignore")
         mlflow.pyfunc.save_model(
             path=str(place),
@@ -106,10 +114,7 @@ def save_model(
             artifacts={"scorer": str(scorer)},
             code_paths=[str(code)],
             # Given, because MLflow would import everything in a subprocess to guess them.
-            pip_requirements=[
-                f"{name}=={importlib.metadata.version(name)}"
-                for name in ("mlflow", "numpy", "pandas")
-            ],
+            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in needed],
         )
     # The loader takes the file's name and the artifact's relative path alone.
     flavor = document.flavors[mlflow.pyfunc.FLAVOR_NAME]
@@ -120,12 +125,12 @@ def save_model(
 
 
 @contextmanager
-def scoring_code() -> Iterator[Path]:
+def scoring_code(travels: Sequence[str] = TRAVELS) -> Iterator[Path]:
     """Give a copy of the package cut down to what scoring needs, for MLflow to take along."""
     with TemporaryDirectory(prefix="sentiment-code-") as folder:
         package = Path(folder) / "sentiment"
         package.mkdir()
-        for name in TRAVELS:
+        for name in travels:
             source = _PACKAGE / name
             if source.is_dir():
                 shutil.copytree(

@@ -162,10 +162,6 @@ class Run:
             else:
                 return
 
-    def log_artifact(self, file: Path, folder: str) -> None:
-        """Log one file into a folder of the run's artifacts."""
-        self.client.log_artifact(self.run_id, str(file), folder)
-
     def log_artifacts(self, folder: Path) -> None:
         """Log every file of a folder."""
         self.client.log_artifacts(self.run_id, str(folder))

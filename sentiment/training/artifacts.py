@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment import config
-from sentiment.compiler import fallback
 from sentiment.data import hashes
 from sentiment.errors import SentimentError
 from sentiment.evaluation.predictions import write_predictions
@@ -24,6 +23,7 @@ from sentiment.tracking.tags import DIGEST
 
 if TYPE_CHECKING:
     from sentiment.compiler.compile import CompiledScorer
+    from sentiment.compiler.fallback import KeptPipeline
     from sentiment.data.loading import Data
     from sentiment.data.splits import Splits
     from sentiment.store import StoredModel
@@ -46,7 +46,6 @@ class Published:
     ----------
     folder : Path
     digest : str
-        Empty for a pipeline that does not compile.
     """
 
     folder: Path
@@ -79,7 +78,7 @@ def publish(
     data: Data,
     fitted: Fitted,
     judged: Judged,
-    compiled: CompiledScorer | None,
+    compiled: CompiledScorer | KeptPipeline,
     stages: Stages,
     *,
     overrides: Sequence[str],
@@ -95,8 +94,7 @@ def publish(
     data : Data
     fitted : Fitted
     judged : Judged
-    compiled : CompiledScorer or None
-        None for a pipeline that does not compile: it is kept in skops format.
+    compiled : CompiledScorer or KeptPipeline
     stages : Stages
         Told of ``save`` and ``log``.
     overrides : sequence of str
@@ -110,13 +108,10 @@ def publish(
 
     output_dir, splits = Path(cfg.output_dir), data.splits
     with stages("save"):
-        if compiled is None:
-            folder, digest = _keep_pipeline(fitted, output_dir, run.run_id), ""
-        else:
-            stored = store.save_model(
-                compiled, about(cfg, run.run_id, judged.metrics, splits), output_dir
-            )
-            folder, digest = stored.path.parent, stored.digest
+        stored = store.save_model(
+            compiled, about(cfg, run.run_id, judged.metrics, splits), output_dir
+        )
+        folder, digest = stored.path.parent, stored.digest
     latest = digest if point_latest else ""
     with (
         _kept(run, output_dir, folder, latest),
@@ -124,10 +119,7 @@ def publish(
         TemporaryDirectory(prefix="sentiment-") as scratch,
     ):
         # The model first: metrics logged before it, MLflow would read again one by one.
-        if compiled is None:
-            run.log_artifact(folder / fallback.FILE_NAME, "pipeline")
-        else:
-            _log_model(run, Path(scratch), stored, compiled, splits)
+        _log_model(run, Path(scratch), stored, compiled, splits)
         params = config.flatten(config.to_dict(cfg))
         run.log_params(params)
         _write_names([*params, *judged.metrics], Path(scratch))
@@ -171,13 +163,6 @@ def _write_names(names: Sequence[str], folder: Path) -> None:
     changed = {safe: name for name in names if (safe := safe_name(name)) != name}
     if changed:
         _write_json(folder / "metric_names.json", changed)
-
-
-def _keep_pipeline(fitted: Fitted, output_dir: Path, run_id: str) -> Path:
-    folder = output_dir / "pipelines" / run_id
-    folder.mkdir(parents=True)
-    fallback.save_pipeline(fitted.pipeline, folder / fallback.FILE_NAME)
-    return folder
 
 
 def _log_data(run: Run, splits: Splits) -> None:
@@ -227,18 +212,25 @@ def _write_artifacts(
 
 
 def _log_model(
-    run: Run, folder: Path, stored: StoredModel, compiled: CompiledScorer, splits: Splits
+    run: Run,
+    folder: Path,
+    stored: StoredModel,
+    compiled: CompiledScorer | KeptPipeline,
+    splits: Splits,
 ) -> None:
     """Log the scorer, what weighs most in it, and what making it smaller changed."""
+    from sentiment.compiler.compile import CompiledScorer
+
     run.set_tags({DIGEST: stored.digest})
-    strongest = {
-        label: [asdict(feature) for feature in features]
-        for label, features in compiled.scorer.top_features(N_FEATURES).items()
-    }
-    _write_json(folder / "important_features.json", strongest)
-    if compiled.report:
-        _write_json(folder / "compile_report.json", compiled.report)
-        log.warning("compiled smaller: %s", json.dumps(compiled.report))
+    if isinstance(compiled, CompiledScorer):
+        strongest = {
+            label: [asdict(feature) for feature in features]
+            for label, features in compiled.scorer.top_features(N_FEATURES).items()
+        }
+        _write_json(folder / "important_features.json", strongest)
+        if compiled.report:
+            _write_json(folder / "compile_report.json", compiled.report)
+            log.warning("compiled smaller: %s", json.dumps(compiled.report))
     run.log_scorer(stored.path, compiled.scorer.labels, splits.test.texts[0][:200])
 
 

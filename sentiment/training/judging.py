@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sentiment.compiler.compile import CompiledScorer
+    from sentiment.compiler.fallback import KeptPipeline
     from sentiment.data.splits import Splits
     from sentiment.training.fitting import Fitted
 
@@ -79,10 +80,10 @@ def judge(fitted: Fitted, splits: Splits, *, seed: int) -> Judged:
 
 def compiled_form(
     fitted: Fitted, splits: Splits, judged: Judged, *, dtype: Any, prune: float
-) -> CompiledScorer | None:
+) -> CompiledScorer | KeptPipeline:
     """Compile the pipeline and hold it against its own answers on the test split.
 
-    A step of the user's own may not come down to linear scores: then there is no scorer.
+    One that does not come down to linear scores is kept as it is.
 
     Parameters
     ----------
@@ -99,26 +100,30 @@ def compiled_form(
         The scorer answers otherwise than the pipeline.
     """
     from sentiment.compiler.compile import NotCompilableError, compile_scorer, tolerance
+    from sentiment.compiler.fallback import keep_pipeline
+    from sentiment.scorer.pipeline import TRUSTED_VARIABLE, untrusted_types
     from sentiment.text.corpus import parallel
 
     # What held-out texts look like is the reference that drift is measured against.
     reference = splits.val if len(splits.val) else splits.test
+    about: dict[str, Any] = {
+        "positive_label": splits.positive_label,
+        "reference_texts": reference.texts,
+        "reference_labels": reference.labels,
+        "reference_name": "validation" if len(splits.val) else "test",
+    }
+    steps = fitted.vectorizer, fitted.classifier
     try:
-        compiled = compile_scorer(
-            fitted.vectorizer,
-            fitted.classifier,
-            positive_label=splits.positive_label,
-            reference_texts=reference.texts,
-            reference_labels=reference.labels,
-            reference_name="validation" if len(splits.val) else "test",
-            dtype=dtype,
-            prune=prune,
-        )
+        compiled = compile_scorer(*steps, **about, dtype=dtype, prune=prune)
     except NotCompilableError as error:
-        log.warning(
-            "%s; the pipeline is kept in skops format, which predict and serve cannot use", error
-        )
-        return None
+        log.warning("%s; the pipeline is kept: it answers everywhere, but slower", error)
+        kept = keep_pipeline(*steps, **about)
+        if names := untrusted_types(kept.pipeline):
+            log.warning(
+                "predict, serve and the others load it where its types are trusted: %s=%s",
+                TRUSTED_VARIABLE, ",".join(names),
+            )  # fmt: skip
+        return kept
     expected = judged.probabilities["test"]
     if dtype == "float32" and not prune:
         found = compiled.scorer.predict(splits.test.texts, parallel)

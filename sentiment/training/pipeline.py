@@ -7,12 +7,13 @@ from typing import Any
 
 import hydra.utils
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import InvalidParameterError
 
 from sentiment.errors import UsageError
+from sentiment.scorer.pipeline import trust
 
 
 def build_pipeline(cfg: DictConfig) -> Pipeline:
@@ -46,8 +47,10 @@ def build_pipeline(cfg: DictConfig) -> Pipeline:
 def _build(group: str, node: DictConfig) -> BaseEstimator:
     if "_target_" not in node:
         raise UsageError(f"{group} needs a class: {group}._target_=package.module.Class")
+    parameters: Any = OmegaConf.to_container(node, resolve=True)
+    trust(parameters.pop("trusted", ()))
     try:
-        estimator = hydra.utils.instantiate(node, _convert_="all")
+        estimator = hydra.utils.instantiate(parameters, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
         raise UsageError(f"{group}: {str(cause).strip().splitlines()[0]}") from error

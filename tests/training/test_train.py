@@ -139,19 +139,39 @@ def test_a_classifier_of_ones_own_compiles_when_it_is_linear(tmp_path, cli):
     assert (tmp_path / "models" / "latest.json").exists()
 
 
-def test_a_classifier_that_is_not_linear_is_kept_as_skops(tmp_path, cli):
-    from sentiment.compiler import fallback
-
+def test_a_classifier_that_is_not_linear_goes_through_every_door(tmp_path, cli):
+    """Trees do not compile: predicted with, measured, registered and loaded by MLflow all the same."""
+    out = ("--output-dir", tmp_path)
     answer = cli(
         "train", *SMALL, f"output_dir={tmp_path}", "model=custom", "--json",
-        "model._target_=sklearn.neighbors.KNeighborsClassifier", "+model.n_neighbors=3",
+        "model._target_=sklearn.ensemble.ExtraTreesClassifier", "+model.n_estimators=10",
+        "+model.random_state=0",
     )  # fmt: skip
     assert answer.code == 0, answer.err
-    assert "KNeighborsClassifier" in answer.err
-    assert "skops" in answer.err
-    assert not (tmp_path / "models").exists()
-    pipeline = fallback.load_pipeline(Path(answer.document["model"]) / fallback.FILE_NAME)
-    assert set(pipeline.predict(["a wonderful film"])) <= {"negative", "positive"}
+    assert "ExtraTreesClassifier" in answer.err
+    assert "slower" in answer.err
+    text = "a wonderful film"
+    told = cli("predict", text, *out, "--json")
+    assert "slower" in told.err
+    scored = told.document
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"text": text, "label": scored["label"]}) + "\n", "utf-8")
+    assert (
+        cli("predict", "--input", rows, *out, "--workers", "2").document["confidence"]
+        == (scored["confidence"])
+    )
+    assert cli("evaluate", "--input", rows, *out, "--json").document["metrics"]["accuracy"] == 1
+    assert cli("explain", text, *out).code == 0
+    registered = cli("register", "--promote", *out)
+    assert registered.code == 0, registered.err
+    fresh = cli("models", "pull", "models:/sentiment@champion", *out, "--json")
+    assert fresh.document["digest"] == answer.document["digest"]
+    (model,) = tracking.connect(tmp_path).get_run(answer.document["run_id"]).outputs.model_outputs
+    loaded = mlflow.pyfunc.load_model(
+        tracking.connect(tmp_path).get_logged_model(model.model_id).artifact_location
+    )
+    found = loaded.predict(pd.DataFrame({"text": [text]}))
+    assert found["confidence"].tolist() == pytest.approx([scored["confidence"]])
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))
