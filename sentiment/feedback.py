@@ -1,31 +1,43 @@
-"""What people said the right label was: one SQLite file, one row per prediction answered."""
+"""What people said the right label was: one row per prediction answered, in SQLite or PostgreSQL.
+
+A file serves the workers of one machine. Where a replica has no disk that outlives it, or where
+several shall know the answers of all, ``SENTIMENT_FEEDBACK_URL`` names a PostgreSQL database.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
-from sentiment.errors import DataError
+from sentiment.errors import DataError, MissingExtraError, UsageError
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS feedback (
-    number INTEGER PRIMARY KEY,
+if TYPE_CHECKING:
+    import psycopg
+
+URL_VARIABLE = "SENTIMENT_FEEDBACK_URL"
+
+_COLUMNS = """
     prediction_id TEXT NOT NULL UNIQUE,
     digest TEXT NOT NULL,
     predicted TEXT NOT NULL,
-    confidence REAL NOT NULL,
-    predicted_at REAL NOT NULL,
+    confidence DOUBLE PRECISION NOT NULL,
+    predicted_at DOUBLE PRECISION NOT NULL,
     label TEXT NOT NULL,
     text TEXT,
-    answered_at REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS by_model ON feedback (digest, number);
+    answered_at DOUBLE PRECISION NOT NULL
 """
 _BUSY_SECONDS = 10.0
+# Who asks for figures waits this long for a database, and no longer.
+_GLANCE_SECONDS = 2.0
+
+Place = Path | str
+"""Where answers lie: a file, or the address of a PostgreSQL database."""
 
 COLUMNS = ("text", "label", "predicted", "confidence", "model", "predicted_at", "answered_at")
 """Of `labelled_rows`."""
@@ -60,70 +72,142 @@ class Answer(NamedTuple):
     answered_at: float
 
 
-class Feedback:
-    """The file that holds the answers; one object belongs to one thread.
+def place_of(output_dir: Path, url: str | None = None) -> Place:
+    """Return where the answers of an output folder lie.
 
     Parameters
     ----------
-    path : Path
-        ``<output_dir>/feedback.db``; made when it is missing, readable by its owner alone.
+    output_dir : Path
+        Has ``feedback.db`` when nothing else is said.
+    url : str, optional
+        ``postgresql://USER@HOST/DATABASE``; from ``SENTIMENT_FEEDBACK_URL`` when not given. What it
+        leaves out is taken from libpq's own variables (PGPASSWORD, PGSSLMODE, ...).
+
+    Raises
+    ------
+    UsageError
+        The address is of another kind, or the extra for it is not installed.
+    """
+    url = os.environ.get(URL_VARIABLE, "") if url is None else url
+    if not url:
+        return output_dir / "feedback.db"
+    scheme, _, rest = url.partition("://")
+    if scheme.split("+")[0] not in ("postgresql", "postgres") or not rest:
+        raise UsageError(
+            f"{URL_VARIABLE}={shown(url)}: must be postgresql://USER@HOST/DATABASE, "
+            "or empty for a file in the output folder"
+        )
+    _driver()
+    return f"postgresql://{rest}"
+
+
+def shown(place: Place) -> str:
+    """Return a place as it may be shown: without who signs in, and how."""
+    if isinstance(place, Path):
+        return str(place)
+    parts = urlsplit(place)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+class Feedback:
+    """The store of answers; one object belongs to one thread.
+
+    Parameters
+    ----------
+    place : Path or str
+        Made when it is missing: a file readable by its owner alone, or a table of its own.
+
+    Raises
+    ------
+    DataError
+        It cannot be made or written.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.executescript(_SCHEMA)
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._file: os.stat_result | None = None
+        with _told(place, "written"):
+            if isinstance(place, Path):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.close(os.open(place, os.O_RDWR | os.O_CREAT, 0o600))
+                self._sqlite = sqlite3.connect(place, timeout=_BUSY_SECONDS)
+                self._sqlite.execute("PRAGMA journal_mode=WAL")
+                self._sqlite.execute("PRAGMA synchronous=NORMAL")
+                for statement in _schema("feedback", "INTEGER PRIMARY KEY"):
+                    self._sqlite.execute(statement)
+                self._file = place.stat()
+            else:
+                self._postgres = _connect(place, _BUSY_SECONDS)
+                with self._postgres.transaction():
+                    # Replicas that start together would make the table twice.
+                    self._postgres.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [_TABLE])
+                    for statement in _schema(
+                        _TABLE, "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+                    ):
+                        self._postgres.execute(statement)
 
     def add(self, answers: Sequence[Answer]) -> list[bool]:
-        """Record answers in one transaction; for each, whether it is the first for its prediction."""
-        with self._database:
-            return [
-                self._database.execute(
-                    "INSERT OR IGNORE INTO feedback (prediction_id, digest, predicted, confidence,"
-                    " predicted_at, label, text, answered_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    answer,
-                ).rowcount
-                > 0
-                for answer in answers
-            ]
+        """Record answers in one transaction; for each, whether it is the first for its prediction.
+
+        Raises
+        ------
+        DataError
+            They cannot be written; none of them is. Make the object anew to try again.
+        """
+        with _told(self.place, "written"):
+            if isinstance(self.place, Path):
+                query = _INSERT.format(table="feedback", values="?, ?, ?, ?, ?, ?, ?, ?")
+                with self._sqlite:
+                    return [self._sqlite.execute(query, a).rowcount > 0 for a in answers]
+            query = _INSERT.format(table=_TABLE, values="%s, %s, %s, %s, %s, %s, %s, %s")
+            with self._postgres.transaction(), self._postgres.pipeline():
+                done = [self._postgres.execute(query, _without_nul(a)) for a in answers]
+            return [cursor.rowcount > 0 for cursor in done]
+
+    def is_gone(self) -> bool:
+        """Tell whether the file was removed or replaced: what is written now is read by nobody."""
+        if not isinstance(self.place, Path) or self._file is None:
+            return False
+        try:
+            return not os.path.samestat(self.place.stat(), self._file)
+        except OSError:
+            return True
 
     def close(self) -> None:
-        """Close the file."""
-        self._database.close()
+        """Close the file or the connection."""
+        if isinstance(self.place, Path):
+            self._sqlite.close()
+        else:
+            self._postgres.close()
 
 
-def observed(path: Path, digest: str, last: int) -> tuple[int, int]:
+def observed(place: Place, digest: str, last: int) -> tuple[int, int]:
     """Return how many of a model's last answered predictions were right, and how many there are.
 
     Parameters
     ----------
-    path : Path
-        The file; may be missing.
+    place : Path or str
+        A file may be missing.
     digest : str
         Of the model.
     last : int
         So many answers at most.
+
+    Raises
+    ------
+    DataError
+        The store is there and cannot be read.
     """
-    if not path.is_file():
-        return 0, 0
-    database = _read_only(path)
-    try:
-        right, n = database.execute(
-            "SELECT coalesce(sum(right), 0), count(*) FROM (SELECT predicted = label AS right"
-            " FROM feedback WHERE digest = ? ORDER BY number DESC LIMIT ?)",
-            (digest[:32], last),
-        ).fetchone()
-    except sqlite3.OperationalError:  # made, but its table not yet
-        return 0, 0
-    finally:
-        database.close()
-    return int(right), int(n)
+    query = (
+        "SELECT coalesce(sum(hit), 0), count(*) FROM (SELECT CASE WHEN predicted = label"
+        " THEN 1 ELSE 0 END AS hit FROM {table} WHERE digest = {mark}"
+        " ORDER BY number DESC LIMIT {mark}) AS latest"
+    )
+    rows = list(_read(place, query, (digest[:32], last), _GLANCE_SECONDS))
+    return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
 
 
-def answers(path: Path) -> Iterator[Answer]:
+def answers(place: Place) -> Iterator[Answer]:
     """Yield every answer, in the order they came.
 
     Raises
@@ -131,30 +215,29 @@ def answers(path: Path) -> Iterator[Answer]:
     DataError
         There is no such file, or it is no feedback database.
     """
-    if not path.is_file():
+    if isinstance(place, Path) and not place.is_file():
         raise DataError(
-            f"{path}: there is no feedback yet; POST /feedback of the service records it"
+            f"{place}: there is no feedback yet; POST /feedback of the service records it"
         )
-    database = _read_only(path)
-    try:
-        for row in database.execute(
-            "SELECT prediction_id, digest, predicted, confidence, predicted_at, label, text,"
-            " answered_at FROM feedback ORDER BY number"
-        ):
-            yield Answer(*row)
-    except sqlite3.DatabaseError as error:
-        raise DataError(f"{path}: not a feedback database ({error})") from None
-    finally:
-        database.close()
+    query = (
+        "SELECT prediction_id, digest, predicted, confidence, predicted_at, label, text,"
+        " answered_at FROM {table} ORDER BY number"
+    )
+    for row in _read(place, query, (), _BUSY_SECONDS):
+        yield Answer(*row)
 
 
-def labelled_rows(path: Path, *, mistakes: bool = False) -> tuple[list[dict[str, Any]], int]:
+def is_there(place: Place) -> bool:
+    """Tell whether there may be answers: a database is asked when they are read."""
+    return not isinstance(place, Path) or place.is_file()
+
+
+def labelled_rows(place: Place, *, mistakes: bool = False) -> tuple[list[dict[str, Any]], int]:
     """Return the texts that were answered, with their true labels: rows to train on.
 
     Parameters
     ----------
-    path : Path
-        The database.
+    place : Path or str
     mistakes : bool
         Only predictions that were wrong.
 
@@ -172,7 +255,7 @@ def labelled_rows(path: Path, *, mistakes: bool = False) -> tuple[list[dict[str,
     """
     rows: list[dict[str, Any]] = []
     n_bare = 0
-    for answer in answers(path):
+    for answer in answers(place):
         if mistakes and answer.label == answer.predicted:
             continue
         if answer.text is None:
@@ -196,5 +279,77 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+_TABLE = "sentiment_feedback"  # beside the tables of others
+_INSERT = (
+    "INSERT INTO {table} (prediction_id, digest, predicted, confidence, predicted_at, label, text,"
+    " answered_at) VALUES ({values}) ON CONFLICT (prediction_id) DO NOTHING"
+)
+
+
+def _schema(table: str, key: str) -> tuple[str, str]:
+    return (
+        f"CREATE TABLE IF NOT EXISTS {table} (number {key}, {_COLUMNS})",
+        f"CREATE INDEX IF NOT EXISTS {'by_model' if table == 'feedback' else f'{table}_by_model'}"
+        f" ON {table} (digest, number)",
+    )
+
+
+def _read(place: Place, query: str, values: tuple[Any, ...], seconds: float) -> Iterator[Any]:
+    """Yield the rows of a query; none where the table was not made yet."""
+    with _told(place, "read"):
+        if isinstance(place, Path):
+            if not place.is_file():
+                return
+            uri = f"{place.resolve().as_uri()}?mode=ro"
+            with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=seconds)) as database:
+                try:
+                    yield from database.execute(query.format(table="feedback", mark="?"), values)
+                except sqlite3.OperationalError as error:
+                    if "no such table" not in str(error):
+                        raise
+            return
+        with contextlib.closing(_connect(place, seconds)) as connection:
+            if not connection.execute("SELECT to_regclass(%s)", (_TABLE,)).fetchone()[0]:  # type: ignore[index]
+                return
+            # The server keeps the rows that were not fetched yet.
+            with connection.transaction(), connection.cursor("answers") as cursor:
+                cursor.execute(query.format(table=_TABLE, mark="%s"), values)
+                yield from cursor
+
+
+def _connect(url: str, seconds: float) -> psycopg.Connection[Any]:
+    connection: psycopg.Connection[Any] = _driver().connect(
+        url,
+        autocommit=True,
+        connect_timeout=max(2, int(seconds)),
+        options=f"-c statement_timeout={int(seconds * 1000)}",
+    )
+    return connection
+
+
+def _driver() -> Any:
+    try:
+        import psycopg
+    except ImportError:
+        raise MissingExtraError(f"{URL_VARIABLE} (feedback in PostgreSQL)", "postgres") from None
+    return psycopg
+
+
+@contextlib.contextmanager
+def _told(place: Place, what: str) -> Iterator[None]:
+    """Turn what a database or a disk says into one line of ours."""
+    kinds: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
+    if not isinstance(place, Path):
+        kinds = (*kinds, _driver().Error)
+    try:
+        yield
+    except kinds as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, sqlite3.DatabaseError) and "not a database" in reason:
+            raise DataError(f"{place}: not a feedback database ({reason})") from None
+        raise DataError(f"{shown(place)}: feedback cannot be {what} ({reason})") from None
+
+
+def _without_nul(answer: Answer) -> tuple[Any, ...]:
+    """Return what PostgreSQL can hold: its text has no character 0."""
+    return tuple(v.replace("\0", "\ufffd") if isinstance(v, str) else v for v in answer)

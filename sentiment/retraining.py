@@ -145,13 +145,13 @@ def _retrain(
 
 def feedback_file(output_dir: Path) -> Path | None:
     """Write the texts that were answered to a file that its content names; None without any."""
-    from sentiment.feedback import labelled_rows
+    from sentiment.feedback import is_there, labelled_rows, place_of
     from sentiment.files import write_whole
 
-    database = output_dir / "feedback.db"
-    if not database.is_file():
+    place = place_of(output_dir)
+    if not is_there(place):
         return None
-    rows, n_bare = labelled_rows(database)
+    rows, n_bare = labelled_rows(place)
     if n_bare:
         log.warning("%d answers came without their text and cannot be learned from", n_bare)
     if not rows:

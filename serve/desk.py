@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
-import sqlite3
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter
 
-from sentiment.feedback import Answer, Feedback
+from sentiment.errors import SentimentError
+from sentiment.feedback import Answer, Feedback, Place
 from serve.claim import Claim, Signer, fingerprint
 from serve.problems import ApiError, overloaded
 
@@ -39,15 +38,15 @@ class FeedbackDesk:
     Parameters
     ----------
     signer : Signer
-    path : Path
-        The feedback database.
+    place : Path or str
+        Of the answers.
     registry : CollectorRegistry
         Where the counter is registered.
     """
 
-    def __init__(self, signer: Signer, path: Path, registry: CollectorRegistry) -> None:
+    def __init__(self, signer: Signer, place: Place, registry: CollectorRegistry) -> None:
         self.signer = signer
-        self.path = path
+        self.place = place
         self.counted = Counter(
             "sentiment_feedback_total",
             "Answers about predictions: recorded, given before, or refused.",
@@ -132,18 +131,31 @@ class FeedbackDesk:
                     break
                 work = self._queue.get()
             if batch:
+                answers = [answer for answer, _, _ in batch]
+                results: list[Any]
                 try:
-                    store = store or Feedback(self.path)
-                    results: list[Any] = list(store.add([answer for answer, _, _ in batch]))
-                except (sqlite3.Error, OSError) as error:
-                    logger.error("feedback cannot be written: %s", error)  # noqa: TRY400
-                    results = [ApiError("feedback_unavailable")] * len(batch)
+                    store, results = self._add(store, answers)
+                except SentimentError as error:
+                    logger.error("%s", error)  # noqa: TRY400
+                    store, results = None, [ApiError("feedback_unavailable")] * len(batch)
                 for (_, written, loop), result in zip(batch, results, strict=True):
                     loop.call_soon_threadsafe(_settle, written, result)
             if work is None:
                 break
         if store is not None:
             store.close()
+
+    def _add(self, store: Feedback | None, answers: list[Answer]) -> tuple[Feedback, list[bool]]:
+        """Write answers to a store that is there: files are removed, databases start again."""
+        if store is not None and not store.is_gone():
+            try:
+                return store, store.add(answers)
+            except SentimentError as error:
+                logger.warning("%s: trying once more", error)
+        if store is not None:
+            store.close()
+        store = Feedback(self.place)
+        return store, store.add(answers)
 
     def close(self) -> None:
         """Write what waits and end."""

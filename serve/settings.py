@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sentiment.drift.signals import parse_limits
 from sentiment.errors import UsageError
+from sentiment.feedback import Place, place_of
 
 Names = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -89,6 +90,7 @@ class Settings(BaseSettings):
     drift_window: Annotated[int, Field(ge=100, le=1_000_000)] = 1_000  # texts, over all workers
     drift_limits: Annotated[dict[str, float], NoDecode] = {}  # e.g. score=0.4,words=0.1
     feedback_key: SecretStr | None = None  # signs prediction ids; the same for every replica
+    feedback_url: SecretStr | None = None  # postgresql://…; else feedback.db in the output folder
     feedback_window: Annotated[int, Field(ge=1, le=1_000_000)] = 500  # answers
 
     # set by the supervisor of several workers; the parent owns and wipes the directory
@@ -128,6 +130,12 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def feedback_place(self) -> Place:
+        """Where the answers about predictions lie."""
+        url = self.feedback_url
+        return place_of(self.output_dir, "" if url is None else url.get_secret_value())
+
+    @property
     def max_pending(self) -> int:
         """Requests that one worker holds at once, worked on or waiting."""
         return self.max_concurrency + self.queue_size
@@ -142,7 +150,7 @@ def load_settings(**values: Any) -> Settings:
         One line that names the variable and what is wrong with it.
     """
     try:
-        return Settings(**{key: value for key, value in values.items() if value is not None})
+        settings = Settings(**{key: value for key, value in values.items() if value is not None})
     except ValidationError as error:
         # Keys are secrets: say what is wrong, never the value that was given.
         first = error.errors(include_input=False, include_url=False)[0]
@@ -150,3 +158,5 @@ def load_settings(**values: Any) -> Settings:
         name = where if where.isupper() else f"SENTIMENT_{where.upper()}" if where else ""
         reason = str(first["msg"]).removeprefix("Value error, ")
         raise UsageError(f"{name}: {reason}" if name else reason) from None
+    _ = settings.feedback_place  # an address that cannot be used is said before the start
+    return settings

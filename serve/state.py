@@ -68,10 +68,7 @@ class State:
     @classmethod
     def make(cls, model: ModelHolder, registry: CollectorRegistry, settings: Settings) -> State:
         """Make the parts, and have each told of every model that takes over."""
-        database = settings.output_dir / "feedback.db"
-        if os.environ.get("SENTIMENT_FEEDBACK_URL"):
-            # Deployments name a store that outlives a replica; this version has none yet.
-            logger.warning("SENTIMENT_FEEDBACK_URL is not read: feedback is kept in %s", database)
+        database = settings.feedback_place
         metrics = Metrics(registry, settings.metrics_dir)
         drift = DriftWindow(
             settings.drift_window,

@@ -19,8 +19,8 @@ from prometheus_client.registry import Collector
 
 from sentiment.drift.reference import WORD_FIELDS, Reference, one_score
 from sentiment.drift.signals import Drift, measure
-from sentiment.errors import ModelError
-from sentiment.feedback import observed
+from sentiment.errors import ModelError, SentimentError
+from sentiment.feedback import Place, observed
 from serve.ring import BUCKETS, Ring
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ WORD_CHARACTERS = 16_000
 WAITING_TEXTS = 1_000
 # Nobody needs a comparison more often.
 FRESH_SECONDS = 1.0
+# So long a feedback store that could not be read is left alone: a scrape does not wait each time.
+REST_SECONDS = 30.0
 
 
 # label, score, confidence, tokens, unknown tokens
@@ -60,8 +62,8 @@ class DriftWindow(Collector):
         Signal to limit, for those that differ from the defaults.
     directory : Path, optional
         Shared by the workers.
-    feedback : Path
-        The feedback database; may be missing.
+    feedback : Path or str
+        Where answers lie; a file may be missing.
     feedback_window : int
         Answers that the observed accuracy is measured over.
     """
@@ -71,7 +73,7 @@ class DriftWindow(Collector):
         window: int,
         limits: Mapping[str, float],
         directory: Path | None,
-        feedback: Path,
+        feedback: Place,
         feedback_window: int,
     ) -> None:
         self.window = window
@@ -86,6 +88,7 @@ class DriftWindow(Collector):
         self._texts: list[str] = []  # whose words are still to be counted
         self._lock = Lock()
         self._found: tuple[float, Drift | None, float | None, int] = (0.0, None, None, 0)
+        self._unread_until = 0.0
 
     def swapped(self, model: LoadedModel) -> None:
         """Begin anew with another model; what was counted of the last one goes."""
@@ -192,10 +195,21 @@ class DriftWindow(Collector):
             names = reference.dtype.names or ()
             since = rings[0].total(counts, [n for n in names if n not in WORD_FIELDS], self.window)
             rings[1].total(counts, WORD_FIELDS, self.window)
-        right, n = observed(self.feedback, model.digest, self.feedback_window)
+        right, n = self._observed(model.digest, now)
         found = measure(reference, counts, self.limits, observed=(right, n) if n else None)
         self._found = (now, found, since, n)
         return found
+
+    def _observed(self, digest: str, now: float) -> tuple[int, int]:
+        """Return right answers and answers; none while the store cannot be read, which is logged."""
+        if now < self._unread_until:
+            return 0, 0
+        try:
+            return observed(self.feedback, digest, self.feedback_window)
+        except SentimentError as error:
+            logger.warning("no observed accuracy: %s", error)
+            self._unread_until = now + REST_SECONDS
+            return 0, 0
 
     def document(self) -> dict[str, Any]:
         """Return what ``GET /model/drift`` answers."""

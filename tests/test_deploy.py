@@ -69,7 +69,9 @@ def variables():
 # ---- what the images hold ----
 def test_serve_group_is_a_part_of_the_dependencies():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    known = {Requirement(words).name for words in project["project"]["dependencies"]}
+    extras = project["project"]["optional-dependencies"]
+    bound = project["project"]["dependencies"] + extras["postgres"]
+    known = {Requirement(words).name for words in bound}
     for requirement in map(Requirement, project["dependency-groups"]["serve"]):
         assert requirement.name in known
         assert not requirement.specifier, "bounds stand with the dependencies, once"
@@ -83,7 +85,7 @@ def test_locks_satisfy_pyproject(image):
     wanted = {
         "serve": [
             words
-            for words in project["project"]["dependencies"]
+            for words in project["project"]["dependencies"] + extras["postgres"]
             if Requirement(words).name in served
         ],
         "train": project["project"]["dependencies"]

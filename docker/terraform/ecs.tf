@@ -15,7 +15,7 @@ locals {
     { name = "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", value = "false" },
   ]
 
-  # Where corrections are to outlive their task; not read yet. The password is libpq's own PGPASSWORD.
+  # Where corrections outlive their task, known to every other one. The password is libpq's own PGPASSWORD.
   feedback = [
     { name = "SENTIMENT_FEEDBACK_URL", value = "postgresql://mlflow@${aws_db_instance.mlflow.address}:5432/mlflow?sslmode=require" },
   ]

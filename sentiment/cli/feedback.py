@@ -34,17 +34,18 @@ def export(
     """Write the texts that were answered, with their true labels: a file to train on.
 
     Answers that came without the text are left out and counted.
-    `sentiment train data=files data.train=FILE` trains on it.
+    `sentiment train data=files data.train=FILE` trains on it. Read from feedback.db of the output
+    folder, or from the PostgreSQL database that SENTIMENT_FEEDBACK_URL names.
     """
     from sentiment.errors import UsageError
-    from sentiment.feedback import COLUMNS, labelled_rows
+    from sentiment.feedback import COLUMNS, labelled_rows, place_of
     from sentiment.records.writer import write_table
 
     if output.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"{output}: its name must end in {', '.join(_SUFFIXES)}")
     if output.exists() and not force:
         raise UsageError(f"{output}: exists; give --force to replace it")
-    rows, n_bare = labelled_rows(output_dir / "feedback.db", mistakes=mistakes)
+    rows, n_bare = labelled_rows(place_of(output_dir), mistakes=mistakes)
     try:
         write_table(output, rows, COLUMNS)
     except OSError as error:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.waiting import free_port
+from support.postgres import postgres
 
 from sentiment.registry import promotion
 from sentiment.registry.gate import load_rules
@@ -26,59 +19,12 @@ from .conftest import POSTGRES_DRIVER, Trained, train_some
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
 
-BINARIES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
-    """Start PostgreSQL on loopback; its data lies on the disk for the length of the tests."""
     pytest.importorskip(POSTGRES_DRIVER)
-    initdb = shutil.which("initdb") or (BINARIES and str(BINARIES / "initdb"))
-    if not initdb or not Path(initdb).exists():
-        pytest.skip("PostgreSQL's initdb is not installed")
-    user = None
-    if os.getuid() == 0:  # it refuses to run as root
-        try:
-            user = pwd.getpwnam("postgres").pw_name
-        except KeyError:
-            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-    folder = Path(tempfile.mkdtemp(prefix="sentiment-postgres-"))
-    if user is not None:
-        shutil.chown(folder, user)
-    subprocess.run(
-        [initdb, "-D", str(folder / "data"), "-U", "mlflow", "--auth=trust", "--no-sync"],
-        check=True,
-        capture_output=True,
-        user=user,
-        cwd=folder,
-    )
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            *(str(Path(initdb).with_name("postgres")), "-D", str(folder / "data")),
-            *("-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-c", "fsync=off"),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        user=user,
-        cwd=folder,
-    )
-    try:
-        end = time.monotonic() + 60
-        while True:
-            assert process.poll() is None, "PostgreSQL ended"
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert time.monotonic() < end
-                time.sleep(0.1)
-        time.sleep(0.5)  # it listens a moment before it is ready
-        yield f"postgresql+{POSTGRES_DRIVER}://mlflow@127.0.0.1:{port}/postgres"
-    finally:
-        process.send_signal(signal.SIGINT)  # at once, whoever is still connected
-        process.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres() as server:
+        yield f"postgresql+{POSTGRES_DRIVER}://{server.address}"
 
 
 @pytest.fixture(scope="module")
