@@ -112,7 +112,7 @@ def test_locks_satisfy_pyproject(image):
 
 def test_both_images_have_one_version_of_each_package():
     locks = [
-        {line.split(" \\")[0] for line in (DOCKER / name).read_text().splitlines() if "==" in line}
+        {line.split(" ")[0] for line in (DOCKER / name).read_text().splitlines() if "==" in line}
         for name in ("requirements-serve.lock", "requirements-train.lock")
     ]
     assert locks[0] <= locks[1]
