@@ -17,16 +17,12 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from sentiment import groups
 from sentiment.errors import Parameter, SentimentError, UsageError, nearest
 from sentiment.words import in_quotes, sort_words
 
-_PACKAGE = Path(__file__).resolve().parent
-# In a wheel the files travel inside the package; in a checkout they stand beside it.
-CONFIG_DIR = (
-    _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
-)
-
-PLUGINS = str(_PACKAGE / "_plugins")
+CONFIG_DIR = groups.CONFIG_DIR
+PLUGINS = str(Path(__file__).resolve().parent / "_plugins")
 
 # Keys that say how or where a run is made, not what it computes.
 _NOT_CONTENT = frozenset(

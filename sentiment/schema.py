@@ -5,12 +5,10 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import MISSING, fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from sentiment.config import CONFIG_DIR, Config
+from sentiment import groups
+from sentiment.config import Config
 
 _KINDS: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 # Groups whose files hold the parameters of a class.
@@ -27,24 +25,28 @@ def json_schema() -> dict[str, Any]:
         options; with a ``_target_`` of one's own, any key is allowed.
     """
     root = _of_dataclass(Config)
-    groups = sorted(path.name for path in CONFIG_DIR.iterdir() if any(path.glob("*.yaml")))
     for group in _OPEN:
-        keys = group_keys(group)
+        keys = groups.group_keys(group)
+        told, words = _comments(group), _words(group)
         root["properties"][group] = {
-            "description": f"Options: {', '.join(options(group))}.",
+            "description": f"Options: {', '.join(groups.options(group))}.",
             "anyOf": [
                 {
                     "type": "object",
-                    "properties": {key: _of_value(value) for key, value in keys.items()},
+                    "properties": {
+                        key: _of_value(value, told.get(key), words.get(key))
+                        for key, value in keys.items()
+                    },
                     "additionalProperties": False,
                     "not": {"required": ["_target_"]},
                 },
                 {"type": "object", "required": ["_target_"]},
             ],
         }
+    _describe(root, groups.comments() | {f"data.{k}": v for k, v in _comments("data").items()})
     choices: dict[str, Any] = {}
-    for group in groups:
-        choices[group] = choices[f"override /{group}"] = {"enum": [*options(group), None]}
+    for group, names in groups.groups(all_=True).items():
+        choices[group] = choices[f"override /{group}"] = {"enum": [*names, None]}
     root["properties"]["defaults"] = {
         "description": "Which files are taken together, the later over the earlier.",
         "type": "array",
@@ -58,35 +60,58 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def options(group: str) -> list[str]:
-    """Return the options of a config group."""
-    return sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
-
-
-def group_keys(group: str, option: str | None = None) -> dict[str, Any]:
-    """Return the keys that the files of a group set, with the first value found of each.
-
-    Parameters
-    ----------
-    group : str
-    option : str, optional
-        One file alone.
-    """
-    found: dict[str, Any] = {}
-    for name in [option] if option is not None else options(group):
-        for key, value in read_group(CONFIG_DIR / group / f"{name}.yaml").items():
-            if not key.startswith("_"):
-                found.setdefault(key, value)
+def _comments(group: str) -> dict[str, str]:
+    """Return what the files of a group say of their keys, the first that says anything."""
+    found: dict[str, str] = {}
+    # The option that is taken by default speaks first.
+    for option in [groups.chosen()[group], *groups.options(group)]:
+        found = groups.comments(group, option) | found
     return found
 
 
-def read_group(file: Path) -> dict[str, Any]:
-    """Return what a config file says, without composing it."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _words(group: str) -> dict[str, list[str | None]]:
+    """Return the words that the parameters of a group's classes take, as the classes say."""
+    import inspect
+
+    from hydra.utils import get_object
+    from sklearn.utils._param_validation import StrOptions
+
+    from sentiment.text.spec import PATTERNS
+
+    found: dict[str, list[str | None]] = {}
+    for option in groups.options(group):
+        target = groups.read(group, option).get("_target_", "???")
+        made = None if target == "???" else get_object(target)
+        if not inspect.isclass(made):
+            continue
+        for key, rules in getattr(made, "_parameter_constraints", {}).items():
+            kinds = [rule for rule in rules if isinstance(rule, StrOptions)]
+            words = sorted(word for kind in kinds for word in kind.options)
+            known = found.setdefault(key, []) if words else []
+            known += [word for word in words if word not in known]
+            if words and None in rules and None not in known:
+                known.append(None)
+    if group == "vectorizer":
+        found["token_pattern"] = list(PATTERNS)
+    return found
+
+
+def _describe(node: dict[str, Any], told: dict[str, str], prefix: str = "") -> None:
+    """Write into typed keys what the files say of them, and the words that they take."""
+    for key, described in node["properties"].items():
+        name = f"{prefix}{key}"
+        if name in told:
+            described["description"] = told[name]
+        if name in groups.CHOICES:
+            described.pop("type", None)
+            nullable = "default" in described and described["default"] is None
+            # A value may be taken from elsewhere: ${oc.env:NAME}.
+            described["anyOf"] = [
+                {"enum": [*groups.CHOICES[name], *([None] if nullable else [])]},
+                {"type": "string", "pattern": r"^\$\{"},
+            ]
+        if "properties" in described:
+            _describe(described, told, f"{name}.")
 
 
 def _of_dataclass(schema: Any) -> dict[str, Any]:
@@ -116,6 +141,13 @@ def _of_hint(hint: Any) -> dict[str, Any]:
     return {"type": "array"} if origin is list else {}
 
 
-def _of_value(value: Any) -> dict[str, Any]:
+def _of_value(value: Any, comment: str | None, words: list[str | None] | None) -> dict[str, Any]:
     """Return a loose schema: a value of another file may be of another type, or null."""
-    return {} if value is None else {"examples": [value]}
+    described: dict[str, Any] = {} if value is None else {"examples": [value]}
+    if comment:
+        described["description"] = comment
+    if isinstance(value, bool):
+        described["anyOf"] = [{"enum": [True, False]}, {}]
+    elif words:
+        described["anyOf"] = [{"enum": words}, {}]
+    return described

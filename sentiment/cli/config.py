@@ -60,12 +60,11 @@ def config(
     from omegaconf import OmegaConf
 
     from sentiment.cli.console import emit_json
-    from sentiment.config import CONFIG_DIR, compose, flatten
+    from sentiment.config import compose, flatten
+    from sentiment.groups import groups as all_groups
 
     if options:
-        groups: dict[str, list[str]] = {}
-        for file in sorted(CONFIG_DIR.glob("*/*.yaml")):
-            groups.setdefault(file.parent.name, []).append(file.stem)
+        groups = all_groups(all_=True)
         if json_:
             emit_json(groups)
         else:

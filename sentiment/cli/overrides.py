@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,43 +21,22 @@ def complete(args: list[str], incomplete: str) -> list[str]:
     incomplete : str
         The word that is being typed.
     """
-    import yaml
+    from sentiment import groups
 
-    package = Path(__file__).resolve().parents[1]
-    folder = package / "configs"
-    if not folder.is_dir():
-        folder = package.parent / "configs"
-
-    def read(file: Path) -> dict[str, Any]:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
-        return content if isinstance(content, dict) else {}
-
-    groups = sorted({file.parent.name for file in folder.glob("*/*.yaml")} - {"gate"})
+    known = groups.groups()
     name, equals, _ = incomplete.partition("=")
-    if equals and name in groups:
-        words = [f"{name}={file.stem}" for file in sorted((folder / name).glob("*.yaml"))]
-        return [word for word in words if word.startswith(incomplete)]
-    root = read(folder / "config.yaml")
-    chosen = {
-        group: option
-        for entry in root.get("defaults", ())
-        if isinstance(entry, dict)
-        for group, option in entry.items()
-    }
-    chosen |= {group: option for group, _, option in (word.partition("=") for word in args)}
-    keys: dict[str, Any] = {}
-    for key, value in root.items():
-        if key in ("defaults", "hydra"):
-            continue
-        nested = value if isinstance(value, dict) else {None: value}
-        keys |= {key if inner is None else f"{key}.{inner}": item for inner, item in nested.items()}
-    for group in ("data", "vectorizer", "model"):
-        values = read(folder / group / f"{chosen.get(group)}.yaml")
-        keys |= {f"{group}.{key}": item for key, item in values.items() if key != "_target_"}
+    if equals and name in known:
+        return [w for option in known[name] if (w := f"{name}={option}").startswith(incomplete)]
     if equals:
-        known = ["true", "false"] if isinstance(keys.get(name), bool) else _CHOICES.get(name, [])
-        return [f"{name}={value}" for value in known if f"{name}={value}".startswith(incomplete)]
-    words = [f"{word}=" for word in [*groups, *keys]]
+        words = [f"{name}={value}" for value in groups.values(name)]
+        return [word for word in words if word.startswith(incomplete)]
+    keys = groups.root_keys()
+    for group, option in groups.chosen(args).items():
+        if group in ("data", "vectorizer", "model"):
+            keys |= {
+                f"{group}.{key}": item for key, item in groups.group_keys(group, option).items()
+            }
+    words = [f"{word}=" for word in [*known, *keys]]
     # A group's keys only once its dot is typed: there are a hundred.
     return sorted(
         {
@@ -68,21 +46,6 @@ def complete(args: list[str], incomplete: str) -> list[str]:
         }
     )
 
-
-# Keys that take one of a few words.
-_CHOICES = {
-    "sweep.method": ["grid", "paired", "optuna"],
-    "sweep.on_error": ["continue", "stop"],
-    "sweep.direction": ["maximize", "minimize"],
-    "sweep.keep_models": ["best", "all"],
-    "data.on_bad_rows": ["drop", "error"],
-    "data.on_leak": ["warn", "drop", "error"],
-    "compile.dtype": ["float32", "float16"],
-    "model.loss": ["squared_hinge", "log_loss"],
-    "vectorizer.token_pattern": ["word", "letter", "apostrophe", "punctuation"],
-    "vectorizer.analyzer": ["word", "char", "char_wb"],
-    "vectorizer.norm": ["l1", "l2", "null"],
-}
 
 Overrides = Annotated[
     list[str] | None,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiment.errors import DataError, UsageError, nearest
+from sentiment.groups import CHOICES
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,10 +64,10 @@ class Plan:
         UsageError
             If a share is none, or two ways to divide are asked for.
         """
-        if self.how not in ("hash", "random"):
+        known = CHOICES["data.split"]
+        if self.how not in known:
             raise UsageError(
-                f"data.split={self.how!r} is not one of hash, random"
-                f"{nearest(str(self.how), ('hash', 'random'))}"
+                f"data.split={self.how!r} is not one of {', '.join(known)}{nearest(str(self.how), known)}"
             )
         for key, share in (("val_size", self.val_size), ("test_size", self.test_size)):
             if not 0 <= share < 1:

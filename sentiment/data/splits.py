@@ -33,6 +33,7 @@ from sentiment.data.relabelling import corrected
 from sentiment.data.sources import group_like, read_embedded, read_files, read_hub
 from sentiment.data.usable import usable
 from sentiment.errors import DataError, UsageError, nearest
+from sentiment.groups import CHOICES
 from sentiment.records.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -458,9 +459,9 @@ def check_classes(
 
 
 def _check(*, on_bad_rows: str, sample_size: int | None, on_leak: str | None) -> None:
-    if on_leak not in (None, "warn", "drop", "error"):
-        raise UsageError(f"data.on_leak={on_leak!r} is not one of warn, drop, error (or null)")
-    if on_bad_rows not in ("drop", "error"):
-        raise UsageError(f"data.on_bad_rows={on_bad_rows!r} is not one of drop, error")
+    if on_leak not in (None, *(known := CHOICES["data.on_leak"])):
+        raise UsageError(f"data.on_leak={on_leak!r} is not one of {', '.join(known)} (or null)")
+    if on_bad_rows not in (known := CHOICES["data.on_bad_rows"]):
+        raise UsageError(f"data.on_bad_rows={on_bad_rows!r} is not one of {', '.join(known)}")
     if sample_size is not None and sample_size < 1:
         raise UsageError(f"data.sample_size={sample_size} is not a number of rows (null: all)")

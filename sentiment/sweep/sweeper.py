@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sentiment import config
 from sentiment.errors import SentimentError, UsageError, nearest
+from sentiment.groups import CHOICES
 from sentiment.sweep.board import Board, Entry
 from sentiment.sweep.job import data_key, data_of
 from sentiment.sweep.keep import remove_models
@@ -305,17 +306,14 @@ def check(settings: DictConfig) -> float | None:
         Naming every wrong value at once.
     """
     wrong = []
-    for key, options in (
-        ("method", ("grid", "paired", "optuna")),
-        ("on_error", ("continue", "stop")),
-        ("keep_models", ("best", "all")),
-        ("direction", (None, "maximize", "minimize")),
-    ):
-        value = settings[key]
-        if value not in options:
-            names = [option for option in options if option]
+    for key, names in CHOICES.items():
+        group, _, name = key.partition(".")
+        if group != "sweep":
+            continue
+        value = settings[name]
+        if value not in names and not (value is None and name == "direction"):
             hint = nearest(str(value), names)
-            wrong.append(f"sweep.{key}={value} is not one of {', '.join(names)}{hint}")
+            wrong.append(f"{key}={value} is not one of {', '.join(names)}{hint}")
     if settings.jobs < 1 and settings.jobs != -1:
         wrong.append(f"sweep.jobs={settings.jobs}: give 1 or more, or -1 for all cores")
     if settings.trials is not None and settings.trials < 1:
