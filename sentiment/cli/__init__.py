@@ -36,6 +36,7 @@ COMMANDS = {
     "cache": "See and clear the features that runs keep for each other.",
     "config": "Print the config that the same words would train with.",
     "data": "Show what a training would read.",
+    "completion": "Print the script that lets a shell complete.",
     "doctor": "Check packages, extras, tools, models and settings.",
 }
 """Each command with its line in the help. ``sentiment.cli.NAME`` holds a function of that name,
@@ -53,6 +54,7 @@ def build_app(*wanted: str) -> typer.Typer:
     app = typer.Typer(
         name="sentiment",
         no_args_is_help=True,
+        add_completion=False,  # `sentiment completion`: Typer's scripts stop at a word's =
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -99,8 +101,6 @@ _HYDRA_COMMANDS = (("train",), ("sweep",), ("data",), ("retrain",))
 
 def _wanted(arguments: list[str]) -> tuple[str, ...]:
     """Return what `build_app` needs for these words of the command line."""
-    if "_SENTIMENT_COMPLETE" in os.environ:  # the shell asks; its words are elsewhere
-        return ()
     # The options before a command take no value. Where none is named, help or an error follows.
     first = next((word for word in arguments if not word.startswith("-")), "")
     return (first,)
@@ -112,6 +112,11 @@ def main() -> None:
     0 done, 1 failed, 2 wrong usage, 130 interrupted. Errors are one line on stderr;
     ``--debug`` shows the traceback instead.
     """
+    if "_SENTIMENT_COMPLETE" in os.environ:  # a shell asks
+        from sentiment.cli.completion import answers
+
+        print(*answers(os.environ["_SENTIMENT_COMPLETE"]), sep="\n")
+        sys.exit(0)
     arguments = sys.argv[1:]
     # What follows -- is text.
     end = arguments.index("--") if "--" in arguments else len(arguments)

@@ -1,4 +1,4 @@
-"""The words that Hydra reads, as an argument of our commands, with shell completion."""
+"""The words that Hydra reads, as an argument of our commands."""
 
 from __future__ import annotations
 
@@ -11,49 +11,12 @@ import typer
 HYDRA_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-def complete(args: list[str], incomplete: str) -> list[str]:
-    """Complete groups, their options, and keys with their values, without importing Hydra.
-
-    Parameters
-    ----------
-    args : list of str
-        The words before: ``model=logreg`` decides which keys ``model.`` has.
-    incomplete : str
-        The word that is being typed.
-    """
-    from sentiment import groups
-
-    known = groups.groups()
-    name, equals, _ = incomplete.partition("=")
-    if equals and name in known:
-        return [w for option in known[name] if (w := f"{name}={option}").startswith(incomplete)]
-    if equals:
-        words = [f"{name}={value}" for value in groups.values(name)]
-        return [word for word in words if word.startswith(incomplete)]
-    keys = groups.root_keys()
-    for group, option in groups.chosen(args).items():
-        if group in ("data", "vectorizer", "model"):
-            keys |= {
-                f"{group}.{key}": item for key, item in groups.group_keys(group, option).items()
-            }
-    words = [f"{word}=" for word in [*known, *keys]]
-    # A group's keys only once its dot is typed: there are a hundred.
-    return sorted(
-        {
-            word
-            for word in words
-            if word.startswith(incomplete) and ("." in incomplete or "." not in word)
-        }
-    )
-
-
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[OVERRIDES]...",
         help="KEY=VALUE changes a key, GROUP=OPTION chooses a file of configs/.",
         show_default=False,
-        autocompletion=complete,
     ),
 ]
 

@@ -112,7 +112,7 @@ def test_doctor_reports_the_machine(cli, tmp_path):
 
 
 def test_completion_offers_groups_and_options():
-    from sentiment.cli.overrides import complete
+    from sentiment.cli.completion import complete
 
     assert "model=" in complete([], "mo")
     assert complete([], "model=lo") == ["model=logreg"]
@@ -123,16 +123,6 @@ def test_completion_offers_groups_and_options():
     assert complete([], "sweep.method=p") == ["sweep.method=paired"]
     assert complete([], "see") == ["seed="]
     assert complete([], "nothing") == []
-
-
-def test_completion_answers_a_shell(tmp_path):
-    words = "sentiment train model.al"
-    done = subprocess.run(
-        [sys.executable, "-m", "sentiment"],
-        env={**os.environ, "_SENTIMENT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "2"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "model.alpha=" in done.stdout
 
 
 def test_the_schema_knows_the_keys_and_is_the_one_that_is_shipped(cli):
