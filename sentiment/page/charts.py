@@ -9,8 +9,9 @@ from html import escape
 from sentiment.page.html import short
 
 _WIDTH, _HEIGHT = 360.0, 230.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 8.0, 34.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54.0, 12.0, 8.0, 34.0
 _COLOURS = 6
+_LONGEST = 28  # characters of a bar's name
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "1 2")
 
 Point = tuple[float, float]
@@ -292,7 +293,8 @@ def bars(
     high = max([value for _, values in rows for value in values] + [low + 1e-9])
     if intervals:
         high = max([high, *(pair[1] for pair in intervals if pair)])
-    left, right = 118.0, 56.0
+    longest = max([len(short(name, _LONGEST)) for name, _ in rows], default=0)
+    left, right = 16.0 + 5.7 * longest, 44.0
     width = _WIDTH - left - right
     thick = 15.0 if len(keys) == 1 else 9.0
     tall = thick * len(keys) + 7
@@ -305,7 +307,7 @@ def bars(
         top = 4 + place * tall
         drawn.append(
             f'<text class="ink" x="{left - 6}" y="{top + (tall - 7) / 2 + 4:.1f}" text-anchor="end">'
-            f"{escape(short(name, 19))}<title>{escape(name)}</title></text>"
+            f"{escape(short(name, _LONGEST))}<title>{escape(name)}</title></text>"
         )
         for number, value in enumerate(values):
             y = top + number * thick

@@ -306,7 +306,9 @@ class Registry:
         return same[-1] if same else None
 
     def create(self, source: Source) -> Version:
-        """Make a new version of a run's model, tagged with what it is."""
+        """Make a new version of a run's model, tagged with what it is, described by its card."""
+        from sentiment.registry.description import description_of  # imports what makes cards
+
         tags = {key: source.tags[key] for key in _COPIED_TAGS if key in source.tags}
         for name, value in source.metrics.items():
             if _METRICS.fullmatch(name):
@@ -317,6 +319,7 @@ class Registry:
             run_id=source.run_id,
             tags=tags,
             model_id=source.model_id,
+            description=description_of(self.client, source.run_id),
         )
         return self._version(made, {})
 

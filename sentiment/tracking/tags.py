@@ -10,6 +10,7 @@ GIT_DIRTY = "sentiment.git_dirty"
 VERSION = "sentiment.version"
 DIGEST = "sentiment.digest"
 PROCESS = "sentiment.process"
+EXPERIMENT = "sentiment.experiment"
 FAILURE = "sentiment.failure"
 
 # Of a sweep's own run, and (SWEEP) of its jobs.

@@ -19,7 +19,8 @@ from sentiment.data import hashes
 from sentiment.errors import SentimentError
 from sentiment.evaluation.predictions import write_predictions
 from sentiment.tracking.run import safe_name
-from sentiment.tracking.tags import DIGEST
+from sentiment.tracking.tags import DIGEST, EXPERIMENT
+from sentiment.training.reporting import experiment_of, write_reports
 
 if TYPE_CHECKING:
     from sentiment.compiler.compile import CompiledScorer
@@ -128,6 +129,12 @@ def publish(
         )
         _log_data(run, splits)
         _write_artifacts(cfg, Path(scratch), overrides, splits, fitted.classes, judged, draw)
+        if experiment := experiment_of(overrides):
+            run.set_tags({EXPERIMENT: experiment})
+        scorer = None if compiled is None else compiled.scorer
+        write_reports(
+            cfg, Path(scratch), run, splits, fitted.classes, judged, scorer, overrides=overrides
+        )
         run.log_artifacts(Path(scratch))
     return Published(folder, digest)
 

@@ -51,6 +51,16 @@ def test_the_same_digest_is_the_same_version(outputs: Path, trained: Trained) ->
     assert champion(outputs) is None
 
 
+def test_a_version_is_described_by_the_card_of_its_run(outputs: Path, trained: Trained) -> None:
+    registry = Registry(outputs)
+    run = trained.runs["good"]
+    version = promotion.register(registry, run.run_id).version
+    found = registry.client.get_model_version("sentiment", version.version).description
+    assert found.startswith("# files: ")
+    assert f"| accuracy | {run.metrics['test_accuracy']:.4f} |" in found
+    assert len(found) <= 5000
+
+
 def test_promotion_moves_alias_history_and_pointer(outputs: Path, trained: Trained) -> None:
     run = trained.runs["good"]
     registry = Registry(outputs)

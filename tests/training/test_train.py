@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -83,7 +84,8 @@ def test_artifacts_of_the_run(quick, run, tmp_path):
     names = {item.path for item in client.list_artifacts(result.run_id)}
     assert {
         "config.yaml", "overrides.json", "important_features.json", "sample_predictions.csv",
-        "test_predictions.parquet", "confident_errors.csv", "evaluation.png",
+        "test_predictions.parquet", "confident_errors.csv", "evaluation.png", "report.html",
+        "model_card.md",
     } <= names  # fmt: skip
     frame = pl.read_parquet(client.download_artifacts(result.run_id, "test_predictions.parquet"))
     assert frame.columns == [
@@ -96,6 +98,40 @@ def test_artifacts_of_the_run(quick, run, tmp_path):
         Path(client.download_artifacts(result.run_id, "important_features.json")).read_text()
     )
     assert set(features) == {"negative", "positive"}
+
+
+def test_page_and_card_tell_what_the_predictions_say(quick, run):
+    result, here = quick
+    client = tracking.connect(here / "out")
+    page = Path(client.download_artifacts(result.run_id, "report.html")).read_text()
+    card = Path(client.download_artifacts(result.run_id, "model_card.md")).read_text()
+    frame = pl.read_parquet(client.download_artifacts(result.run_id, "test_predictions.parquet"))
+    right = (frame["label"] == frame["predicted"]).sum()
+    assert f"{right / len(frame):.4f}" in page
+    assert f"| accuracy | {right / len(frame):.4f} |" in card
+    for true in ("negative", "positive"):
+        for said in ("negative", "positive"):
+            count = ((frame["label"] == true) & (frame["predicted"] == said)).sum()
+            assert f">{count:,}<small>" in page
+    assert result.digest in card
+    assert shlex.join(["sentiment", "train", *SMALL]) in card
+    assert "there is none yet" in card
+
+
+def test_a_model_stands_beside_the_baseline_and_the_champion(tmp_path):
+    words = [*SMALL, f"output_dir={tmp_path}"]
+    baseline = ["experiment=baseline", *words]
+    first = train(config.compose(baseline), overrides=baseline, draw=False)
+    store.set_pointer(tmp_path, "champion", first.digest, run_id=first.run_id, source="a test")
+    second = train(config.compose(words), overrides=words, draw=False)
+    client = tracking.connect(tmp_path)
+    card = Path(client.download_artifacts(second.run_id, "model_card.md")).read_text()
+    accuracy = f"{first.metrics['test_accuracy']:.4f}"
+    difference = second.metrics["test_accuracy"] - first.metrics["test_accuracy"]
+    for name in ("experiment=baseline", f"champion {first.digest[:12]}"):
+        row = next(line for line in card.splitlines() if line.startswith(f"| {name}"))
+        assert row.split(" | ")[1] == accuracy
+        assert row.split(" | ")[2].startswith(f"{difference:+.4f} (")
 
 
 def test_the_logged_model_scores_like_the_stored_one(quick, run):

@@ -1,0 +1,463 @@
+"""A model as one page: figures beside those of others, curves, where it fails and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sentiment.evaluation.answers import Answers
+from sentiment.evaluation.intervals import intervals
+from sentiment.evaluation.slices import Slice, make_slices, wilson
+from sentiment.page import charts
+from sentiment.page.html import (
+    cards,
+    document,
+    example,
+    matrix,
+    number,
+    percent,
+    quote,
+    short,
+    table,
+)
+
+if TYPE_CHECKING:
+    from sentiment.evaluation.metrics import PairedTest
+    from sentiment.scorer import Scorer
+
+_CURVES = 5  # classes whose curves are drawn
+_ERRORS, _ERROR_CHARACTERS = 8, 1200
+_NGRAMS, _CLASSES_OF_NGRAMS = 15, 12
+_LOWER = ("log_loss", "brier_score", "ece")
+_BINS = 15
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another model, or a rule, on the same rows.
+
+    Attributes
+    ----------
+    name : str
+    accuracy : float or None
+    test : PairedTest or None
+        Of this model less the other.
+    note : str
+        What is to be said, or why there is no figure.
+    """
+
+    name: str
+    accuracy: float | None = None
+    test: PairedTest | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a report says beside the answers.
+
+    Attributes
+    ----------
+    title : str
+    metrics : mapping of str to float
+        Of the answers, as `sentiment.evaluation.metrics.evaluate` names them.
+    rows : str
+        What the rows are, for people.
+    others : sequence of Other
+        To compare with; the majority class is compared with always.
+    about : mapping of str to str
+        Name to value: digest, data, versions, how to reproduce.
+    """
+
+    title: str
+    metrics: Mapping[str, float]
+    rows: str = "test rows"
+    others: Sequence[Other] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
+
+
+def majority(answers: Answers) -> Other:
+    """Compare with always answering the most frequent label of these rows."""
+    from sentiment.evaluation.metrics import paired_test
+
+    names, counts = np.unique(answers.codes, return_counts=True)
+    most = int(names[counts.argmax()])
+    test = paired_test(answers.codes == most, answers.correct)
+    named = answers.classes[most] if most >= 0 else "another label"
+    return Other("majority class", float(counts.max() / len(answers)), test, f"always {named}")
+
+
+def model_report(
+    answers: Answers,
+    facts: Facts,
+    scorer: Scorer | None = None,
+    slices: Sequence[Slice] | None = None,
+) -> str:
+    """Return the page about a model.
+
+    Parameters
+    ----------
+    answers : Answers
+        At least one row.
+    facts : Facts
+    scorer : Scorer, optional
+        Explains errors and classes.
+    slices : sequence of Slice, optional
+        Made here where they are missing.
+    """
+    slices = make_slices(answers) if slices is None else slices
+    metrics = facts.metrics
+    low, high = metrics.get("accuracy_low"), metrics.get("accuracy_high")
+    span = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
+    worse = [one for one in slices if one.worse]
+    body = [
+        f"<h1>{escape(facts.title)}</h1>",
+        f'<p class="soft">{len(answers):,} {escape(facts.rows)}, {len(answers.classes):,} classes</p>',
+        cards(
+            {
+                "accuracy"
+                + (", 95 % interval" if span else ""): f"{metrics['accuracy']:.3f}{span}",
+                "F1": number(metrics.get("f1_score")),
+                "calibration error": number(metrics.get("ece")),
+                "slices significantly worse": f"{len(worse)} of {len(slices)}",
+            }
+        ),
+        "<h2>Beside others</h2>",
+        _others([majority(answers), *facts.others], metrics["accuracy"]),
+        "<h2>Figures</h2>",
+        f'<div class="grid"><div>{_metrics(answers, metrics)}</div>'
+        f"{matrix(answers.confusion.tolist(), answers.classes)}</div>",
+        _per_class(answers),
+        "<h2>Curves</h2>",
+        f'<div class="grid">{"".join(_curves(answers))}</div>',
+        "<h2>Slices</h2>",
+        _slices(slices, metrics["accuracy"]),
+        "<h2>Worst errors</h2>",
+        _errors(answers, scorer),
+        *(_ngrams(scorer) if scorer is not None else ()),
+        *(["<h2>About</h2>", _about(facts.about)] if facts.about else ()),
+    ]
+    return document(facts.title, body)
+
+
+def _others(others: Sequence[Other], accuracy: float) -> str:
+    rows = [["<b>this model</b>", f"{accuracy:.4f}", "", "", ""]]
+    for other in others:
+        test = other.test
+        rows.append(
+            [
+                escape(other.name),
+                number(other.accuracy, 4),
+                ""
+                if test is None
+                else f"{test.difference:+.4f} ({test.low:+.4f} to {test.high:+.4f})",
+                "" if test is None else _p(test.p_value),
+                f'<span class="soft">{escape(other.note)}</span>',
+            ]
+        )
+    return (
+        table(["", "accuracy", "this model less it", "p", ""], rows, (1, 2, 3))
+        + '<p class="soft">Differences with 95 % intervals; p by McNemar\'s exact test on the same rows.</p>'
+    )
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 1e-4 else "&lt; 0.0001"
+
+
+def _metrics(answers: Answers, metrics: Mapping[str, float]) -> str:
+    spans = intervals(answers, metrics)
+    names = [
+        name
+        for name in ("accuracy", "precision", "recall", "f1_score", "roc_auc", "average_precision",
+                     "log_loss", "brier_score", "ece")
+        if name in metrics
+    ]  # fmt: skip
+    rows = [
+        [
+            name.replace("_", " ") + (" (less is better)" if name in _LOWER else ""),
+            f"{metrics[name]:.4f}",
+            f"{spans[name][0]:.4f} to {spans[name][1]:.4f}" if name in spans else "",
+        ]
+        for name in names
+    ]
+    of = (
+        f"of {answers.classes[answers.positive]}"
+        if len(answers.classes) == 2
+        else "means over classes"
+    )
+    return (
+        table(["metric", "value", "95 % interval"], rows, (1, 2))
+        + f'<p class="soft">precision, recall, F1: {escape(of)}</p>'
+    )
+
+
+def per_class(answers: Answers) -> list[tuple[str, int, float, float, float]]:
+    """Return name, rows, precision, recall and F1 of every class, the lowest F1 first."""
+    table_ = answers.confusion
+    hits, rows, said = table_.diagonal(), table_.sum(axis=1), table_.sum(axis=0)
+    return sorted(
+        (
+            (
+                name,
+                int(rows[place]),
+                float(hits[place] / max(said[place], 1)),
+                float(hits[place] / max(rows[place], 1)),
+                float(2 * hits[place] / max(rows[place] + said[place], 1)),
+            )
+            for place, name in enumerate(answers.classes)
+        ),
+        key=lambda row: (row[4], row[0]),
+    )
+
+
+def confused(answers: Answers, most: int = 10) -> list[tuple[str, str, int, float]]:
+    """Return true class, answer, rows and share of the true class of the most frequent errors."""
+    wrong = answers.confusion.copy()
+    totals = np.maximum(wrong.sum(axis=1), 1)
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    size = len(answers.classes)
+    return [
+        (
+            answers.classes[cell // size], answers.classes[cell % size], int(wrong.flat[cell]),
+            float(wrong.flat[cell] / totals[cell // size]),
+        )
+        for cell in order.tolist()
+        if wrong.flat[cell]
+    ]  # fmt: skip
+
+
+def _per_class(answers: Answers) -> str:
+    rows = [
+        [escape(short(name, 60)), f"{n:,}", f"{precision:.3f}", f"{recall:.3f}", f"{f1:.3f}"]
+        for name, n, precision, recall, f1 in per_class(answers)
+    ]
+    told = table(
+        ["class, lowest F1 first", "rows", "precision", "recall", "F1"],
+        rows,
+        (1, 2, 3, 4),
+        tall=len(rows) > 15,
+    )
+    pairs = [
+        [escape(short(a, 40)), escape(short(b, 40)), f"{count:,}", percent(share)]
+        for a, b, count, share in confused(answers)
+    ]
+    wrong = table(["true", "answered", "rows", "of the class"], pairs, (2, 3)) if pairs else ""
+    return f'<div class="grid"><div>{told}</div><div>{wrong}</div></div>'
+
+
+def _drawn_classes(answers: Answers) -> tuple[list[int], str]:
+    """Return the classes whose curves are drawn, and which these are."""
+    if len(answers.classes) == 2:
+        return [answers.positive], ""
+    index = {name: place for place, name in enumerate(answers.classes)}
+    tested = [index[name] for name, rows, *_ in per_class(answers) if rows]
+    if len(tested) <= _CURVES:
+        return sorted(tested), ""
+    return tested[:_CURVES], f", the {_CURVES} classes of lowest F1"
+
+
+def _curves(answers: Answers) -> list[str]:
+    drawn, which = _drawn_classes(answers)
+    roc, recall = {}, {}
+    for place in drawn:
+        truth = answers.codes == place
+        if not truth.any() or truth.all():
+            continue
+        order = np.argsort(-answers.probabilities[:, place], kind="stable")
+        scores = answers.probabilities[order, place]
+        # Rows of one probability are one step: no curve depends on their order.
+        ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+        hits = np.cumsum(truth[order])[ends]
+        taken = ends + 1.0
+        name = answers.classes[place]
+        roc[name] = [
+            (0.0, 0.0),
+            *zip(
+                ((taken - hits) / (~truth).sum()).tolist(),
+                (hits / truth.sum()).tolist(),
+                strict=True,
+            ),
+        ]
+        recall[name] = list(
+            zip((hits / truth.sum()).tolist(), (hits / taken).tolist(), strict=True)
+        )
+    unit = (0.0, 1.0)
+    confidence, correct = answers.confidence, answers.correct
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    filled = [place for place in range(_BINS) if (bins == place).any()]
+    means = [float(confidence[bins == place].mean()) for place in filled]
+    shares = [float(correct[bins == place].mean()) for place in filled]
+    spans = [
+        (mean, *wilson(int(correct[bins == place].sum()), int((bins == place).sum())))
+        for mean, place in zip(means, filled, strict=True)
+    ]
+    least = max(0.0, min(means) - 0.05)
+    order = np.argsort(-confidence, kind="stable")
+    covered = np.arange(1, len(order) + 1) / len(order)
+    kept = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
+    begin = min(len(order) - 1, len(order) // 50)
+    edges = np.linspace(min(float(confidence.min()), 1 - 1e-6), 1.0, 21)
+    right, _ = np.histogram(confidence[correct], edges)
+    wrong, _ = np.histogram(confidence[~correct], edges)
+    return [
+        charts.lines(
+            f"ROC{which}", roc, x_name="false positive rate", y_name="true positive rate",
+            x=unit, y=unit, ideal=((0, 0), (1, 1)),
+        ),
+        charts.lines(
+            f"Precision and recall{which}", recall, x_name="recall", y_name="precision", x=unit, y=unit
+        ),
+        charts.lines(
+            "Reliability", {"model": list(zip(means, shares, strict=True))},
+            x_name="confidence", y_name="share right", x=(least, 1.0),
+            y=(min(0.0 if least == 0 else least - 0.1, *(low for _, low, _ in spans)), 1.0),
+            ideal=((least, least), (1, 1)), bars={"model": spans}, marks=True,
+        ),
+        charts.lines(
+            "Accuracy of the most confident answers",
+            {"model": list(zip(covered[begin:].tolist(), kept[begin:].tolist(), strict=True))},
+            x_name="share of texts that are answered", y_name="accuracy", x=unit,
+        ),
+        charts.histogram(
+            "Confidence", edges.tolist(), {"right": right.tolist(), "wrong": wrong.tolist()},
+            x_name="probability of the answer", y_name="texts", stacked=True,
+            labels=[f"{edge:.2f}" for edge in edges],
+        ),
+        *_scores(answers, drawn[:1]),
+    ]  # fmt: skip
+
+
+def _scores(answers: Answers, drawn: Sequence[int]) -> list[str]:
+    """Draw the log odds of a class, for rows that are of it and for the others."""
+    if not drawn:
+        return []
+    place = drawn[0]
+    chance = np.clip(answers.probabilities[:, place], 1e-9, 1 - 1e-9)
+    odds = np.log(chance / (1 - chance))
+    truth = answers.codes == place
+    low, high = np.quantile(odds, [0.005, 0.995])
+    edges = np.linspace(float(low), float(max(high, low + 1e-6)), 25)
+    name = short(answers.classes[place])
+    series = {}
+    for key, rows in ((name, truth), ("others" if len(answers.classes) > 2 else
+                      short(answers.classes[1 - place]), ~truth)):  # fmt: skip
+        counts, _ = np.histogram(np.clip(odds[rows], low, high), edges)
+        series[key] = (counts / max(int(rows.sum()), 1)).tolist()
+    return [
+        charts.histogram(
+            f"Scores for {name}", edges.tolist(), series, x_name="log odds", y_name="share of texts",
+            labels=[f"{edge:.1f}" for edge in edges],
+        )
+    ]  # fmt: skip
+
+
+def _slices(slices: Sequence[Slice], accuracy: float) -> str:
+    if not slices:
+        return '<p class="soft">Too few rows to judge parts of them.</p>'
+    rows = [
+        [
+            f'<span class="bad">{escape(short(one.name, 50))}</span>' if one.worse
+            else escape(short(one.name, 50)),
+            f"{one.rows:,}",
+            percent(one.accuracy),
+            f"{percent(one.low)} to {percent(one.high)}",
+            percent(one.rest),
+            _p(one.p_value) + (' <span class="bad">worse</span>' if one.worse else ""),
+        ]
+        for one in slices
+    ]  # fmt: skip
+    chart = charts.bars(
+        "Accuracy by slice",
+        [(one.name, [one.accuracy * 100]) for one in slices],
+        ["accuracy"],
+        unit="percent, with 95 % intervals; dashed: all rows",
+        form=".1f",
+        intervals=[(one.low * 100, one.high * 100) for one in slices],
+        mark=accuracy * 100,
+        low=max(0.0, min(one.low for one in slices) * 100 - 5),
+    )
+    told = table(["slice", "rows", "accuracy", "95 % interval", "others", "p"], rows, range(1, 6))
+    return (
+        f'{told}<p class="soft">worse: less accurate than on the other rows beyond chance (Fisher, '
+        f"one-sided, corrected by Holm for {len(slices)} slices).</p>" + chart
+    )
+
+
+def worst_errors(answers: Answers, most: int = _ERRORS) -> list[int]:
+    """Return the places of wrong answers, the most confident first."""
+    wrong = np.flatnonzero(~answers.correct)
+    return [int(i) for i in wrong[np.lexsort((wrong, -answers.confidence[wrong]))][:most]]
+
+
+def _errors(answers: Answers, scorer: Scorer | None) -> str:
+    from sentiment.scorer.html import shaded
+
+    places = worst_errors(answers)
+    if not places:
+        return '<p class="good">No answer is wrong.</p>'
+    shown = []
+    for place in places:
+        text = answers.texts[place]
+        head = (
+            f"row {place}: answered <b>{escape(short(answers.predicted[place]))}</b> "
+            f"({percent(float(answers.confidence[place]))}), is {escape(short(answers.labels[place]))}"
+        )
+        if scorer is None:
+            shown.append(example(head, quote(text, _ERROR_CHARACTERS)))
+            continue
+        found = scorer.explain(text[: 2 * _ERROR_CHARACTERS])
+        shown.append(
+            f'<div class="example"><p class="soft">{head}</p>'
+            f'<p class="words">{shaded(found, _ERROR_CHARACTERS)}</p></div>'
+        )
+    legend = (
+        '<p class="key"><span><i style="background:rgba(37,99,235,.5)"></i>speaks for the answer</span>'
+        '<span><i style="background:rgba(217,119,6,.5)"></i>against it</span></p>'
+        if scorer is not None
+        else ""
+    )
+    return legend + "".join(shown)
+
+
+def _ngrams(scorer: Scorer) -> list[str]:
+    found = scorer.top_features(_NGRAMS)
+    labels = list(found)
+    if len(labels) > _CLASSES_OF_NGRAMS:
+        rows = [
+            [escape(short(label, 40)), escape(", ".join(one.ngram for one in found[label][:8]))]
+            for label in labels
+        ]
+        return [
+            "<h2>Strongest n-grams</h2>",
+            table(["class", "n-grams"], rows, texts=(1,), tall=True),
+        ]
+    columns = [
+        "<div>"
+        + table(
+            [escape(short(label)), "weight"],
+            [[escape(one.ngram), f"{one.weight:.3f}"] for one in found[label]],
+            (1,),
+        )
+        + "</div>"
+        for label in labels
+    ]
+    return ["<h2>Strongest n-grams</h2>", f'<div class="grid">{"".join(columns)}</div>']
+
+
+def _about(about: Mapping[str, str]) -> str:
+    return table(
+        ["", ""], [[escape(name), f"<code>{escape(value)}</code>"] for name, value in about.items()]
+    )
+
+
+def slice_rows(slices: Sequence[Slice]) -> list[dict[str, Any]]:
+    """Return slices as plain containers."""
+    from dataclasses import asdict
+
+    return [asdict(one) for one in slices]

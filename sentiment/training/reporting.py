@@ -1,0 +1,190 @@
+"""What a run says of its model: the page and the card, beside the baseline and the champion."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from sentiment import __version__, config, store
+from sentiment.errors import SentimentError
+from sentiment.evaluation import predictions
+from sentiment.evaluation.answers import Answers, read
+from sentiment.evaluation.card import CARD, model_card
+from sentiment.evaluation.metrics import paired_test
+from sentiment.evaluation.report import Facts, Other, model_report
+from sentiment.evaluation.slices import make_slices
+from sentiment.tracking import client as tracking
+from sentiment.tracking.tags import EXPERIMENT, TEST_FINGERPRINT
+
+if TYPE_CHECKING:
+    from sentiment.data.splits import Splits
+    from sentiment.scorer import Scorer
+    from sentiment.tracking.run import Run
+    from sentiment.training.judging import Judged
+
+log = logging.getLogger(__name__)
+
+REPORT = "report.html"
+_BASELINE = "baseline"
+_NGRAMS = 10
+_LIBRARIES = ("numpy", "scikit-learn", "scipy")
+
+
+def write_reports(
+    cfg: DictConfig,
+    folder: Path,
+    run: Run,
+    splits: Splits,
+    classes: Sequence[str],
+    judged: Judged,
+    scorer: Scorer | None,
+    *,
+    overrides: Sequence[str],
+) -> None:
+    """Write the page and the card of a run's model.
+
+    Parameters
+    ----------
+    cfg : DictConfig
+    folder : Path
+    run : Run
+    splits : Splits
+    classes : sequence of str
+        In the order of probabilities.
+    judged : Judged
+    scorer : Scorer or None
+        None of a pipeline that does not compile.
+    overrides : sequence of str
+        The words of the command line.
+    """
+    test, probabilities = splits.test, judged.probabilities["test"]
+    answers = Answers(
+        test.texts,
+        test.labels,
+        classes,
+        probabilities,
+        [classes[place] for place in probabilities.argmax(axis=1).tolist()],
+        splits.positive_label,
+        test.columns,
+        None if scorer is None else read(scorer, test.texts),
+    )
+    metrics = {
+        name.removeprefix("test_"): value
+        for name, value in judged.metrics.items()
+        if name.startswith("test_")
+    }
+    others = [_baseline(run, answers, splits, overrides), _champion(cfg, run, answers, splits)]
+    digest = "" if scorer is None else scorer.digest
+    facts = Facts(
+        f"{splits.name}: {digest[:12] or 'a pipeline that does not compile'}",
+        metrics,
+        "test rows",
+        others,
+        _about(cfg, run, splits, digest, overrides),
+    )
+    slices = make_slices(answers)
+    page = model_report(answers, facts, scorer, slices)
+    (folder / REPORT).write_text(page, encoding="utf-8")
+    strongest = {} if scorer is None else scorer.top_features(_NGRAMS)
+    card = model_card(
+        answers,
+        facts,
+        slices,
+        data=_data(cfg, splits),
+        strongest={label: [one.ngram for one in found] for label, found in strongest.items()},
+    )
+    (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def _about(
+    cfg: DictConfig, run: Run, splits: Splits, digest: str, overrides: Sequence[str]
+) -> dict[str, str]:
+    versions = [f"sentiment {__version__}", f"Python {sys.version.split()[0]}"]
+    versions += [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
+    return {
+        "command": shlex.join(["sentiment", "train", *overrides]),
+        "run": run.run_id,
+        "model": digest or "skops pipeline",
+        "data fingerprint": splits.fingerprint(),
+        "config": config.content_hash(cfg),
+        "versions": ", ".join(versions),
+    }
+
+
+def _data(cfg: DictConfig, splits: Splits) -> dict[str, str]:
+    rows = {name: splits.report.get(f"rows_{name}", 0) for name in ("train", "val", "test")}
+    by = next(
+        (
+            f"{key}={cfg.data[key]}"
+            for key in ("split_column", "time_column", "group_column")
+            if cfg.data[key] is not None
+        ),
+        f"split={cfg.data.split}",
+    )
+    found = {
+        "name": f"{splits.name} ({splits.source})",
+        "rows": ", ".join(f"{count:,} {name}" for name, count in rows.items()),
+        "divided by": f"{by}, seed {cfg.seed}",
+        "fingerprint": f"`{splits.fingerprint()}`",
+    }
+    for key, count in splits.report.items():
+        if count and not key.startswith("rows_"):
+            found[key.replace("_", " ")] = f"{count:,}"
+    return found
+
+
+def experiment_of(overrides: Sequence[str]) -> str | None:
+    """Return the experiment file that a run takes as it is, but for its data and its places."""
+    names = [word.partition("=")[2] for word in overrides if word.startswith("experiment=")]
+    changed = any(word.lstrip("+~").startswith(("model", "vectorizer")) for word in overrides)
+    return names[-1] if names and not changed else None
+
+
+def _baseline(run: Run, answers: Answers, splits: Splits, overrides: Sequence[str]) -> Other:
+    """Compare with the newest run of ``experiment=baseline`` on the same test rows."""
+    name = f"experiment={_BASELINE}"
+    if experiment_of(overrides) == _BASELINE:
+        return Other(name, note="this is it")
+    experiment = run.client.get_run(run.run_id).info.experiment_id
+    query = (
+        f"status = 'FINISHED' and tags.`{TEST_FINGERPRINT}` = '{splits.test.fingerprint()}' "
+        f"and tags.`{EXPERIMENT}` = '{_BASELINE}'"
+    )
+    found = tracking.search_runs(run.client, experiment, query)
+    if not found:
+        return Other(name, note=f"has not run on these rows: sentiment train {name}")
+    number = found[0].info.run_id
+    return _paired(run, number, answers, name, f"run {number[:8]}")
+
+
+def _champion(cfg: DictConfig, run: Run, answers: Answers, splits: Splits) -> Other:
+    """Compare with what the pointer ``champion`` names, where it was tested on the same rows."""
+    try:
+        pointer = store.read_pointer(Path(cfg.output_dir), "champion")
+        if pointer is None:
+            return Other("champion", note="there is none yet")
+        stored = store.resolve("champion", Path(cfg.output_dir))
+    except SentimentError as error:
+        return Other("champion", note=f"cannot be read: {error}")
+    name = f"champion {stored.digest[:12]}"
+    if stored.info.get("data", {}).get("test_fingerprint") != splits.test.fingerprint():
+        return Other(name, note="was tested on other rows; the gate compares on rows new to both")
+    return _paired(run, str(stored.info.get("run_id")), answers, name, "")
+
+
+def _paired(run: Run, other: str, answers: Answers, name: str, note: str) -> Other:
+    with TemporaryDirectory(prefix="sentiment-") as scratch:
+        file = tracking.download_run_file(run.client, other, predictions.FILE_NAME, Path(scratch))
+        found = None if file is None else predictions.read_predictions(file)
+    if found is None or len(found.correct) != len(answers):
+        return Other(name, note="its test predictions cannot be had")
+    test = paired_test(found.correct, answers.correct)
+    return Other(name, float(found.correct.mean()), test, note)
