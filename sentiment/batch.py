@@ -191,10 +191,10 @@ def _workers(reader: Rows, workers: int | None) -> int:
 _worker_scorer: Scorer | None = None
 
 
-def _start_worker(scorer: Scorer) -> None:
+def _start_worker(scorer: Scorer, parent: int) -> None:
     global _worker_scorer  # noqa: PLW0603 - what a worker process is made for
     _worker_scorer = scorer
-    end_with_parent()
+    end_with_parent(parent)
     # Ctrl-C reaches the whole group; the parent alone decides what to do about it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -219,7 +219,7 @@ class _Scoring:
                 workers,
                 multiprocessing.get_context(method),
                 initializer=_start_worker,
-                initargs=(scorer,),
+                initargs=(scorer, os.getpid()),
             )
 
     def __enter__(self) -> _Scoring:

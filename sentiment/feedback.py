@@ -138,6 +138,8 @@ class Feedback:
                 self._file = place.stat()
             else:
                 self._postgres = _connect(place, _BUSY_SECONDS)
+                if _is_made(self._postgres):  # and a role without the right to make tables will do
+                    return
                 with self._postgres.transaction():
                     # Replicas that start together would make the table twice.
                     self._postgres.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [_TABLE])
@@ -161,8 +163,10 @@ class Feedback:
                     return [self._sqlite.execute(query, a).rowcount > 0 for a in answers]
             query = _INSERT.format(table=_TABLE, values="%s, %s, %s, %s, %s, %s, %s, %s")
             with self._postgres.transaction(), self._postgres.pipeline():
-                done = [self._postgres.execute(query, _without_nul(a)) for a in answers]
-            return [cursor.rowcount > 0 for cursor in done]
+                # Sorted, so that replicas that are told the same never wait for each other in a circle.
+                order = sorted(range(len(answers)), key=lambda i: answers[i].prediction_id)
+                done = {i: self._postgres.execute(query, _without_nul(answers[i])) for i in order}
+            return [done[i].rowcount > 0 for i in range(len(answers))]
 
     def is_gone(self) -> bool:
         """Tell whether the file was removed or replaced: what is written now is read by nobody."""
@@ -309,7 +313,7 @@ def _read(place: Place, query: str, values: tuple[Any, ...], seconds: float) -> 
                         raise
             return
         with contextlib.closing(_connect(place, seconds)) as connection:
-            if not connection.execute("SELECT to_regclass(%s)", (_TABLE,)).fetchone()[0]:  # type: ignore[index]
+            if not _is_made(connection):
                 return
             # The server keeps the rows that were not fetched yet.
             with connection.transaction(), connection.cursor("answers") as cursor:
@@ -325,6 +329,11 @@ def _connect(url: str, seconds: float) -> psycopg.Connection[Any]:
         options=f"-c statement_timeout={int(seconds * 1000)}",
     )
     return connection
+
+
+def _is_made(connection: psycopg.Connection[Any]) -> bool:
+    found = connection.execute("SELECT to_regclass(%s)", (_TABLE,)).fetchone()
+    return found is not None and found[0] is not None
 
 
 def _driver() -> Any:

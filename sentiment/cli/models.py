@@ -277,8 +277,10 @@ def pull(
     While the registry is away the model of an earlier pull stays.
     """
     from sentiment.cli.console import emit_json
+    from sentiment.parent import end_as_bound
     from sentiment.registry.pull import pull as pull_once
 
+    end_as_bound()
     if watch is not None:
         _watch(reference, output_dir, watch, json_=json_)
         return

@@ -15,6 +15,8 @@ from sentiment.cli.predict import Model, load
 if TYPE_CHECKING:
     from rich.table import Table
 
+_ANSWERS = 500  # the last ones, as in the service's window
+
 
 def monitor(
     input: Annotated[  # noqa: A002 - the name of the option
@@ -45,12 +47,14 @@ def monitor(
     """Tell whether texts have drifted from what the model was made for; needs no labels.
 
     The numbers of the service's GET /model/drift, offline: drift of scores, labels, lengths and
-    words, the words that moved, the words that the model does not know, and an estimate of the
-    accuracy. A file is CSV, TSV, JSON Lines, Parquet or plain lines, told by its name.
+    words, the words that moved, the words that the model does not know, an estimate of the
+    accuracy, and what feedback about this model says of it. A file is CSV, TSV, JSON Lines,
+    Parquet or plain lines, told by its name.
     """
     from sentiment.drift.monitor import monitor_texts
     from sentiment.drift.signals import parse_limits
     from sentiment.errors import DataError
+    from sentiment.feedback import observed, place_of
     from sentiment.records.dialect import Dialect
     from sentiment.records.rows import open_rows
 
@@ -63,8 +67,10 @@ def monitor(
         dialect=Dialect(delimiter, quote, encoding),
     )
     scorer = load(model, output_dir)
+    right, answered = observed(place_of(output_dir), scorer.digest, _ANSWERS)
+    told = (right, answered) if answered else None
     with reader:
-        document = monitor_texts(scorer, (batch.texts for batch in reader), own_limits)
+        document = monitor_texts(scorer, (batch.texts for batch in reader), own_limits, told)
     if not document["texts"]:
         raise DataError(f"{input}: holds no text")
     document = {"input": "standard input" if input == "-" else Path(input).name, **document}

@@ -13,7 +13,10 @@ from sentiment.scorer import Scorer
 
 
 def monitor_texts(
-    scorer: Scorer, batches: Iterable[Sequence[str | None]], limits: Mapping[str, float]
+    scorer: Scorer,
+    batches: Iterable[Sequence[str | None]],
+    limits: Mapping[str, float],
+    observed: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """Compare texts with what the model was made with.
 
@@ -24,6 +27,8 @@ def monitor_texts(
         Texts, some at a time; null and empty ones do not count.
     limits : mapping
         Signal to limit, for those that differ from the defaults.
+    observed : (int, int), optional
+        Right answers and all answers of feedback about this model.
 
     Returns
     -------
@@ -46,6 +51,6 @@ def monitor_texts(
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": {"digest": scorer.digest},
-        **measure(reference, counts, limits).document(),
+        **measure(reference, counts, limits, observed=observed).document(),
         "new_words": [{"word": word, "share": share} for word, share in new_words.top()],
     }

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentiment import store
 from sentiment.errors import ModelError, SentimentError, UsageError
+from sentiment.parent import bound_environment
 from sentiment.tracking.address import tracking_uri
 
 if TYPE_CHECKING:
@@ -269,6 +270,7 @@ class Watch:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=bound_environment(),
         )
         try:
             out, err = self._child.communicate()

@@ -79,7 +79,7 @@ class Job:
         words = [str(word) for word in hydra.overrides.task]
         status = Status(folder=str(folder), started=time.time())
         if os.getppid() == self.process:
-            end_with_parent()
+            end_with_parent(self.process)
         out_of_time = self.deadline is not None and time.time() >= self.deadline
         if out_of_time or (Path(self.folder) / STOP).exists() or hydra.job.num < self._replaced():
             status.state = State.NOT_STARTED

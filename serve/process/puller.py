@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from sentiment.parent import bound_environment
+
 logger = logging.getLogger("sentiment.serve")
 
 _MAX_PAUSE = 60.0
@@ -52,7 +54,10 @@ class Puller:
         elif not self._done and now >= self._start_at:
             # Its results are log lines here: nothing but the service's own may go to stdout.
             self._process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno()
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr.fileno(),
+                env=bound_environment(),
             )
             logger.info("model pull runs as process %d", self._process.pid)
 

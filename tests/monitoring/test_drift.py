@@ -22,6 +22,7 @@ from sentiment.drift.signals import (
 )
 from sentiment.drift.words import NewWords
 from sentiment.errors import ModelError, UsageError
+from sentiment.feedback import Answer, Feedback, place_of
 from sentiment.scorer import Scorer
 from sentiment.store import resolve
 
@@ -238,6 +239,25 @@ def test_monitor_gives_the_same_numbers_as_json_table_and_page(
     assert table.returncode == 0
     assert "texts.jsonl: drift in 600 texts" in table.stdout
     assert re.search(r"used less: .*\bmovie\b", table.stdout)
+
+
+def test_monitor_reads_what_feedback_says(scorer, streams, tmp_path):
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in streams.movies[:300]))
+    store = tmp_path / "outputs"
+    feedback = Feedback(place_of(store))
+    feedback.add(
+        [
+            Answer(f"id{n}", scorer.digest[:32], "positive", 0.9, 1.0, label, None, 2.0)
+            for n, label in enumerate(["positive"] * 25 + ["negative"] * 25)
+        ]
+    )
+    feedback.close()
+    done = command(store, "--input", file, "--model", scorer.path, "--json")
+    signal = json.loads(done.stdout)["signals"]["observed_accuracy"]
+    usual = drift_of(Reference(scorer), scorer, streams.movies[:300]).accuracy.reference_observed
+    assert signal["value"] == pytest.approx(usual - 0.5, abs=1e-4)
+    assert signal["drift"] is True
 
 
 def test_monitor_refuses_in_one_line(store, tmp_path):

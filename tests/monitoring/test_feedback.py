@@ -6,7 +6,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -42,6 +44,8 @@ def answer(number: int, label: str = "good", text: str | None = None) -> Answer:
 
 @pytest.mark.real
 def test_a_database_counts_as_a_file_does(database):
+    import psycopg
+
     place = place_of(Path("unused"), f"postgresql+psycopg2://{database.address}")
     assert observed(place, "ab" * 32, 10) == (0, 0)
     assert list(answers(place)) == []
@@ -56,6 +60,30 @@ def test_a_database_counts_as_a_file_does(database):
     assert next(a.text for a in answers(place) if a.text) == "nul \ufffd, emoji 🎬"
     one.close()
     two.close()
+    # Eight that are told the same at once, each in another order.
+    told = [answer(1_000 + number) for number in range(160)]
+    firsts: list[bool] = []
+    start = threading.Barrier(8)
+
+    def replica(number: int) -> None:
+        store = Feedback(place)
+        own = told[number * 20 :] + told[: number * 20]
+        start.wait()
+        for begin in range(0, 160, 40):
+            firsts.extend(store.add(own[begin : begin + 40]))
+        store.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(replica, range(8)))
+    assert (sum(firsts), len(firsts)) == (160, 1280)
+    # A role that may use the table and make none.
+    with psycopg.connect(place, autocommit=True) as owner:
+        owner.execute("CREATE ROLE api LOGIN")
+        owner.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        owner.execute("GRANT SELECT, INSERT ON sentiment_feedback TO api")
+    limited = Feedback(place.replace("mlflow@", "api@"))
+    assert limited.add([answer(9)]) == [True]
+    limited.close()
 
 
 @pytest.mark.real

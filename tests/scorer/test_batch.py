@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -355,6 +356,18 @@ def test_workers_end_with_their_parent(output_dir: Path, tmp_path: Path) -> None
     process.wait()
     _, alive = psutil.wait_procs(children, timeout=4)
     assert not alive
+
+
+def test_a_parent_that_died_before_anybody_looked_is_missed() -> None:
+    """Who started it is told, and not asked: the asked id is that of another by then."""
+    program = (
+        "import time; from sentiment.parent import end_as_bound; end_as_bound(); time.sleep(60)"
+    )
+    environment = {**os.environ, "SENTIMENT_PARENT_PID": "999999999"}
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=50, env=environment)
+    assert done.returncode == 1
+    assert time.monotonic() - begin < 30
 
 
 def test_an_output_is_not_overwritten_without_force(
