@@ -231,20 +231,38 @@ def compose(overrides: Sequence[str] = (), *, name: str = "config") -> DictConfi
     GlobalHydra.instance().clear()
     words = sort_words(overrides, Config)
     name = words.config_name or name
-    folder, other = CONFIG_DIR, None
-    if words.config_dir is not None:
-        other = Path(words.config_dir).resolve()
-        if not other.is_dir():
-            raise UsageError(Parameter("config_dir", words.config_dir), ": no such folder")
-        # Hydra looks for the root config in the first place alone.
-        if (other / f"{name}.yaml").is_file():
-            folder, other = other, CONFIG_DIR
+    folder, other = places(words.config_dir, name)
     beside = [] if other is None else [f"hydra.searchpath=[{in_quotes(f'file://{other}')}]"]
     try:
         with hydra.initialize_config_dir(str(folder), version_base="1.3"):
             return hydra.compose(name, [*beside, *words.overrides])
     except Exception as error:
         raise explain_error(error, overrides, name) from error
+
+
+def places(config_dir: str | None, name: str) -> tuple[Path, Path | None]:
+    """Return where the root config lies, and where further files do.
+
+    Hydra looks for the root config in the first place alone.
+
+    Parameters
+    ----------
+    config_dir : str or None
+        What ``--config-dir`` says.
+    name : str
+        The root config.
+
+    Raises
+    ------
+    UsageError
+        There is no such folder.
+    """
+    if config_dir is None:
+        return CONFIG_DIR, None
+    own = Path(config_dir).resolve()
+    if not own.is_dir():
+        raise UsageError(Parameter("config_dir", config_dir), ": no such folder")
+    return (own, CONFIG_DIR) if (own / f"{name}.yaml").is_file() else (CONFIG_DIR, own)
 
 
 def explain_error(error: Exception, overrides: Sequence[str], name: str = "config") -> Exception:

@@ -21,6 +21,7 @@ from sentiment.errors import Parameter, SentimentError
 _ClickException: Any = typer.BadParameter.__mro__[2]
 
 COMMANDS = {
+    "init": "Write a starter project for your data.",
     "train": "Train, evaluate, log and save one model.",
     "sweep": "Train with several configs, rank them, name the best.",
     "register": "Register a run's model, and promote it through a gate.",

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sentiment import config
 from sentiment.errors import SentimentError, UsageError, nearest
-from sentiment.groups import CHOICES
+from sentiment.groups import CHOICES, CONFIG_DIR
 from sentiment.sweep.board import Board, Entry
 from sentiment.sweep.job import data_key, data_of
 from sentiment.sweep.keep import remove_models
@@ -119,7 +119,11 @@ class Sweep(Sweeper):
             distributions(self.space)
         default = waiting[0][1] if waiting else self._compose(self.space.fixed)
         sources = self.config.hydra.runtime.config_sources
-        folders = [source.path for source in sources if source.provider == "command-line"]
+        folders = [
+            source.path
+            for source in sources
+            if source.provider in ("main", "command-line") and Path(source.path) != CONFIG_DIR
+        ]
         summary = Summary(
             self.board, self.space, settings, default, self.folder, self._compose, folders
         )

@@ -30,15 +30,17 @@ def hydra_shell(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> 
 
     config.register()
     words = sort_words(arguments, config.Config)
-    arguments = [*words.options, *words.overrides]
+    folder, other = config.places(words.config_dir, words.config_name or "config")
+    options = words.options
+    if words.config_dir is not None:
+        options = [str(other) if word == words.config_dir else word for word in options]
+    arguments = [*options, *words.overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors out instead of printing and exiting
     argv, sys.argv = sys.argv, ["sentiment", *arguments]
     root = logging.getLogger()
     handlers = list(root.handlers)
     try:
-        hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="config")(
-            task
-        )()
+        hydra.main(version_base="1.3", config_path=str(folder), config_name="config")(task)()
     except Exception as error:
         # Hydra's "no such config" is an OSError too, but names no file.
         if isinstance(error, OSError) and error.filename is not None:
