@@ -20,7 +20,7 @@ SOURCES = sorted(
 )
 CORE = [path for path in SOURCES if "cli" not in path.parts and "serve" not in path.parts]
 # These write, run or read command lines, of this program or of another.
-WRITES_COMMANDS = {"summary.py", "pull.py", "origin.py", "client.py", "words.py"}
+WRITES_COMMANDS = {"summary.py", "starter.py", "pull.py", "origin.py", "client.py", "words.py"}
 
 
 def strings(path: Path) -> list[str]:
