@@ -61,8 +61,21 @@ class DataConfig:
     quote: str | None = None
     encoding: str | None = None
     also: str | None = None
+    unlabelled: str | None = None
     streaming: bool = False
     passes: int = 1
+
+
+@dataclass
+class SemiConfig:
+    """How texts without label are learned from; the parameters of `sentiment.training.semi.Recipe`."""
+
+    share: float = 0.3
+    rounds: int = 2
+    weight: float = 1.0
+    labels: str = "hard"
+    folds: int = 5
+    keep: str = "better"
 
 
 @dataclass
@@ -137,6 +150,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     vectorizer: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
+    semi: SemiConfig = field(default_factory=SemiConfig)
     compile: CompileConfig = field(default_factory=CompileConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)

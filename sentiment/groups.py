@@ -28,6 +28,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "data.on_bad_rows": ("drop", "error"),
     "data.on_leak": ("warn", "drop", "error"),
     "data.split": ("hash", "random"),
+    "semi.keep": ("better", "always"),
+    "semi.labels": ("hard", "soft"),
     "sweep.direction": ("maximize", "minimize"),
     "sweep.keep_models": ("best", "all"),
     "sweep.method": ("grid", "paired", "optuna"),

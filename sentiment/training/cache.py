@@ -91,7 +91,8 @@ class FeatureCache:
         Returns
         -------
         dict of str to csr_matrix
-            ``train``, and ``val`` and ``test`` where they hold rows.
+            ``train``, and ``unlabelled``, ``val`` and ``test`` where they hold rows; what is fitted
+            has seen the first two.
         """
         if self.max_bytes <= 0 or not _cacheable(vectorizer):
             return _compute(vectorizer, splits)
@@ -173,7 +174,11 @@ class FeatureCache:
 
 
 def _compute(vectorizer: Any, splits: Splits) -> Matrices:
-    matrices = {"train": vectorizer.fit_transform(splits.train.texts)}
+    n_labelled = len(splits.train)
+    X = vectorizer.fit_transform([*splits.train.texts, *splits.unlabelled])
+    matrices = {"train": X}
+    if splits.unlabelled:
+        matrices["train"], matrices["unlabelled"] = X[:n_labelled], X[n_labelled:]
     for name, split in (("val", splits.val), ("test", splits.test)):
         if len(split):
             matrices[name] = vectorizer.transform(split.texts)

@@ -49,6 +49,10 @@ def check_folds(n_folds: int, data: Data, *, time_column: str | None) -> None:
             f"cv={n_folds} would learn from rows newer than those it is judged on, against "
             f"data.time_column={time_column}: leave one out"
         )
+    if data.splits.unlabelled:
+        raise UsageError(
+            f"cv={n_folds} judges models of labelled rows alone: cv=null, or data.unlabelled=null"
+        )
     rows = data.splits.train
     rarest, count = min(Counter(rows.labels).items(), key=lambda item: (item[1], item[0]))
     if count < n_folds:

@@ -109,6 +109,7 @@ def train(
     """
     from sentiment.training import folds
     from sentiment.training.pipeline import build_pipeline
+    from sentiment.training.semi import Recipe, self_train
 
     begin = time.perf_counter()
     stages = Stages(watch)
@@ -122,6 +123,7 @@ def train(
             data = folds.pooled(data)
             folds.check_folds(cfg.cv, data, time_column=cfg.data.time_column)
         pipeline = build_pipeline(cfg)
+        recipe = Recipe(**config.to_dict(cfg)["semi"])
     # These import scikit-learn: not before wrong words and data have been refused.
     from sentiment.training.artifacts import publish
     from sentiment.training.fitting import fit, vectorize
@@ -140,6 +142,7 @@ def train(
             run = new_run.result()()
             ending = run.ending()
     assert run is not None
+    semi: dict[str, Any] | None = None
     with ending:
         run.set_tags(data_tags(data.splits))
         over_folds: dict[str, float] = {}
@@ -151,7 +154,15 @@ def train(
                 )  # fmt: skip
                 run.log_text(json.dumps(each, indent=1), "folds.json")
         with stages("fit"):
-            fitted = fit(pipeline, features, data, passes=cfg.data.passes, seed=cfg.seed)
+            if data.splits.unlabelled:
+                fitted, decision = self_train(
+                    pipeline, features, data.splits, recipe, seed=cfg.seed
+                )
+                semi = decision.to_dict()
+                log.warning("%s", decision)
+                run.log_text(json.dumps(semi, indent=1), "semi.json")
+            else:
+                fitted = fit(pipeline, features, data, passes=cfg.data.passes, seed=cfg.seed)
         with stages("evaluate"):
             judged = judge(fitted, data.splits, seed=cfg.seed)
             judged = replace(judged, metrics={**over_folds, **judged.metrics})
@@ -175,6 +186,7 @@ def train(
         output_dir=str(cfg.output_dir),
         data={
             "name": data.splits.name, "source": data.splits.source, **data.splits.report, **data.splits.notes,
+            **({} if semi is None else {"semi": semi}),
         },
     )  # fmt: skip
 

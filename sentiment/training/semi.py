@@ -1,0 +1,393 @@
+"""Learning from texts without label: the model labels the surest of them itself, and learns from those.
+
+Self-training (Yarowsky, "Unsupervised word sense disambiguation rivaling supervised methods", 1995) on a
+linear model whose vocabulary and document frequencies are those of all texts. It stays linear, so it
+compiles like any other. Whether it helps, labelled rows say that the model has not seen.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sentiment.errors import DataError, UsageError
+from sentiment.groups import CHOICES
+from sentiment.models.calibration import ENOUGH_SCORES, platt, temperature
+from sentiment.training.fitting import Fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sklearn.pipeline import Pipeline
+
+    from sentiment.data.splits import Split, Splits
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Labels = NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How texts without label are learned from: the node ``semi``.
+
+    Parameters
+    ----------
+    share : float in (0, 1]
+        Of the unlabelled texts, that the model labels; divided between the classes as the labels
+        are, so that it does not drift to one.
+    rounds : int
+        How often at most: each round is taught by the model of the last.
+    weight : float
+        Of a labelled row, where a text that the model labelled counts 1.
+    labels : {"hard", "soft"}
+        Whether such a text counts for its class alone, or for each by its probability.
+    folds : int
+        In which labelled rows judge a model that has not seen them.
+    keep : {"better", "always"}
+        Whether the labels alone are tried too, and the better is kept.
+
+    Raises
+    ------
+    UsageError
+        If a value is none of these.
+    """
+
+    share: float = 0.3
+    rounds: int = 2
+    weight: float = 1.0
+    labels: str = "hard"
+    folds: int = 5
+    keep: str = "better"
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"semi.{key}={value!r} is not one of {', '.join(CHOICES[f'semi.{key}'])}"
+            for key, value in (("labels", self.labels), ("keep", self.keep))
+            if value not in CHOICES[f"semi.{key}"]
+        ]
+        if not 0 < self.share <= 1:
+            wrong.append(f"semi.share={self.share:g}: give a share above 0, at most 1")
+        if self.rounds < 1:
+            wrong.append(f"semi.rounds={self.rounds}: give 1 or more")
+        if self.folds < 2:
+            wrong.append(f"semi.folds={self.folds}: give 2 or more")
+        if not 0 < self.weight < math.inf:
+            wrong.append(f"semi.weight={self.weight:g}: give a weight above 0")
+        if wrong:
+            raise UsageError("; ".join(wrong))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the labelled rows said, out of fold.
+
+    Attributes
+    ----------
+    kept : bool
+        Whether the model learned from the texts without label.
+    rounds : int
+        How often; 0 where they gave vocabulary and document frequencies alone.
+    n_unlabelled, n_judged : int
+        Texts without label, and labelled rows that judged.
+    accuracy, log_loss : float or None
+        Of the model that learned from them.
+    accuracy_alone, log_loss_alone : float or None
+        Of the labels alone; None where that was not tried.
+    p_value : float or None
+        Of the paired difference in log loss (two-sided t-test).
+    """
+
+    kept: bool
+    rounds: int
+    n_unlabelled: int
+    n_judged: int = 0
+    accuracy: float | None = None
+    log_loss: float | None = None
+    accuracy_alone: float | None = None
+    log_loss_alone: float | None = None
+    p_value: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """Return the decision in one line."""
+        what = f"{self.n_unlabelled:,} texts without label"
+        if self.accuracy_alone is None:
+            said = f" (accuracy {self.accuracy:.4f} out of fold)" if self.accuracy else ""
+            return f"{what}: learned from in {self.rounds} rounds{said}"
+        figures = (
+            f"accuracy {self.accuracy:.4f}, log loss {self.log_loss:.4f}, against "
+            f"{self.accuracy_alone:.4f}, {self.log_loss_alone:.4f} with the labels alone "
+            f"(out of fold, {self.n_judged:,} rows, p={self.p_value:.2g})"
+        )
+        if self.kept:
+            return f"{what}: learned from in {self.rounds} rounds: {figures}"
+        return f"{what}: left out, the labels alone are better: {figures}"
+
+
+def self_train(
+    pipeline: Pipeline, features: dict[str, Any], splits: Splits, recipe: Recipe, *, seed: int
+) -> tuple[Fitted, Decision]:
+    """Fit the classifier on the labelled rows and on the surest texts without label.
+
+    It is calibrated on out-of-fold scores of labelled rows alone, whose log loss also says how many
+    rounds help, and whether any does.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Its vectorizer is fitted on all texts.
+    features : mapping of str to csr_matrix
+        ``train``, ``unlabelled`` and what is held out; the first two are let go.
+    splits : Splits
+    recipe : Recipe
+    seed : int
+        Of the folds.
+
+    Raises
+    ------
+    UsageError
+        If the classifier is none that can be taught so.
+    """
+    from sklearn.base import clone
+    from sklearn.pipeline import Pipeline as Steps
+
+    teacher = _Teacher(_bare(pipeline[-1]), recipe, features["unlabelled"])
+    rows = splits.train
+    n_unlabelled = features["unlabelled"].shape[0]
+    X = features["train"]
+    alone: Steps | None = None
+    X_alone = None
+    if recipe.keep == "better":
+        alone = Steps([("vectorizer", clone(pipeline[0])), ("classifier", clone(pipeline[-1]))])
+        X_alone = alone[0].fit_transform(rows.texts)
+    codes = np.unique(np.asarray(rows.labels, dtype=object), return_inverse=True)[1]
+    judged, scores, scores_alone = _out_of_fold(teacher, X, X_alone, rows, codes, recipe, seed)
+    if not len(judged):
+        log.warning(
+            "a class has a single labelled row, so nothing can judge what texts without label add"
+        )
+        if alone is not None:
+            return _labels_alone(alone, X_alone, features, splits), Decision(False, 0, n_unlabelled)
+        found = teacher.fit(X, rows.labels, recipe.rounds)[-1]
+        return _fitted(pipeline, found, features), Decision(True, recipe.rounds, n_unlabelled)
+    truth = codes[judged]
+    maps = [_calibration(each, truth) for each in scores]
+    losses = [_losses(each, truth, found) for each, found in zip(scores, maps, strict=True)]
+    first = 1 if recipe.keep == "always" else 0
+    best = min(range(first, len(losses)), key=lambda number: float(losses[number].mean()))
+    decision = Decision(
+        True, best, n_unlabelled, len(judged),
+        _accuracy(scores[best], truth, maps[best]), float(losses[best].mean()),
+    )  # fmt: skip
+    if alone is not None:
+        own = _calibration(scores_alone, truth)
+        loss_alone = _losses(scores_alone, truth, own)
+        decision = Decision(
+            bool(losses[best].mean() <= loss_alone.mean()), best, n_unlabelled, len(judged),
+            decision.accuracy, decision.log_loss,
+            _accuracy(scores_alone, truth, own), float(loss_alone.mean()),
+            _p_value(losses[best] - loss_alone),
+        )  # fmt: skip
+        if not decision.kept:
+            return _labels_alone(alone, X_alone, features, splits), decision
+    classifier = teacher.fit(X, rows.labels, best)[-1]
+    slope, offsets = maps[best]
+    classifier.coef_ = classifier.coef_ * slope
+    classifier.intercept_ = classifier.intercept_ * slope + offsets
+    if len(classifier.classes_) > 2 and hasattr(classifier, "link_"):
+        classifier.link_ = "softmax"
+    return _fitted(pipeline, classifier, features), decision
+
+
+def _bare(classifier: Any) -> Any:
+    """Return the classifier without a calibration of its own."""
+    from sklearn.base import clone
+    from sklearn.linear_model import LogisticRegression
+
+    from sentiment.models import NBSVM
+
+    if not isinstance(classifier, NBSVM | LogisticRegression):
+        raise UsageError(
+            "data.unlabelled is learned from with model=nbsvm or model=logreg, not "
+            f"{type(classifier).__name__}"
+        )
+    bare = clone(classifier)
+    return bare.set_params(calibration=None) if isinstance(bare, NBSVM) else bare
+
+
+class _Teacher:
+    """Fits a classifier, lets it label the pool, and fits it again on both."""
+
+    def __init__(self, classifier: Any, recipe: Recipe, pool: Any) -> None:
+        self.classifier = classifier
+        self.recipe = recipe
+        self.pool = pool
+
+    def fit(self, X: Any, given_labels: Sequence[str] | Labels, rounds: int) -> list[Any]:
+        """Return the classifier of the labels alone, and that of each round."""
+        from sklearn.base import clone
+
+        labels = np.asarray(given_labels, dtype=object)
+        fitted = [clone(self.classifier).fit(X, labels)]
+        counts = np.unique(labels, return_counts=True)[1]
+        for _ in range(rounds):
+            scores = _columns(fitted[-1].decision_function(self.pool))
+            chosen, given, weights = self._labelled(scores, counts / counts.sum())
+            if not len(chosen):
+                fitted.append(fitted[-1])
+                continue
+            fitted.append(
+                clone(self.classifier).fit(
+                    sp.vstack([X, self.pool[chosen]], format="csr"),
+                    np.concatenate([labels, fitted[0].classes_[given]]),
+                    np.concatenate([np.full(len(labels), self.recipe.weight), weights]),
+                )
+            )
+        return fitted
+
+    def _labelled(self, scores: Floats, prior: Floats) -> tuple[Ints, Ints, Floats]:
+        """Return places of the pool, the class that each counts for, and how much."""
+        chosen, given = surest(scores, prior, self.recipe.share)
+        if self.recipe.labels == "hard" or not len(chosen):
+            return chosen, given, np.ones(len(chosen))
+        from scipy.special import softmax
+
+        found = softmax(scores[chosen], axis=1)
+        n_classes = scores.shape[1]
+        return (
+            np.repeat(chosen, n_classes),
+            np.tile(np.arange(n_classes), len(chosen)),
+            found.ravel(),
+        )
+
+
+def surest(scores: Floats, prior: Floats, share: float) -> tuple[Ints, Ints]:
+    """Return the rows that stand out most for each class, and that class.
+
+    Parameters
+    ----------
+    scores : float64[rows, classes]
+    prior : float64[classes]
+        How the rows that are taken are divided.
+    share : float
+        Of the rows.
+
+    Returns
+    -------
+    rows, classes : ndarray of int64
+    """
+    n_rows, n_classes = scores.shape
+    margins = np.empty_like(scores)
+    for k in range(n_classes):
+        margins[:, k] = scores[:, k] - np.delete(scores, k, axis=1).max(axis=1)
+    taken = np.full(n_rows, -1, dtype=np.int64)
+    best = np.full(n_rows, -np.inf)
+    for k in range(n_classes):
+        count = min(n_rows, round(share * n_rows * float(prior[k])))
+        if not count:
+            continue
+        top = np.argpartition(-margins[:, k], count - 1)[:count]
+        top = top[margins[top, k] > best[top]]
+        taken[top], best[top] = k, margins[top, k]
+    rows = np.flatnonzero(taken >= 0)
+    return rows, taken[rows]
+
+
+def _out_of_fold(
+    teacher: _Teacher, X: Any, X_alone: Any, rows: Split, codes: Ints, recipe: Recipe, seed: int
+) -> tuple[Ints, list[Floats], Floats]:
+    """Return which rows were judged, their scores after each round, and those of the labels alone."""
+    from sklearn.base import clone
+
+    from sentiment.training.folds import deal
+
+    labels = np.asarray(rows.labels, dtype=object)
+    n_folds = min(recipe.folds, int(np.bincount(codes).min()))
+    nothing = np.zeros(0, dtype=np.int64), [np.zeros((0, 1))], np.zeros((0, 1))
+    if n_folds < 2:
+        return nothing
+    # As many folds as give scores enough: a large corpus needs no more.
+    used = min(n_folds, -(-ENOUGH_SCORES * n_folds // len(rows)))
+    judged, by_round, alone = [], [], []
+    try:
+        for number, (learned, held) in enumerate(deal(rows, n_folds, seed)):
+            if number == used:
+                break
+            judged.append(held)
+            fitted = teacher.fit(X[learned], labels[learned], recipe.rounds)
+            by_round.append([_columns(each.decision_function(X[held])) for each in fitted])
+            if X_alone is not None:
+                own = clone(teacher.classifier).fit(X_alone[learned], labels[learned])
+                alone.append(_columns(own.decision_function(X_alone[held])))
+    except DataError as error:
+        raise DataError(str(error).replace(f"cv={n_folds}: ", f"semi.folds={n_folds}: ")) from error
+    scores = [np.concatenate(list(each)) for each in zip(*by_round, strict=True)]
+    return np.concatenate(judged), scores, np.concatenate(alone) if alone else nothing[2]
+
+
+def _columns(scores: Floats) -> Floats:
+    """Return one column for each class; of two classes the first is 0 minus the second."""
+    return np.stack([-scores, scores], axis=1) / 2 if scores.ndim == 1 else scores
+
+
+def _calibration(scores: Floats, truth: Ints) -> tuple[float, Any]:
+    """Return slope and offsets of the affine map that makes scores log odds."""
+    weight = np.ones(len(truth))
+    if scores.shape[1] == 2:
+        return platt(scores[:, 1] - scores[:, 0], truth == 1, weight)
+    return temperature(scores, truth, weight)
+
+
+def _logits(scores: Floats, found: tuple[float, Any]) -> Floats:
+    slope, offsets = found
+    if scores.shape[1] == 2:
+        return _columns(slope * (scores[:, 1] - scores[:, 0]) + offsets)
+    moved: Floats = slope * scores + offsets
+    return moved
+
+
+def _losses(scores: Floats, truth: Ints, found: tuple[float, Any]) -> Floats:
+    """Return the log loss of each row, in nats."""
+    from scipy.special import log_softmax
+
+    losses: Floats = -log_softmax(_logits(scores, found), axis=1)[np.arange(len(truth)), truth]
+    return losses
+
+
+def _accuracy(scores: Floats, truth: Ints, found: tuple[float, Any]) -> float:
+    return float((_logits(scores, found).argmax(axis=1) == truth).mean())
+
+
+def _p_value(differences: Floats) -> float:
+    from scipy.stats import ttest_1samp
+
+    if len(differences) < 2 or not differences.std():
+        return 1.0
+    return float(ttest_1samp(differences, 0.0).pvalue)
+
+
+def _fitted(pipeline: Pipeline, classifier: Any, features: dict[str, Any]) -> Fitted:
+    from sklearn.pipeline import Pipeline as Steps
+
+    held_out = {name: X for name, X in features.items() if name not in ("train", "unlabelled")}
+    return Fitted(Steps([("vectorizer", pipeline[0]), ("classifier", classifier)]), held_out)
+
+
+def _labels_alone(alone: Pipeline, X: Any, features: dict[str, Any], splits: Splits) -> Fitted:
+    """Fit what never saw the texts without label."""
+    alone[-1].fit(X, splits.train.labels)
+    parts = {"val": splits.val, "test": splits.test}
+    held_out = {name: alone[0].transform(parts[name].texts) for name in parts if name in features}
+    return Fitted(alone, held_out)
