@@ -7,8 +7,10 @@ several shall know the answers of all, ``SENTIMENT_FEEDBACK_URL`` names a Postgr
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from sentiment.errors import DataError, MissingExtraError, UsageError
+from sentiment.files import locked
 
 if TYPE_CHECKING:
     import psycopg
+
+logger = logging.getLogger("sentiment.feedback")
 
 URL_VARIABLE = "SENTIMENT_FEEDBACK_URL"
 
@@ -35,6 +40,8 @@ _COLUMNS = """
 _BUSY_SECONDS = 10.0
 # Who asks for figures waits this long for a database, and no longer.
 _GLANCE_SECONDS = 2.0
+_HEAD = b"SQLite format 3\x00"
+_BESIDE = ("-wal", "-shm")
 
 Place = Path | str
 """Where answers lie: a file, or the address of a PostgreSQL database."""
@@ -109,8 +116,24 @@ def shown(place: Place) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+class FeedbackError(DataError):
+    """The store of answers cannot be read or written.
+
+    Attributes
+    ----------
+    reason : str
+        What the disk or the file's database said, without where it lies; empty for a server's.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class Feedback:
     """The store of answers; one object belongs to one thread.
+
+    A damaged file is put aside, under a name that tells when, and another is begun.
 
     Parameters
     ----------
@@ -119,7 +142,7 @@ class Feedback:
 
     Raises
     ------
-    DataError
+    FeedbackError
         It cannot be made or written.
     """
 
@@ -128,14 +151,7 @@ class Feedback:
         self._file: os.stat_result | None = None
         with _told(place, "written"):
             if isinstance(place, Path):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.close(os.open(place, os.O_RDWR | os.O_CREAT, 0o600))
-                self._sqlite = sqlite3.connect(place, timeout=_BUSY_SECONDS)
-                self._sqlite.execute("PRAGMA journal_mode=WAL")
-                self._sqlite.execute("PRAGMA synchronous=NORMAL")
-                for statement in _schema("feedback", "INTEGER PRIMARY KEY"):
-                    self._sqlite.execute(statement)
-                self._file = place.stat()
+                self._sqlite, self._file = _open_file(place)
             else:
                 self._postgres = _connect(place, _BUSY_SECONDS)
                 if _is_made(self._postgres):  # and a role without the right to make tables will do
@@ -153,7 +169,7 @@ class Feedback:
 
         Raises
         ------
-        DataError
+        FeedbackError
             They cannot be written; none of them is. Make the object anew to try again.
         """
         with _told(self.place, "written"):
@@ -169,11 +185,13 @@ class Feedback:
             return [done[i].rowcount > 0 for i in range(len(answers))]
 
     def is_gone(self) -> bool:
-        """Tell whether the file was removed or replaced: what is written now is read by nobody."""
+        """Tell whether the file was removed, replaced or written over: nobody reads it any more."""
         if not isinstance(self.place, Path) or self._file is None:
             return False
         try:
-            return not os.path.samestat(self.place.stat(), self._file)
+            with self.place.open("rb") as file:
+                same = os.path.samestat(os.fstat(file.fileno()), self._file)
+                return not same or file.read(len(_HEAD)) != _HEAD
         except OSError:
             return True
 
@@ -183,6 +201,58 @@ class Feedback:
             self._sqlite.close()
         else:
             self._postgres.close()
+
+
+def _open_file(path: Path) -> tuple[sqlite3.Connection, os.stat_result]:
+    """Open a file, made where it is missing; a damaged one is put aside and another begun."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes that find the same damage must not put each other's new file aside.
+    with locked(path.with_name(path.name + ".lock")):
+        if not path.exists():  # what a removed file leaves must not be taken for the new one's
+            for end in _BESIDE:
+                path.with_name(path.name + end).unlink(missing_ok=True)
+        try:
+            return _connect_file(path)
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (
+                sqlite3.SQLITE_CORRUPT,
+                sqlite3.SQLITE_NOTADB,
+            ):
+                raise
+            aside = _put_aside(path)
+            logger.error("%s is damaged (%s): kept as %s, begun anew", path, error, aside)  # noqa: TRY400
+            return _connect_file(path)
+
+
+def _connect_file(path: Path) -> tuple[sqlite3.Connection, os.stat_result]:
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    status = os.fstat(file)
+    os.close(file)
+    database = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        for statement in _schema("feedback", "INTEGER PRIMARY KEY"):
+            database.execute(statement)
+        (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            damage = sqlite3.DatabaseError(str(found).splitlines()[0])
+            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damage
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database, status
+
+
+def _put_aside(path: Path) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    aside = path.with_name(f"{path.stem}.damaged-{stamp}-{os.getpid()}{path.suffix}")
+    for end in (*_BESIDE, ""):
+        beside = path.with_name(path.name + end)
+        if beside.exists():
+            beside.rename(aside.with_name(aside.name + end))
+    return aside
 
 
 def observed(place: Place, digest: str, last: int) -> tuple[int, int]:
@@ -353,10 +423,12 @@ def _told(place: Place, what: str) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        said = (isinstance(error, OSError) and error.strerror) or str(error)
+        reason = " ".join(said.split()) or type(error).__name__
+        ours = reason if isinstance(place, Path) else ""
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in reason:
-            raise DataError(f"{place}: not a feedback database ({reason})") from None
-        raise DataError(f"{shown(place)}: feedback cannot be {what} ({reason})") from None
+            raise FeedbackError(f"{place}: not a feedback database ({reason})", ours) from None
+        raise FeedbackError(f"{shown(place)}: feedback cannot be {what} ({reason})", ours) from None
 
 
 def _without_nul(answer: Answer) -> tuple[Any, ...]:

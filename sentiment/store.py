@@ -283,6 +283,26 @@ def resolve(reference: str | None, output_dir: Path | str) -> StoredModel:
     )
 
 
+def labels_of(digest: str, output_dir: Path | str) -> tuple[str, ...]:
+    """Return the labels of a model, in its order, without loading it.
+
+    Parameters
+    ----------
+    digest : str
+        Or its beginning.
+    output_dir : Path or str
+
+    Raises
+    ------
+    ModelError
+        There is no such model here, or it is damaged.
+    """
+    from sentiment.scorer.document import read_document
+
+    _, document = read_document(_by_digest(digest, output_dir).path)
+    return tuple(map(str, document["labels"]))
+
+
 def list_models(output_dir: Path | str) -> list[StoredModel]:
     """Return every stored model, by digest."""
     found = sorted(

@@ -66,7 +66,7 @@ class AccessLog:
         lines.append(
             f'{{"time":"{self._stamp}.{int((now - second) * 1000):03d}Z","event":"request"'
             f',"request_id":"{request_id}","client":{quote(client[:80])},"method":{quote(method[:20])}'
-            f',"route":"{route}","status":{status},"milliseconds":{milliseconds:.3f}'
+            f',"route":{quote(route[:200])},"status":{status},"milliseconds":{milliseconds:.3f}'
             f',"bytes":{size},"model":{quote(model[:80])}{tail}}}\n'
         )
 

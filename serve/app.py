@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from sentiment import __version__
-from sentiment.errors import ModelNotFoundError
+from sentiment.errors import ModelError, ModelNotFoundError
 from sentiment.store import is_remote
 from serve.model import ModelHolder
 from serve.problems import ApiError
@@ -85,8 +85,8 @@ def from_env() -> Service:
 
     Raises
     ------
-    ModelNotFoundError
-        There is no model, and ``SENTIMENT_WAIT_FOR_MODEL`` is not set.
+    ModelNotFoundError, ModelError
+        There is no model, or it is damaged, and ``SENTIMENT_WAIT_FOR_MODEL`` is not set.
     """
     settings = load_settings()
     model = ModelHolder(settings.output_dir, settings.model, settings.reload_model)
@@ -97,4 +97,8 @@ def from_env() -> Service:
         if not settings.wait_for_model and not is_remote(settings.model or ""):
             raise
         logger.warning("no model yet: not ready until there is one")
+    except ModelError as error:
+        if not settings.wait_for_model:
+            raise
+        model.refuse(error)
     return app

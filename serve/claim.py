@@ -6,16 +6,23 @@ import base64
 import binascii
 import hmac
 import itertools
+import logging
 import os
 import struct
 import time
 import zlib
+from pathlib import Path
 from typing import NamedTuple
+
+from sentiment.files import locked
+
+logger = logging.getLogger("sentiment.serve")
 
 VERSION = 1
 # Version, digest (the first half), confidence, time (ms), fingerprint of the text, nonce.
 _CLAIM = struct.Struct(">B16sfQQQ")
 _MAC_BYTES = 16
+_LEAST_KEY = 16  # characters
 _FOR_URLS = bytes.maketrans(b"+/", b"-_")
 
 
@@ -46,12 +53,12 @@ class Signer:
 
     Parameters
     ----------
-    key : bytes
-        The same for every replica.
+    *keys : bytes
+        The first signs, and what any of them signed is read; the same for every replica.
     """
 
-    def __init__(self, key: bytes) -> None:
-        self._mac = hmac.new(key, digestmod="sha256")
+    def __init__(self, *keys: bytes) -> None:
+        self._macs = [hmac.new(key, digestmod="sha256") for key in keys]
         # No two processes and no two predictions share a number.
         self._numbers = itertools.count(int.from_bytes(os.urandom(8)) & ~0xFFFFFFFF)
         self._digests: dict[str, bytes] = {}
@@ -70,7 +77,7 @@ class Signer:
             next(self._numbers) & 0xFFFFFFFFFFFFFFFF,
         )
         claim += label.encode()
-        mac = self._mac.copy()
+        mac = self._macs[0].copy()
         mac.update(claim)
         signed = claim + mac.digest()[:_MAC_BYTES]
         return _encode(signed).decode("ascii")
@@ -88,15 +95,43 @@ class Signer:
         if _encode(signed) != prediction_id.encode("ascii"):
             return None
         claim, mac = signed[:-_MAC_BYTES], signed[-_MAC_BYTES:]
-        expected = self._mac.copy()
-        expected.update(claim)
-        if not hmac.compare_digest(mac, expected.digest()[:_MAC_BYTES]):
+        matches = []
+        for begun in self._macs:
+            expected = begun.copy()
+            expected.update(claim)
+            matches.append(hmac.compare_digest(mac, expected.digest()[:_MAC_BYTES]))
+        if not any(matches):
             return None
         version, half, confidence, milliseconds, text, _ = _CLAIM.unpack_from(claim)
         if version != VERSION:
             return None
         label = claim[_CLAIM.size :].decode()
         return Claim(half.hex(), label, confidence, milliseconds / 1000, text)
+
+
+def kept_key(output_dir: Path) -> str:
+    """Return the key of this output directory, drawn at the first start: ids outlive a restart.
+
+    Where the directory cannot be written, the key is as good as this process.
+
+    Parameters
+    ----------
+    output_dir : Path
+        The key lies in its ``feedback.key``, readable by the owner alone.
+    """
+    path = output_dir / "feedback.key"
+    fresh = os.urandom(32).hex()
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with locked(output_dir / "feedback.key.lock"):
+            if path.is_file() and len(key := path.read_text("ascii").strip()) >= _LEAST_KEY:
+                return key
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(file, "w", encoding="ascii") as writer:
+                writer.write(fresh + "\n")
+    except (OSError, ValueError) as error:
+        logger.warning("%s: no key is kept (%s): ids end with this process", path, error)
+    return fresh
 
 
 def _encode(data: bytes) -> bytes:

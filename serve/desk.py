@@ -10,12 +10,14 @@ import logging
 import queue
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from sentiment.errors import SentimentError
-from sentiment.feedback import Answer, Feedback, Place
+from sentiment.feedback import Answer, Feedback, FeedbackError, Place
+from sentiment.store import labels_of
 from serve.claim import Claim, Signer, fingerprint
 from serve.problems import ApiError, overloaded
 
@@ -40,13 +42,18 @@ class FeedbackDesk:
     signer : Signer
     place : Path or str
         Of the answers.
+    output_dir : Path
+        Where the models lie.
     registry : CollectorRegistry
-        Where the counter is registered.
+        Where the metrics are registered.
     """
 
-    def __init__(self, signer: Signer, place: Place, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, signer: Signer, place: Place, output_dir: Path, registry: CollectorRegistry
+    ) -> None:
         self.signer = signer
         self.place = place
+        self.output_dir = output_dir
         self.counted = Counter(
             "sentiment_feedback_total",
             "Answers about predictions: recorded, given before, or refused.",
@@ -55,6 +62,14 @@ class FeedbackDesk:
         )
         for result in RESULTS:
             self.counted.labels(result)
+        self.available = Gauge(
+            "sentiment_feedback_available",
+            "Whether answers could be read and written when that was last tried.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.available.set(1)
+        self._well = {"read": True, "write": True}
         self._labels: dict[str, tuple[str, ...]] = {}
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -62,6 +77,25 @@ class FeedbackDesk:
     def swapped(self, model: LoadedModel) -> None:
         """Remember the labels of a model, for answers that come after its successor."""
         self._labels[model.digest[:32]] = model.labels
+
+    def was_read(self, well: bool) -> None:
+        """Note whether the answers could be read."""
+        self._note("read", well)
+
+    def _note(self, what: str, well: bool) -> None:
+        self._well[what] = well
+        self.available.set(all(self._well.values()))
+
+    async def _labels_of(self, digest: str, known: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the labels of the model that a prediction was made with, served here or not."""
+        labels = self._labels.get(digest)
+        if labels is None:
+            try:
+                labels = await asyncio.to_thread(labels_of, digest, self.output_dir)
+            except SentimentError:  # pruned: those of today's model are the best guess
+                return known
+            self._labels[digest] = labels
+        return labels
 
     async def record(
         self, prediction_id: str, label: str, text: str | None, known: tuple[str, ...]
@@ -86,8 +120,8 @@ class FeedbackDesk:
         claim = self.signer.read(prediction_id)
         if claim is None:
             raise self._refuse("prediction_id", "is no id that this service gave")
-        labels = self._labels.get(claim.digest, known)
-        if label not in labels:
+        labels = await self._labels_of(claim.digest, known)
+        if label not in labels and label != claim.label:
             raise self._refuse("label", f"must be one of {', '.join(labels)}")
         if text is not None and fingerprint(text) != claim.fingerprint:
             raise self._refuse("text", "is not the text that was classified (send all of it)")
@@ -135,9 +169,17 @@ class FeedbackDesk:
                 results: list[Any]
                 try:
                     store, results = self._add(store, answers)
+                    self._note("write", True)
                 except SentimentError as error:
                     logger.error("%s", error)  # noqa: TRY400
-                    store, results = None, [ApiError("feedback_unavailable")] * len(batch)
+                    self._note("write", False)
+                    reason = error.reason if isinstance(error, FeedbackError) else ""
+                    problem = ApiError(
+                        "feedback_unavailable",
+                        f"feedback cannot be written: {reason}" if reason else "",
+                        headers=((b"retry-after", b"10"),),
+                    )
+                    store, results = None, [problem] * len(batch)
                 for (_, written, loop), result in zip(batch, results, strict=True):
                     loop.call_soon_threadsafe(_settle, written, result)
             if work is None:

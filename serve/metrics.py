@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,9 +22,11 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from sentiment.files import locked
 from serve.problems import CODES
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ BATCH_BUCKETS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+# Beside the workers' files: held by who reads or removes them.
+LOCK = "scrape.lock"
 # The codes among these are counted as errors too.
 REJECTED = ("overloaded", "timeout", "body_too_large", "connections", "slow_client")
 
@@ -214,12 +218,15 @@ class Metrics:
             In the OpenMetrics format instead (`OPENMETRICS_TYPE`).
         """
         if self.shared is None:
-            registry = self.registry
-        else:
+            return self._written(self.registry, openmetrics)
+        with locked(self.shared / LOCK):  # a dead worker's files are being taken out, or not
             registry = CollectorRegistry()
             MultiProcessCollector(registry, path=str(self.shared))  # type: ignore[no-untyped-call]
             for collector in self._collectors:
                 registry.register(collector)
+            return self._written(registry, openmetrics)
+
+    def _written(self, registry: CollectorRegistry, openmetrics: bool) -> bytes:
         write: Callable[[CollectorRegistry], bytes] = generate_latest
         if openmetrics:
             from prometheus_client.openmetrics import exposition
@@ -233,3 +240,33 @@ class Metrics:
             if not (line.startswith(b"sentiment_model_info{") and line.endswith(b" 0.0"))
         ]
         return b"\n".join(kept)
+
+
+def take_out(directory: Path, pid: int) -> None:
+    """Take a dead worker's files out of the directory of all; what it counted stays counted.
+
+    Otherwise each worker that dies would make every later scrape read more files.
+
+    Parameters
+    ----------
+    directory : Path
+    pid : int
+        The worker's.
+    """
+    with locked(directory / LOCK):
+        for path in directory.glob(f"*_{pid}.db"):
+            kind = path.name.partition("_")[0]
+            if kind != "gauge":
+                _add_up(path, directory / f"{kind}_gone.db")
+            path.unlink()
+
+
+def _add_up(path: Path, into: Path) -> None:
+    total: Any = MmapedDict(str(into))  # type: ignore[no-untyped-call]
+    try:
+        read: Any = MmapedDict.read_all_values_from_file
+        for key, value, _, _ in read(str(path)):
+            before, when = total.read_value(key)
+            total.write_value(key, before + value, when)
+    finally:
+        total.close()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sentiment.errors import SentimentError
+from sentiment.errors import ModelNotFoundError, SentimentError
 from sentiment.scorer import Scorer
 from sentiment.scorer.document import DOCUMENT_NAME, PIPELINE_NAME, WEIGHTS_NAME
 from sentiment.store import POINTERS, is_remote, models_dir, read_pointer, resolve
@@ -70,6 +70,8 @@ class ModelHolder:
         self.on_swap: OnSwap = lambda _new, _old, _seconds: None
         self.on_refused: OnRefused = lambda: None
         self._seen: object = None
+        self._follows = ""
+        self._problem = ""
 
     def load(self) -> None:
         """Load the model now; what a worker does before it serves.
@@ -88,25 +90,33 @@ class ModelHolder:
         """Load the successor if there is one; whether it took over.
 
         A successor that cannot be loaded is refused and not tried again until its files or
-        the pointer change.
+        the pointer change; without any model to serve, each look tries.
         """
         signature = self._signature()
-        if signature == self._seen:
+        if signature == self._seen and self.current is not None:
             return False
         self._seen = signature
-        if not any(signature):
+        if self.current is None and not any(signature):
             return False  # no pointer at all, which is no error while waiting for one
         try:
             loaded = self._read()
-        except SentimentError as error:
-            logger.error("model refused: %s", error)  # noqa: TRY400 - expected, no traceback
-            self.on_refused()
+        except Exception as error:
+            self.refuse(error)
             return False
-        except Exception:
-            logger.exception("model refused")
-            self.on_refused()
-            return False
+        self._problem = ""
         return self._take(loaded)
+
+    def refuse(self, error: Exception) -> None:
+        """Say once why a model cannot be served, and count it."""
+        problem = str(error)
+        if problem == self._problem and self.current is None:
+            return  # it was tried again, and nothing is better
+        self._problem = problem
+        if isinstance(error, SentimentError):
+            logger.error("model refused: %s", error)  # expected: no traceback
+        else:
+            logger.error("model refused", exc_info=error)
+        self.on_refused()
 
     async def watch(self) -> None:
         """Look for successors until cancelled; loading happens in a thread."""
@@ -116,12 +126,13 @@ class ModelHolder:
         pause = min(max(self.reload_seconds / 4, 0.05), 2.0)
         while True:
             await asyncio.sleep(pause)
-            if self._signature() != self._seen:
+            if self.current is None or self._signature() != self._seen:
                 await asyncio.to_thread(self.look)
 
     def _read(self) -> tuple[LoadedModel, float]:
         started = time.perf_counter()
-        stored = resolve(self._target(), self.output_dir)
+        target = self._target()
+        stored = resolve(target, self.output_dir)
         scorer = Scorer.load(stored.path, digest=stored.digest)
         scorer.predict_one(WARM_TEXT)
         scorer.predict([WARM_TEXT, WARM_TEXT])
@@ -136,6 +147,7 @@ class ModelHolder:
             run_id=stored.run_id,
             info=stored.info,
         )
+        self._follows = target
         return loaded, time.perf_counter() - started
 
     def _take(self, read: tuple[LoadedModel, float]) -> bool:
@@ -161,7 +173,12 @@ class ModelHolder:
         if self.reference is not None and not is_remote(self.reference):
             return self.reference
         if self.reference is None and read_pointer(self.output_dir, "champion") is None:
-            if self.current is None:
+            if self._follows == "champion":
+                raise ModelNotFoundError(
+                    "the champion's pointer is gone; what it named goes on serving "
+                    "until a champion is set again"
+                )
+            if self.current is None and not self._problem:
                 logger.warning("no champion is set: serving the latest model until one is")
             return "latest"
         return "champion"

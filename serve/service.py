@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
-import hmac
 import inspect
 import logging
 import re
@@ -85,7 +83,6 @@ class Service(FastAPI):
         self.log = AccessLog() if settings.access_log else None
         # Around everything, for refusals too must tell a page which origin may read them.
         self.cors = _cors(self.handle, settings.cors_origins) if settings.cors_origins else None
-        self._key_digests = [hashlib.sha256(key.encode()).digest() for key in settings.api_keys]
         self._open_paths = {path for path in open_paths if not path.endswith("/*")}
         self._open_prefixes = tuple(path[:-1] for path in open_paths if path.endswith("/*"))
         # (method, path) -> (call, limited): what needs no router.
@@ -99,7 +96,7 @@ class Service(FastAPI):
         codes = [*endpoint.errors, *(["overloaded"] if limited else []), "internal"]
         if endpoint.request is not None:
             codes += ["invalid_json", "body_too_large", "unsupported_media_type", "invalid_input"]
-        if self._key_digests:
+        if self.shared.keys:
             codes.append("unauthorized")
         documentation = dict(endpoint.documentation)
         responses: dict[int | str, dict[str, Any]] = dict(documentation.pop("responses", {}))
@@ -153,7 +150,7 @@ class Service(FastAPI):
         route = path
         self.shared.running += 1
         try:
-            if self._key_digests and method != "OPTIONS":
+            if self.shared.keys and method != "OPTIONS":
                 self._authenticate(path, exchange)
             if direct is None:
                 route = await self._through_fastapi(scope, receive, exchange, delivery)
@@ -239,10 +236,7 @@ class Service(FastAPI):
     def _authenticate(self, path: str, exchange: Exchange) -> None:
         if path in self._open_paths or path.startswith(self._open_prefixes):
             return
-        given = hashlib.sha256(exchange.authorization).digest()
-        # Every key is compared, and in constant time, so that the time tells nothing.
-        matches = [hmac.compare_digest(given, digest) for digest in self._key_digests]
-        if not any(matches):
+        if not self.shared.keys.match(exchange.authorization):
             raise ApiError(
                 "unauthorized",
                 "send an API key as 'X-API-Key: KEY' or 'Authorization: Bearer KEY'",
@@ -291,6 +285,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
     async def tick() -> None:
         while True:
             state.sample()
+            state.keys.look()
             await asyncio.sleep(TICK_SECONDS)
 
     state.metrics.workers.set(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,8 +18,18 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sentiment.drift.signals import parse_limits
-from sentiment.errors import UsageError
+from sentiment.errors import UsageError, nearest
 from sentiment.feedback import Place, place_of
+
+OTHERS = frozenset({"SENTIMENT_PUSHGATEWAY_URL", "SENTIMENT_TRAIN_ARGS"})
+"""What other commands of this project read; a test holds that it is all of them."""
+
+# What Kubernetes sets for each service of the namespace: NAME_PORT, NAME_SERVICE_HOST and more.
+_LINK = re.compile(r"(?:tcp|udp|sctp)://")
+_LINK_NAME = re.compile(
+    r"SENTIMENT_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?"
+    r"|PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?)"
+)
 
 Names = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -81,6 +93,7 @@ class Settings(BaseSettings):
 
     # security
     api_keys: Names = ()
+    api_keys_file: Path | None = None  # one key a line; read again when it changes
     open_docs: bool = True  # /, /docs, /redoc and /openapi.json without a key
     open_health: bool = True
     open_metrics: bool = True
@@ -89,7 +102,9 @@ class Settings(BaseSettings):
     # monitoring and feedback
     drift_window: Annotated[int, Field(ge=100, le=1_000_000)] = 1_000  # texts, over all workers
     drift_limits: Annotated[dict[str, float], NoDecode] = {}  # e.g. score=0.4,words=0.1
-    feedback_key: SecretStr | None = None  # signs prediction ids; the same for every replica
+    # Signs prediction ids; the same for every replica. Without one, output_dir keeps one.
+    # NEW,OLD: the first signs, ids that the others signed stay good.
+    feedback_key: SecretStr | None = None
     feedback_url: SecretStr | None = None  # postgresql://…; else feedback.db in the output folder
     feedback_window: Annotated[int, Field(ge=1, le=1_000_000)] = 500  # answers
 
@@ -113,6 +128,12 @@ class Settings(BaseSettings):
                 raise ValueError(str(error)) from None
         return value
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _no_link(cls, value: Any) -> Any:
+        # Kubernetes tells every container of a service called "sentiment" by SENTIMENT_PORT.
+        return 8000 if isinstance(value, str) and _LINK.match(value) else value
+
     @field_validator("root_path")
     @classmethod
     def _prefix(cls, value: str) -> str:
@@ -125,7 +146,7 @@ class Settings(BaseSettings):
     def _keys_are_worth_something(self) -> Self:
         if any(len(key) < 16 for key in self.api_keys):
             raise ValueError("api_keys: a key has fewer than 16 characters")
-        if self.feedback_key is not None and len(self.feedback_key.get_secret_value()) < 16:
+        if any(len(key) < 16 for key in self.feedback_keys):
             raise ValueError("feedback_key: has fewer than 16 characters")
         return self
 
@@ -134,6 +155,12 @@ class Settings(BaseSettings):
         """Where the answers about predictions lie."""
         url = self.feedback_url
         return place_of(self.output_dir, "" if url is None else url.get_secret_value())
+
+    @property
+    def feedback_keys(self) -> list[str]:
+        """The keys that sign prediction ids; the first signs."""
+        given = self.feedback_key.get_secret_value() if self.feedback_key is not None else ""
+        return [key.strip() for key in given.split(",") if key.strip()]
 
     @property
     def max_pending(self) -> int:
@@ -147,8 +174,19 @@ def load_settings(**values: Any) -> Settings:
     Raises
     ------
     UsageError
-        One line that names the variable and what is wrong with it.
+        One line that names the variable and what is wrong with it; also a ``SENTIMENT_*``
+        variable that nothing reads: a misspelt key would start an open service.
     """
+    known = {name.upper() for name in Settings.model_fields}
+    for variable, value in sorted(os.environ.items()):
+        name = variable.removeprefix("SENTIMENT_")
+        if name == variable or name in known or variable in OTHERS or _is_link(variable, value):
+            continue
+        hint = nearest(name, known).replace("'", "'SENTIMENT_", 1)
+        raise UsageError(
+            f"{variable}: the service has no such setting{hint or '; unset it'} "
+            "(serve/settings.py lists all)"
+        )
     try:
         settings = Settings(**{key: value for key, value in values.items() if value is not None})
     except ValidationError as error:
@@ -160,3 +198,8 @@ def load_settings(**values: Any) -> Settings:
         raise UsageError(f"{name}: {reason}" if name else reason) from None
     _ = settings.feedback_place  # an address that cannot be used is said before the start
     return settings
+
+
+def _is_link(name: str, value: str) -> bool:
+    """Whether Kubernetes made a variable, for a service whose name begins with ``sentiment``."""
+    return bool(_LINK_NAME.fullmatch(name) or (name.endswith("_PORT") and _LINK.match(value)))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from serve.claim import Signer
+from serve.claim import Signer, kept_key
 from serve.desk import FeedbackDesk
 from serve.exchange import Limits
 from serve.guests import Guests
+from serve.keys import Keys
 from serve.metrics import Metrics
 from serve.model import LoadedModel, ModelHolder
 from serve.scoring import Scoring
@@ -37,6 +37,8 @@ class State:
     scoring : Scoring
     drift : DriftWindow
     feedback : FeedbackDesk
+    keys : Keys
+        Who may ask.
     draining : bool
         Set by the server on SIGTERM: not ready any more, but still serving.
     running : int
@@ -57,6 +59,7 @@ class State:
     scoring: Scoring
     drift: DriftWindow
     feedback: FeedbackDesk
+    keys: Keys
     draining: bool = False
     running: int = 0
     uploading: int = 0
@@ -68,21 +71,21 @@ class State:
     @classmethod
     def make(cls, model: ModelHolder, registry: CollectorRegistry, settings: Settings) -> State:
         """Make the parts, and have each told of every model that takes over."""
-        database = settings.feedback_place
         metrics = Metrics(registry, settings.metrics_dir)
+        keys = [key.encode() for key in settings.feedback_keys or [kept_key(settings.output_dir)]]
+        feedback = FeedbackDesk(
+            Signer(*keys), settings.feedback_place, settings.output_dir, registry
+        )
         drift = DriftWindow(
             settings.drift_window,
             settings.drift_limits,
             settings.metrics_dir,
-            database,
+            settings.feedback_place,
             settings.feedback_window,
         )
+        drift.on_read = feedback.was_read
         metrics.add(drift)
         metrics.add(ModelSync(settings.output_dir))
-        key = settings.feedback_key
-        # Without a key of its own, what this process gave is what it takes back.
-        secret = key.get_secret_value().encode() if key is not None else os.urandom(32)
-        feedback = FeedbackDesk(Signer(secret), database, registry)
 
         def swapped(loaded: LoadedModel, before: LoadedModel | None, seconds: float) -> None:
             feedback.swapped(loaded)
@@ -92,7 +95,15 @@ class State:
         model.on_swap = swapped
         model.on_refused = metrics.refused
         scoring = Scoring(settings.threads, settings.queue_size)
-        return cls(settings, model, metrics, scoring, drift, feedback)
+        return cls(
+            settings,
+            model,
+            metrics,
+            scoring,
+            drift,
+            feedback,
+            Keys(settings.api_keys, settings.api_keys_file),
+        )
 
     @property
     def ready(self) -> bool:

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
@@ -47,6 +47,7 @@ FRESH_SECONDS = 1.0
 REST_SECONDS = 30.0
 
 
+OnRead = Callable[[bool], None]
 # label, score, confidence, tokens, unknown tokens
 Seen = tuple[str, float, float, int, int]
 
@@ -66,6 +67,11 @@ class DriftWindow(Collector):
         Where answers lie; a file may be missing.
     feedback_window : int
         Answers that the observed accuracy is measured over.
+
+    Attributes
+    ----------
+    on_read : callable
+        Told whether the answers could be read.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class DriftWindow(Collector):
         self._lock = Lock()
         self._found: tuple[float, Drift | None, float | None, int] = (0.0, None, None, 0)
         self._unread_until = 0.0
+        self.on_read: OnRead = lambda _well: None
 
     def swapped(self, model: LoadedModel) -> None:
         """Begin anew with another model; what was counted of the last one goes."""
@@ -205,11 +212,14 @@ class DriftWindow(Collector):
         if now < self._unread_until:
             return 0, 0
         try:
-            return observed(self.feedback, digest, self.feedback_window)
+            found = observed(self.feedback, digest, self.feedback_window)
         except SentimentError as error:
             logger.warning("no observed accuracy: %s", error)
             self._unread_until = now + REST_SECONDS
+            self.on_read(False)
             return 0, 0
+        self.on_read(True)
+        return found
 
     def document(self) -> dict[str, Any]:
         """Return what ``GET /model/drift`` answers."""

@@ -305,6 +305,14 @@ class HttpProtocol(HttpToolsProtocol):
             if seconds > GRACE_SECONDS and self._body_bytes < settings.min_body_rate * seconds:
                 self._drop()
 
+    def forgive(self, seconds: float) -> None:
+        """Take off the client's account what it waited for us."""
+        if self.head_since is not None:
+            self.head_since += seconds
+        if self.body_since is not None:
+            self.body_since += seconds
+        self._unread_since += seconds
+
     def finish(self, now: float, head_seconds: float) -> None:
         """Close this connection unless it is in the middle of something: the server is going."""
         if self.cycle is not None and not self.cycle.response_complete:

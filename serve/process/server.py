@@ -35,6 +35,10 @@ logger = logging.getLogger("sentiment.serve")
 HAND_OVER = signal.SIGUSR1
 # How long the last connections get to reach a process, and an idle one to stay quiet.
 LAST_SECONDS = 0.3
+# uvicorn's.
+TICK_SECONDS = 0.1
+# A turn of the loop that took so long was nobody's request.
+STALL_SECONDS = 1.0
 # How long one that has been opened, or has begun a request, gets to send the rest of its head.
 HEAD_SECONDS = 2.0
 
@@ -69,10 +73,12 @@ class PoliteServer(Server):
         self.state: State | None = None
         self.left_by: int | None = None
         self._leave_at = float("inf")
+        self._ticked = time.monotonic()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving."""
         await super().startup(sockets)
+        self._ticked = time.monotonic()
         state: State = self.lifespan.state["state"]
         state.tasks = self.server_state.tasks
         state.connections = self.server_state.connections
@@ -82,7 +88,15 @@ class PoliteServer(Server):
     async def on_tick(self, counter: int) -> bool:
         """Look at slow clients, at the parent, and whether it is time to leave."""
         now = time.monotonic()
-        if counter % 3 == 0:
+        # What a pause of the machine, or a long turn of the loop, kept from being read is not the
+        # client's fault.
+        late = now - self._ticked - TICK_SECONDS
+        self._ticked = now
+        if late > STALL_SECONDS:
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, HttpProtocol)
+                connection.forgive(late)
+        elif counter % 3 == 0:
             for connection in list(self.server_state.connections):
                 assert isinstance(connection, HttpProtocol)
                 connection.check(now)
@@ -90,7 +104,8 @@ class PoliteServer(Server):
             self.every_tick()
         if self.parent is not None and os.getppid() != self.parent and self.left_by is None:
             logger.error("the parent process is gone: leaving")
-            self.leave(signal.SIGTERM)
+            self.parent = None  # nobody else closes the door
+            self.leave(signal.SIGQUIT)
         if now >= self._leave_at:
             self.should_exit = True
         return await super().on_tick(counter)

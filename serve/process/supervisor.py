@@ -8,12 +8,13 @@ die or hang, and takes dead ones out of the live gauges.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gc
 import importlib
 import logging
 import multiprocessing
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -27,6 +28,7 @@ from types import FrameType
 from typing import Any
 
 from sentiment.errors import SentimentError, UsageError
+from serve.claim import kept_key
 from serve.process.json_log import configure_logging
 from serve.process.listening import refuse_new_connections
 from serve.process.puller import Puller
@@ -40,6 +42,13 @@ LOOK_SECONDS = 0.25
 # parsing the largest body, is a fraction of a second.
 HUNG_SECONDS = 30.0
 START_SECONDS = 60.0
+# A worker that lived for so long did not die of what killed those before it.
+STEADY_SECONDS = 60.0
+LONGEST_PAUSE = 30.0
+# So late a look tells that this whole machine had no time.
+STALL_SECONDS = 1.0
+_METRICS = "sentiment-metrics-"
+_OWNER = "owner"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 # Forking is what makes workers start at once and share memory; only Linux does it safely.
 _CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -70,7 +79,8 @@ def run(settings: Settings, puller: Sequence[str] | None = None) -> int:
     # Scoring has no use for BLAS threads, and forking with them is asking for trouble.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Any worker takes the answer to any worker's prediction.
-    os.environ.setdefault("SENTIMENT_FEEDBACK_KEY", secrets.token_hex(32))
+    if not settings.feedback_keys:
+        os.environ["SENTIMENT_FEEDBACK_KEY"] = kept_key(settings.output_dir)
     sock = bind(settings.host, settings.port)
     child = Puller(puller) if puller else None
     try:
@@ -113,7 +123,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _run_workers(settings: Settings, sock: socket.socket, child: Puller | None) -> int:
-    directory = Path(tempfile.mkdtemp(prefix="sentiment-metrics-"))
+    directory = _metrics_dir()
     # prometheus_client decides when it is imported whether its values live in files.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     try:
@@ -125,14 +135,34 @@ def _run_workers(settings: Settings, sock: socket.socket, child: Puller | None) 
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def _metrics_dir() -> Path:
+    """Make the directory of the workers' metrics; remove those whose processes were killed."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_METRICS}*/{_OWNER}"):
+        with contextlib.suppress(OSError), lock.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
+            logger.info("removed %s, which a killed service left", lock.parent)
+    directory = Path(tempfile.mkdtemp(prefix=_METRICS))
+    # Held by this process and, inherited, by its workers, until the last of them is gone. The
+    # file gets its name with the lock on it.
+    fresh = directory / f"{_OWNER}.new"
+    owner = os.open(fresh, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(owner, fcntl.LOCK_EX)
+    fresh.rename(directory / _OWNER)
+    return directory
+
+
 class _Worker:
     """One worker process, and when its event loop last turned."""
 
-    def __init__(self, settings: Settings, sock: socket.socket) -> None:
+    def __init__(self, settings: Settings, sock: socket.socket, failures: int = 0) -> None:
         self.born = time.monotonic()
+        self.failures = failures  # how many before it, in its place, died soon
+        self.replace_at: float | None = None  # once it is dead
         self.heartbeat = _CONTEXT.RawValue("d", 0.0)
         self.process = _CONTEXT.Process(
-            target=_work, args=(settings, sock, self.heartbeat, os.getpid())
+            target=_work,
+            args=(settings, sock, self.heartbeat, os.getpid(), failures > 0),
         )
         self.process.start()
 
@@ -140,10 +170,10 @@ class _Worker:
     def started(self) -> bool:
         return bool(self.heartbeat.value)
 
-    def hung(self) -> bool:
-        now = time.monotonic()
-        last: float = self.heartbeat.value
-        return now - last > HUNG_SECONDS if last else now - self.born > START_SECONDS
+    def hung(self, since: float) -> bool:
+        """Whether its loop has not turned for too long, of the time since the given one."""
+        last: float = max(self.heartbeat.value, since)
+        return time.monotonic() - last > (HUNG_SECONDS if self.started else START_SECONDS)
 
     def send(self, number: int) -> None:
         if self.process.is_alive():
@@ -165,6 +195,7 @@ class _Supervisor:
         self.workers: list[_Worker] = []
         self.signals: list[int] = []
         self.served = False  # whether any worker ever started
+        self.awake_since = 0.0
         # In a file of the parent's own; the workers read it at a scrape like any other.
         self.restarts = Counter(
             "sentiment_worker_restarts_total",
@@ -178,7 +209,14 @@ class _Supervisor:
             signal.signal(handled, self._on_signal)
         self.workers = [self._start() for _ in range(self.settings.workers)]
         while True:
-            wait([worker.process.sentinel for worker in self.workers], timeout=LOOK_SECONDS)
+            looked = time.monotonic()
+            wait(
+                [w.process.sentinel for w in self.workers if w.replace_at is None],
+                timeout=LOOK_SECONDS,
+            )
+            if time.monotonic() - looked > LOOK_SECONDS + STALL_SECONDS:
+                # The machine was paused, or busy with others: the workers were too.
+                self.awake_since = time.monotonic()
             while self.signals:
                 number = self.signals.pop(0)
                 if number != signal.SIGHUP:
@@ -193,33 +231,44 @@ class _Supervisor:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.signals.append(number)
 
-    def _start(self) -> _Worker:
+    def _start(self, failures: int = 0) -> _Worker:
         # A signal between the fork and the worker's own handlers would be lost: hold them back.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            return _Worker(self.settings, self.sock)
+            return _Worker(self.settings, self.sock, failures)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     def _replace_dead(self) -> bool:
         """Replace workers that died or hang; False when they cannot even start."""
         self.served = self.served or any(worker.started for worker in self.workers)
+        now = time.monotonic()
         for position, worker in enumerate(self.workers):
-            if worker.process.is_alive() and not worker.hung():
+            if worker.replace_at is not None:
+                if now >= worker.replace_at:
+                    self.workers[position] = self._start(worker.failures)
+                continue
+            hung = worker.hung(max(worker.born, self.awake_since))
+            if worker.process.is_alive() and not hung:
                 continue
             worker.process.kill()
             self._bury(worker)
             if not worker.started and not self.served:
                 logger.error("a worker cannot start: stopping")
                 return False
-            logger.error(
-                "worker %d ended with %s: replacing it",
-                *(worker.process.pid, worker.process.exitcode),
-            )
             self.restarts.inc()
-            if not worker.started or time.monotonic() - worker.born < 1.0:
-                time.sleep(1.0)  # it dies again and again: do not spin
-            self.workers[position] = self._start()
+            if now - worker.born > STEADY_SECONDS:
+                worker.failures = 0
+            pause = min(2.0**worker.failures - 1.0, LONGEST_PAUSE)
+            worker.failures += 1
+            worker.replace_at = now + pause
+            logger.error(
+                "worker %d %s after %.1f s: replacing it%s",
+                worker.process.pid,
+                "hung" if hung else f"ended with {worker.process.exitcode}",
+                now - worker.born,
+                f" in {pause:g} s" if pause else "",
+            )
         return True
 
     def _restart_each(self) -> None:
@@ -227,7 +276,7 @@ class _Supervisor:
         for position, worker in enumerate(self.workers):
             successor = self._start()
             while not successor.started:
-                if successor.hung() or not successor.process.is_alive():
+                if successor.hung(successor.born) or not successor.process.is_alive():
                     logger.error("a new worker does not start: keeping the old ones")
                     successor.process.kill()
                     self._bury(successor)
@@ -238,10 +287,10 @@ class _Supervisor:
             self._bury(worker)
 
     def _bury(self, worker: _Worker) -> None:
-        from prometheus_client.multiprocess import mark_process_dead
+        from serve.metrics import take_out
 
         worker.process.join()
-        mark_process_dead(worker.process.pid, str(self.directory))  # type: ignore[no-untyped-call]
+        take_out(self.directory, worker.process.pid)
 
     def _stop(self, number: int) -> int:
         """Lead the workers out: drain, let nobody new in, wait for the last answers."""
@@ -270,9 +319,15 @@ class _Supervisor:
         return 130 if number == signal.SIGINT else 0
 
 
-def _work(settings: Settings, sock: socket.socket, heartbeat: Any, parent: int) -> None:
+def _work(
+    settings: Settings, sock: socket.socket, heartbeat: Any, parent: int, replaces: bool
+) -> None:
     """Be a worker."""
     configure_logging(settings.log_level)
+    if replaces:
+        # One that takes a dead one's place and finds the model damaged says so and waits for a
+        # good one, instead of dying again and again.
+        os.environ["SENTIMENT_WAIT_FOR_MODEL"] = "1"
 
     def beat() -> None:
         heartbeat.value = time.monotonic()

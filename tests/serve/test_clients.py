@@ -210,9 +210,3 @@ def test_a_foreign_host_is_copied_nowhere(server):
     )
     assert answer.status_code == 404
     assert "evil.example" not in str(answer.headers) + answer.text
-
-
-def test_a_store_of_feedback_that_is_not_read_is_said(serve, store):
-    running = serve(store, feedback_url="postgresql://somebody@somewhere/x").ready()
-    assert "SENTIMENT_FEEDBACK_URL is not read: feedback is kept in" in running.log
-    assert "somebody" not in running.log
