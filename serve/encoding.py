@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable
-from typing import Any
 
 from serve.problems import ApiError
 
@@ -77,25 +76,21 @@ def _deflate(body: bytes, limit: int) -> bytes:
 
 _UNPACKERS: dict[str, Callable[[bytes, int], bytes]] = {"gzip": _gzip, "deflate": _deflate}
 try:
-    from compression import zstd as _zstd  # type: ignore[import-not-found,unused-ignore]
-except ImportError:
-    try:
-        import zstandard as _zstd  # type: ignore[import-not-found,unused-ignore,no-redef]
-    except ImportError:
-        _zstd = None
-if _zstd is not None:
-    _module: Any = _zstd
+    import zstandard  # type: ignore[import-not-found,unused-ignore]
+except ImportError:  # an extra of the client's wish, not of ours
+    pass
+else:
 
-    def _zstandard(body: bytes, limit: int) -> bytes:
-        if hasattr(_module, "ZstdDecompressor") and not hasattr(_module, "stream_reader"):
-            try:
-                found: bytes = _module.ZstdDecompressor().decompress(body, max_length=limit)
-            except TypeError:  # the package zstandard
-                with _module.ZstdDecompressor().stream_reader(body) as reader:
-                    found = reader.read(limit)
-        return found
+    def _zstd(body: bytes, limit: int) -> bytes:
+        try:
+            with zstandard.ZstdDecompressor().stream_reader(
+                body, read_across_frames=True
+            ) as reader:
+                return bytes(reader.read(limit))
+        except zstandard.ZstdError as error:
+            raise ValueError from error
 
-    _UNPACKERS["zstd"] = _zstandard
+    _UNPACKERS["zstd"] = _zstd
 
 
 def wants_gzip(accept: bytes) -> bool:

@@ -25,11 +25,10 @@ class Endpoint(NamedTuple):
         What answers; its docstring is the route's description. It reads the body itself,
         validates the bytes with pydantic-core in one step, and returns bytes.
     request, response : model
-        What the documentation says goes in and out.
+        What the documentation says goes in and out. With a request the worker's concurrency
+        limit applies.
     errors : sequence of str
         The codes that this route can answer with, beside those that every route can.
-    limited : bool
-        Whether the worker's concurrency limit applies.
     open : bool
         Whether it answers without an API key.
     documentation : mapping
@@ -42,6 +41,5 @@ class Endpoint(NamedTuple):
     request: type[BaseModel] | None = None
     response: Any = None
     errors: tuple[str, ...] = ()
-    limited: bool = False
     open: bool = False
     documentation: Mapping[str, Any] = MappingProxyType({})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
@@ -19,6 +20,8 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _JSON = re.compile(rb"application/(?:json|[a-z0-9.+-]+\+json)", re.I)
 _CHARSET = re.compile(rb'charset\s*=\s*"?([^";\s]*)', re.I)
 _UTF8 = (b"utf-8", b"utf8", b"us-ascii", b"ascii", b"")
+# Packed bytes; what they hold may be a thousand times as much.
+_UNPACKED_INLINE = 2_048
 _BOM = b"\xef\xbb\xbf"
 # W3C Trace Context: version, trace, parent, flags.
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -36,10 +39,13 @@ class Limits(NamedTuple):
     max_body_bytes : int
     seconds : float
         Until its answer.
+    max_structure_bytes : int
+        Of JSON that is no text.
     """
 
     max_body_bytes: int
     seconds: float
+    max_structure_bytes: int
 
 
 class Exchange:
@@ -157,7 +163,11 @@ class Exchange:
         """Return the whole body, unpacked, whatever its type."""
         body = await self.fetch() if self._fetched is None else self._fetched
         if self.content_encoding:
-            body = unpacked(body, self.content_encoding, self.limits.max_body_bytes)
+            limit = self.limits.max_body_bytes
+            if len(body) <= _UNPACKED_INLINE:
+                body = unpacked(body, self.content_encoding, limit)
+            else:
+                body = await asyncio.to_thread(unpacked, body, self.content_encoding, limit)
         return body.removeprefix(_BOM)
 
     async def fetch(self) -> bytes:

@@ -92,10 +92,11 @@ class Service(FastAPI):
 
     def _add(self, endpoint: Endpoint) -> None:
         """Document a route with FastAPI, and answer it without FastAPI's overhead."""
-        path, call, limited = endpoint.path, endpoint.call, endpoint.limited
-        codes = [*endpoint.errors, *(["overloaded"] if limited else []), "internal"]
-        if endpoint.request is not None:
-            codes += ["invalid_json", "body_too_large", "unsupported_media_type", "invalid_input"]
+        path, call, limited = endpoint.path, endpoint.call, endpoint.request is not None
+        codes = [*endpoint.errors, "internal"]
+        if limited:
+            codes += ["overloaded", "invalid_json", "body_too_large"]
+            codes += ["unsupported_media_type", "invalid_input"]
         if self.shared.keys:
             codes.append("unauthorized")
         documentation = dict(endpoint.documentation)

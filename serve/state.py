@@ -113,7 +113,12 @@ class State:
     @property
     def limits(self) -> Limits:
         """What one request may take."""
-        return Limits(self.settings.max_body_bytes, self.settings.request_timeout)
+        settings = self.settings
+        return Limits(
+            settings.max_body_bytes,
+            settings.request_timeout,
+            max(262_144, 256 * settings.max_batch_size),
+        )
 
     @property
     def pending(self) -> int:

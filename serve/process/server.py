@@ -33,6 +33,8 @@ logger = logging.getLogger("sentiment.serve")
 
 # What a parent tells a worker whose successor serves.
 HAND_OVER = signal.SIGUSR1
+# And what when somebody presses Ctrl-C again: no answer is waited for.
+AT_ONCE = signal.SIGUSR2
 # How long the last connections get to reach a process, and an idle one to stay quiet.
 LAST_SECONDS = 0.3
 # uvicorn's.
@@ -117,7 +119,7 @@ class PoliteServer(Server):
         ignored = {signal.SIGINT} if self.parent is not None else set()
         before = {
             number: signal.signal(number, signal.SIG_IGN if number in ignored else self._on_signal)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, HAND_OVER)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, HAND_OVER, AT_ONCE)
         }
         signal.pthread_sigmask(signal.SIG_UNBLOCK, before)  # a parent forks with them blocked
         try:
@@ -136,7 +138,7 @@ class PoliteServer(Server):
         `HAND_OVER` leaves the door to the other workers.
         """
         if self.left_by is not None:
-            self.force_exit = self.force_exit or number == signal.SIGINT
+            self.force_exit = self.force_exit or number in (signal.SIGINT, AT_ONCE)
             self._leave_at = 0.0
             return
         self.left_by = number
@@ -158,7 +160,14 @@ class PoliteServer(Server):
                 refuse_new_connections(sock)
         # Connections that the kernel has completed are still accepted meanwhile.
         await self._answer_the_rest()
+        if self.force_exit:
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)  # whoever works for them is told that nobody is there
+            await asyncio.sleep(0.05)
         await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn would leave the application as it stands
+            await self.lifespan.shutdown()
 
     async def _answer_the_rest(self) -> None:
         end = time.monotonic() + self.settings.shutdown_timeout

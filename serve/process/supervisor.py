@@ -32,7 +32,7 @@ from serve.claim import kept_key
 from serve.process.json_log import configure_logging
 from serve.process.listening import refuse_new_connections
 from serve.process.puller import Puller
-from serve.process.server import HAND_OVER, PoliteServer, server_config
+from serve.process.server import AT_ONCE, HAND_OVER, PoliteServer, server_config
 from serve.settings import Settings
 
 logger = logging.getLogger("sentiment.serve")
@@ -304,10 +304,11 @@ class _Supervisor:
             wait([worker.process.sentinel for worker in self.workers], timeout=0.02)
             now = time.monotonic()
             if self.signals:
+                at_once = signal.SIGINT in self.signals and number == signal.SIGINT
                 self.signals.clear()
                 close_at = now
                 for worker in self.workers:
-                    worker.send(signal.SIGQUIT)
+                    worker.send(AT_ONCE if at_once else signal.SIGQUIT)
             if now >= close_at and not closed:
                 refuse_new_connections(self.sock)
                 closed = True

@@ -55,7 +55,7 @@ def endpoints(state: State) -> list[Endpoint]:
 
         The first answer to a prediction counts. A text is stored only when it is sent along.
         """
-        request: Any = parse(FeedbackRequest, await exchange.json_body())
+        request: Any = await parse(FeedbackRequest, await exchange.json_body(), exchange.limits)
         model = state.model.current
         first, claim = await state.feedback.record(
             request.prediction_id,
@@ -73,7 +73,7 @@ def endpoints(state: State) -> list[Endpoint]:
     return [
         Endpoint(
             "POST", "/feedback", feedback, request=FeedbackRequest, response=FeedbackResponse,
-            errors=("feedback_unavailable",), limited=True,
+            errors=("feedback_unavailable",),
             documentation={
                 "tags": ["feedback"], "summary": "Tell the true label of a prediction",
             },

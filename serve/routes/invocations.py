@@ -85,7 +85,8 @@ def endpoints(state: State) -> list[Endpoint]:
             texts = _csv_texts(await exchange.body())
         else:
             body = await exchange.json_body()
-            texts = _texts(cast(InvocationsRequest, parse(InvocationsRequest, body)))
+            request = await parse(InvocationsRequest, body, exchange.limits)
+            texts = _texts(cast(InvocationsRequest, request))
         check_texts(state, texts, "inputs")
         model = take_model(state, exchange)
         pieces = await classify(state, exchange, model, texts)
@@ -98,7 +99,7 @@ def endpoints(state: State) -> list[Endpoint]:
                 # the columns that the model gives when MLflow itself serves it
                 **dict(zip(columns, probabilities, strict=True)),
             }
-            for label, confidence, probabilities in rows(pieces)
+            for label, confidence, probabilities, _ in rows(pieces)
         ]
         return Reply(to_json({"predictions": predictions}))
 
@@ -116,7 +117,7 @@ def endpoints(state: State) -> list[Endpoint]:
     return [
         Endpoint(
             "POST", "/invocations", invocations, request=InvocationsRequest,
-            response=InvocationsResponse, errors=("model_not_ready", "timeout"), limited=True,
+            response=InvocationsResponse, errors=("model_not_ready", "timeout"),
             documentation={"tags": ["MLflow"], "summary": "Classify texts"},
         ),
         Endpoint(

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from sentiment.records.answers import Note
 from serve.endpoint import Endpoint
 from serve.exchange import Exchange
 from serve.model import LoadedModel
@@ -19,7 +20,7 @@ from serve.routes.schemas import (
     PredictResponse,
     request_models,
 )
-from serve.routes.texts import classify, classify_one, parse, rows, take_model
+from serve.routes.texts import classify, classify_one, note, parse, rows, take_model
 from serve.state import State
 
 ECHO_CHARACTERS = 200
@@ -31,25 +32,29 @@ def endpoints(state: State) -> list[Endpoint]:
 
     async def predict(exchange: Exchange) -> Reply:
         """Classify one text."""
-        request: Any = parse(models.predict, await exchange.json_body())
+        request: Any = await parse(models.predict, await exchange.json_body(), exchange.limits)
         model = take_model(state, exchange)
         found, seconds = await classify_one(state, exchange, model, request.text)
-        answer = _prediction(
-            state, model, request.text, found.label, found.confidence, found.probabilities, _now()
+        row = (
+            found.label,
+            found.confidence,
+            found.probabilities,
+            note(found.n_tokens, found.n_unknown),
         )
+        answer = _prediction(state, model, request.text, row, _now())
         answer["processing_time_ms"] = round(seconds * 1000, 3)
         return Reply(to_json(answer))
 
     async def predict_batch(exchange: Exchange) -> Reply:
         """Classify several texts, all with the same model."""
-        request: Any = parse(models.batch, await exchange.json_body())
+        request: Any = await parse(models.batch, await exchange.json_body(), exchange.limits)
         model = take_model(state, exchange)
         texts: list[str] = request.texts
         pieces = await classify(state, exchange, model, texts)
         now = _now()
         answers = [
-            _prediction(state, model, text, label, confidence, probabilities, now)
-            for text, (label, confidence, probabilities) in zip(texts, rows(pieces), strict=True)
+            _prediction(state, model, text, row, now)
+            for text, row in zip(texts, rows(pieces), strict=True)
         ]
         total = round(exchange.milliseconds(), 3)
         return Reply(to_json({"predictions": answers, "total_processing_time_ms": total}))
@@ -59,7 +64,7 @@ def endpoints(state: State) -> list[Endpoint]:
 
         The contributions of a label and its intercept add up to its score exactly.
         """
-        request: Any = parse(models.explain, await exchange.json_body())
+        request: Any = await parse(models.explain, await exchange.json_body(), exchange.limits)
         model = take_model(state, exchange)
         answer = await state.scoring.run(
             _explanation, request.text, model, request.top, deadline=exchange.deadline
@@ -71,7 +76,7 @@ def endpoints(state: State) -> list[Endpoint]:
     return [
         Endpoint(
             "POST", "/predict", predict, request=models.predict, response=PredictResponse,
-            errors=errors, limited=True,
+            errors=errors,
             documentation={
                 "tags": ["predict"], "summary": "Classify one text",
                 # puts it among the schemas
@@ -80,12 +85,12 @@ def endpoints(state: State) -> list[Endpoint]:
         ),
         Endpoint(
             "POST", "/predict/batch", predict_batch, request=models.batch,
-            response=PredictBatchResponse, errors=errors, limited=True,
+            response=PredictBatchResponse, errors=errors,
             documentation={"tags": ["predict"], "summary": "Classify several texts"},
         ),
         Endpoint(
             "POST", "/explain", explain, request=models.explain, response=ExplainResponse,
-            errors=errors, limited=True,
+            errors=errors,
             documentation={"tags": ["predict"], "summary": "Classify one text and say why"},
         ),
     ]  # fmt: skip
@@ -95,17 +100,17 @@ def _prediction(
     state: State,
     model: LoadedModel,
     text: str,
-    label: str,
-    confidence: float,
-    probabilities: Sequence[float],
+    row: tuple[str, float, Sequence[float], Note | None],
     now: str,
 ) -> dict[str, Any]:
     """Return one prediction as the API gives it."""
+    label, confidence, probabilities, remark = row
     return {
         "text": _shorten(text),
         "sentiment": label,
         "confidence": confidence,
         "probabilities": dict(zip(model.labels, probabilities, strict=True)),
+        "note": remark,
         "model_version": model.version,
         "prediction_id": state.feedback.signer.sign(model.digest, label, confidence, text),
         "timestamp": now,
@@ -148,5 +153,6 @@ def _explanation(text: str, model: LoadedModel, top: int | None) -> dict[str, An
             for part in found.contributions
         ],
         "rest": by_label(found.rest),
+        "note": None if found.contributions else Note.NO_KNOWN_WORD,
         "model_version": model.version,
     }

@@ -65,6 +65,10 @@ class Prediction(Model):
     sentiment: Annotated[str, Field(description="The most probable label.")]
     confidence: Annotated[float, Field(ge=0, le=1, description="Its probability.")]
     probabilities: Annotated[dict[str, float], Field(description="Label to probability.")]
+    note: Annotated[
+        Literal["no known word"] | None,
+        Field(description="What the label does not say: the model knows no word of the text."),
+    ]
     model_version: str
     prediction_id: Annotated[str, Field(description="Names this prediction, for feedback.")]
     timestamp: Annotated[str, Field(description="When, in UTC.")]
@@ -108,6 +112,10 @@ class ExplainResponse(Model):
     intercept: Annotated[dict[str, float], Field(description="Label to score of an empty text.")]
     contributions: Annotated[list[Contribution], Field(description="Strongest first.")]
     rest: Annotated[dict[str, float], Field(description="Label to the sum of what `top` left out.")]
+    note: Annotated[
+        Literal["no known word"] | None,
+        Field(description="What the label does not say: the model knows no word of the text."),
+    ]
     model_version: str
     processing_time_ms: float
 

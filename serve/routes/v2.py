@@ -196,11 +196,11 @@ def endpoints(state: State) -> list[Endpoint]:
         body = await (exchange.json_body(typeless=True) if length is None else exchange.body())
         model = _find(state, exchange)
         document, data = split_body(body, length)
-        request = cast(InferRequest, parse(InferRequest, document))
+        request = cast(InferRequest, await parse(InferRequest, document, exchange.limits))
         texts = _texts(state, request, data)
         answers = list(rows(await classify(state, exchange, model, texts)))
-        labels = [label for label, _, _ in answers]
-        numbers = [value for _, _, values in answers for value in values]
+        labels = [label for label, _, _, _ in answers]
+        numbers = [value for _, _, values, _ in answers for value in values]
         found: dict[str, dict[str, Any]] = {
             "label": {"datatype": "BYTES", "shape": [len(answers)], "data": labels},
             "probabilities": {
@@ -267,7 +267,7 @@ def endpoints(state: State) -> list[Endpoint]:
             route("GET", path + "/ready", model_ready, "Can it serve?", response=ModelReady),
             route(
                 "POST", path + "/infer", infer, "Classify strings", request=InferRequest,
-                response=InferResponse, limited=True,
+                response=InferResponse,
                 errors=("model_not_ready", "not_found", "timeout"),
             ),
         ]  # fmt: skip

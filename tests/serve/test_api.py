@@ -28,8 +28,9 @@ def test_predict_answers_with_every_field(server, scorer):
     expected = scorer.predict_one(GOOD)
     assert set(document) == {
         *("text", "sentiment", "confidence", "probabilities", "model_version"),
-        *("prediction_id", "processing_time_ms", "timestamp"),
+        *("prediction_id", "processing_time_ms", "timestamp", "note"),
     }
+    assert document["note"] is None
     assert document["text"] == GOOD
     assert document["sentiment"] == expected.label == "positive"
     assert document["confidence"] == expected.confidence
@@ -39,6 +40,16 @@ def test_predict_answers_with_every_field(server, scorer):
     assert document["model_version"] == "1"
     assert document["processing_time_ms"] > 0
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", document["timestamp"])
+
+
+def test_a_text_without_a_known_word_is_noted(server):
+    strange = "qwxzy zzyzx"
+    assert server.post("/predict", {"text": strange}).json()["note"] == "no known word"
+    assert server.post("/explain", {"text": strange}).json()["note"] == "no known word"
+    assert server.post("/explain", {"text": GOOD}).json()["note"] is None
+    texts = [GOOD, strange, " "]
+    rows = server.post("/predict/batch", {"texts": texts}).json()["predictions"]
+    assert [row["note"] for row in rows] == [None, "no known word", "no known word"]
 
 
 def test_every_form_gives_the_same_numbers(server, scorer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
 import time
@@ -11,10 +12,12 @@ import httpx
 import pytest
 
 from serve.guests import Guests
+from serve.routes.texts import structure
 
 GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 BODY = b'{"text": "a good film"}'
+JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +188,32 @@ def test_one_address_has_its_own_limit(store, serve):
         assert other.recv(1_000).startswith(b"HTTP/1.1 200")
     for client in crowd:
         client.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"text":"good","x":[' + b"1," * 300_000 + b"1]}",
+        b'{"text":"good","x":' + b"[" * 600_000,
+        b'{"text":"good","x":[' + b'"",' * 100_000 + b"1]}",
+        b'{"text":"good"' + b',"text":"good"' * 50_000 + b"}",
+    ],
+)
+def test_json_that_nobody_reads_is_refused_before_it_is_parsed(server, body):
+    answer = httpx.post(server.url + "/predict", content=body, headers=JSON)
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "body_too_large"
+    assert "around the texts" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["plain " * 15_000, 'a "quote" and \\ a slash, ' * 3_000, "\\" * 70_001, "très " * 15_000],
+)
+def test_large_bodies_of_any_text_are_read(server, text):
+    for ascii_only in (True, False):
+        body = json.dumps({"texts": [text] * 3}, ensure_ascii=ascii_only).encode()
+        assert structure(body, 1_000) < 100
+        answer = httpx.post(server.url + "/predict/batch", content=body, headers=JSON)
+        assert answer.status_code == 200, answer.text[:200]
+    assert structure(body[:-3] + b"\\", 1_000) < 100

@@ -178,7 +178,7 @@ def test_head_is_get_without_a_body(server):
 
 def test_a_full_worker_refuses_with_retry_after_and_goes_on(serve, store):
     server = serve(store, max_concurrency=2, queue_size=1).ready()
-    texts = [GOOD * 20] * 300
+    texts = [GOOD * 200] * 300
     answers: list[httpx.Response] = []
     threads = [
         threading.Thread(
@@ -233,6 +233,20 @@ def test_sigterm_drains_and_no_accepted_request_is_lost(serve, store, load, work
 def test_ctrl_c_leaves_at_once_with_130(serve, store):
     server = serve(store, drain_seconds=60).ready()
     assert server.stop(signal.SIGINT) == 130
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_ctrl_c_waits_for_nobody(serve, store, workers):
+    server = serve(store, "--workers", workers).ready()
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        client.sendall(f"{head}Content-Length: 50\r\n\r\n{{".encode())  # half a body
+        server.wait_for(lambda: server.metric("sentiment_http_requests_in_flight") >= 1)
+        for _ in range(2):
+            os.killpg(server.process.pid, signal.SIGINT)
+            time.sleep(0.3)
+        assert server.process.wait(20) == 130
     assert "Traceback" not in server.log
 
 
