@@ -99,12 +99,12 @@ class ModelHolder:
         if self.current is None and not any(signature):
             return False  # no pointer at all, which is no error while waiting for one
         try:
-            loaded = self._read()
+            taken = self._take(self._read())
         except Exception as error:
             self.refuse(error)
             return False
         self._problem = ""
-        return self._take(loaded)
+        return taken
 
     def refuse(self, error: Exception) -> None:
         """Say once why a model cannot be served, and count it."""

@@ -58,6 +58,15 @@ class Reference:
                 f"the model {scorer.digest[:12]}: its reference lacks {', '.join(missing)}: another "
                 "version of sentiment compiled it; train it again"
             )
+        try:
+            self._take(scorer, document)
+        except (KeyError, TypeError, ValueError, IndexError, ArithmeticError) as error:
+            raise ModelError(
+                f"the model {scorer.digest[:12]}: its reference is not usable ({error}); "
+                "train it again"
+            ) from None
+
+    def _take(self, scorer: Scorer, document: Mapping[str, Any]) -> None:
         self.name = str(document["name"])
         self.n = int(document["n"])
         self.document: Mapping[str, Any] = document

@@ -29,6 +29,15 @@ WEIGHTS_NAME = "weights.safetensors"
 PIPELINE_NAME = "pipeline.skops"
 
 
+# What no model comes near, and what anybody's document may take of time and memory.
+MAX_BYTES = 4 << 20
+MAX_LABELS = 50_000
+MAX_LABEL = 1_000
+MAX_GOLDEN = 100
+MAX_GOLDEN_TEXT = 100_000
+MAX_VIEWS = 16
+MAX_ORDER = 64
+
 _WEIGHTS = {FORMAT: WEIGHTS_NAME, PIPELINE_FORMAT: PIPELINE_NAME}
 
 
@@ -59,16 +68,19 @@ def read_document(path: Path) -> tuple[str, dict[str, Any]]:
     """
     file = path / DOCUMENT_NAME
     try:
-        raw = file.read_bytes()
+        with file.open("rb") as opened:
+            raw = opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise ModelError(
             f"{path}: not a scorer directory: {DOCUMENT_NAME} cannot be read ({error.strerror})"
         ) from None
+    if len(raw) > MAX_BYTES:
+        raise ModelError(f"{file}: larger than {MAX_BYTES:,} bytes: not a model of this program")
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError):
         raise ModelError(f"{file}: not JSON: cut off or altered; fetch or train it again") from None
-    if not isinstance(document, dict) or document.get("format") not in _WEIGHTS:
+    if not isinstance(document, dict) or str(document.get("format")) not in _WEIGHTS:
         raise ModelError(f"{file}: not a model of this program (no format {FORMAT!r})")
     version = document.get("format_version")
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
@@ -83,7 +95,46 @@ def read_document(path: Path) -> tuple[str, dict[str, Any]]:
         fresh = None
     if checksum != fresh:
         raise ModelError(f"{file}: altered: it fails its own checksum; fetch or train it again")
+    if problem := _impossible(document):
+        raise ModelError(f"{file}: not a usable scorer ({problem}); train it again")
     return hashlib.sha256(raw).hexdigest(), document
+
+
+def _impossible(document: dict[str, Any]) -> str:
+    """Return what no model's document holds, or an empty string, before anything is built of it."""
+    labels = document.get("labels")
+    if not isinstance(labels, list) or not 2 <= len(labels) <= MAX_LABELS:
+        return f"labels must be a list of 2 to {MAX_LABELS}"
+    if not all(isinstance(label, str) and len(label) <= MAX_LABEL for label in labels):
+        return f"a label must be a text of at most {MAX_LABEL} characters"
+    if len(set(labels)) < len(labels):
+        return "two labels are the same"
+    if document.get("positive_label") not in (None, *labels):
+        return "positive_label is none of the labels"
+    golden = document.get("golden")
+    if not isinstance(golden, list) or len(golden) > MAX_GOLDEN:
+        return f"golden must be a list of at most {MAX_GOLDEN}"
+    for case in golden:
+        text = case.get("text") if isinstance(case, dict) else None
+        if not isinstance(text, str) or len(text) > MAX_GOLDEN_TEXT:
+            return f"a golden text must be a text of at most {MAX_GOLDEN_TEXT} characters"
+    views = document.get("views", [])
+    if not isinstance(views, list) or len(views) > MAX_VIEWS:
+        return f"views must be a list of at most {MAX_VIEWS}"
+    for view in views:
+        if not isinstance(view, dict) or not isinstance(view.get("text"), dict):
+            return "a view must say how it reads text"
+        orders = [*_whole(view.get("orders", [])), *_whole(view["text"].get("ngram_range", []))]
+        if not all(1 <= order <= MAX_ORDER for order in orders):
+            return f"n-grams must have 1 to {MAX_ORDER} tokens"
+    return ""
+
+
+def _whole(values: Any) -> list[int]:
+    """Return a list of whole numbers; an impossible one for what is none."""
+    if not isinstance(values, list) or len(values) > MAX_ORDER:
+        return [-1]
+    return [value if type(value) is int else -1 for value in values]
 
 
 def dump_document(document: dict[str, Any]) -> bytes:

@@ -69,6 +69,8 @@ class Scorer:
             or self.intercept.shape != (n_scores,)
         ):
             raise ValueError("labels, link and intercept do not match")
+        if not np.isfinite(self.intercept).all():
+            raise ValueError("an intercept is no number")
         for view in self.views:
             if view.values.shape[1:] != (n_scores + (view.norm is not None),):
                 raise ValueError("values and scores do not match")
@@ -112,6 +114,7 @@ class Scorer:
                 size = len(data) + (path / DOCUMENT_NAME).stat().st_size
                 scorer = cls(document, tensors, digest=found, size_bytes=size, path=path)
             if verify:
+                scorer.check_numbers()
                 scorer.check_golden()
         except (
             KeyError,
@@ -119,7 +122,9 @@ class Scorer:
             TypeError,
             IndexError,
             AttributeError,
-            OverflowError,
+            ArithmeticError,
+            RecursionError,
+            MemoryError,
         ) as error:
             text = " ".join(str(error).split())[:200]
             raise ModelError(f"{path}: not a usable scorer ({text}); train it again") from None
@@ -130,6 +135,20 @@ class Scorer:
         if self.path is None:
             raise TypeError("a scorer that was not loaded from a directory cannot be pickled")
         return _load_again, (str(self.path), self.digest)
+
+    def check_numbers(self) -> None:
+        """Look at every weight.
+
+        Raises
+        ------
+        ValueError
+            One is no finite number.
+        """
+        for view in self.views:
+            arrays = [view.values, *([] if view.scale is None else [view.scale])]
+            # The extremes of numbers among which one is none, are none: nothing is copied.
+            if not all(np.isfinite([a.min(), a.max()]).all() for a in arrays if a.size):
+                raise ValueError("a weight is no number")
 
     def check_golden(self) -> None:
         """Answer the texts whose probabilities were recorded when the model was compiled.

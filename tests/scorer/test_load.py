@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import pickle
+import random
 import shutil
 import subprocess
 import sys
@@ -236,3 +238,96 @@ def test_scoring_imports_nothing_heavy(scorer: Scorer) -> None:
         [sys.executable, "-c", code, str(scorer.path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+HOSTILE: tuple[Any, ...] = (
+    *(None, True, -1, 0, 10**9, 10**18, 2**70, 1e308, -0.5, "", "x" * 200_000, [], {}),
+    *(
+        [[]] * 1_000,
+        [10**9],
+        ["a", "a"],
+        [{}, {}],
+        {"a": {"b": []}},
+        [1, 10**9],
+        [0, 0],
+        "(a|b)(c)",
+    ),
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the paths to all values of a document."""
+    items = enumerate(value) if isinstance(value, list) else ()
+    items = value.items() if isinstance(value, dict) else items
+    return [path, *(place for key, item in items for place in places(item, (*path, key)))]
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_hostile_documents_are_refused_or_answer_with_numbers(
+    directory: Path, part: int, texts: list[str]
+) -> None:
+    from sentiment.drift.reference import Reference
+
+    chance = random.Random(part)
+    original = json.loads((directory / "scorer.json").read_text())
+    every = [
+        place for place in places(original) if place and place[0] not in ("checksum", "weights")
+    ]
+    refused = 0
+    for _ in range(100):
+        document = json.loads(json.dumps(original))
+        # As many changes of the small parts as of the long histograms.
+        first = chance.choice(sorted({place[0] for place in every}))
+        place = chance.choice([place for place in every if place[0] == first])
+        *way, last = place
+        holder = document
+        for key in way:
+            holder = holder[key]
+        if chance.random() < 0.15:
+            del holder[last]
+        else:
+            holder[last] = chance.choice(HOSTILE)
+        del document["checksum"]
+        document["checksum"] = hashlib.sha256(dump_document(document)).hexdigest()
+        (directory / "scorer.json").write_bytes(dump_document(document))
+        try:
+            found = Scorer.load(directory)
+        except ModelError as error:
+            refused += 1
+            assert "\n" not in str(error)  # noqa: PT017 - may be refused, need not
+            continue
+        answers = found.predict(texts[:20])
+        assert np.isfinite(answers.probabilities).all(), (place, holder)
+        assert found.predict_one(texts[0]).label in found.labels
+        found.explain(texts[0])
+        with contextlib.suppress(ModelError):
+            Reference(found)
+    assert refused > 50
+
+
+def test_what_would_take_long_is_refused_before_it_is_built(directory: Path) -> None:
+    original = json.loads((directory / "scorer.json").read_text())
+    view = original["views"][0]
+    rewrite(directory, views=[view | {"orders": [1, 10**9]}])
+    refuse(directory, "1 to 64 tokens")
+    rewrite(directory, views=[view | {"text": view["text"] | {"ngram_range": [1, 10**9]}}])
+    refuse(directory, "1 to 64 tokens")
+    rewrite(directory, labels=[{}, {}])
+    refuse(directory, "a label must be a text")
+    long = {"text": "a" * 10**6, "probabilities": [0.5, 0.5]}
+    rewrite(directory, labels=original["labels"], golden=[long])
+    refuse(directory, "golden text")
+    rewrite(directory, more=[[]] * 2_000_000)
+    refuse(directory, "larger than")
+
+
+def test_weights_that_are_no_numbers_are_refused(directory: Path) -> None:
+    file = directory / "weights.safetensors"
+    tensors = {name: array.copy() for name, array in map_tensors(file)[0].items()}
+    for bad in (np.nan, np.inf):
+        tensors["view0.values"][-1] = bad
+        data = b"".join(pack_tensors(tensors))
+        file.write_bytes(data)
+        described = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        rewrite(directory, weights=described, golden=[])
+        refuse(directory, "no number")
