@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -11,6 +10,7 @@ import scipy.sparse
 import scipy.special
 from numpy.typing import NDArray
 
+from sentiment.models.blocks import BlockKernel
 from sentiment.models.solver import Float, Kernel
 
 # Held-out texts enough to fit the calibration: its error is then far below a percent.
@@ -20,20 +20,19 @@ ENOUGH_SCORES = 4000
 _LEAST_SLOPE = 0.1
 
 
-def lengths_as_if_new(squares: Any, kernel: Kernel, used: NDArray[np.bool_]) -> Float:
+def lengths_as_if_new(kernel: Kernel | BlockKernel, used: NDArray[np.bool_]) -> Float:
     """Return by how much held-out rows would be longer, had nobody known them when X was made.
 
     The vocabulary holds their own n-grams too. In a new text, an n-gram that no used text has is
     unknown, and does not take its part of the row's length. Without this, scores of held-out texts
     are too small, and calibrated probabilities too sure. Rows that are not normalised stay.
-    `squares` are those of X's values.
     """
-    lengths = np.sqrt(squares.sum(axis=1))
+    lengths = np.sqrt(kernel.squares(np.ones(kernel.shape[1])))
     filled = lengths[lengths > 0]
     if not len(filled) or filled.max() > 1.01 * filled.min():
         return np.ones(int((~used).sum()))
     known = kernel.counts(used[:, None].astype(np.float64))[:, 0] > 0
-    rest = np.sqrt(squares[~used] @ known.astype(squares.dtype))
+    rest = np.sqrt(kernel.squares(known.astype(np.float64))[~used])
     longer: Float = np.where(rest > 0, lengths[~used] / np.where(rest > 0, rest, 1.0), 1.0)
     return longer
 

@@ -32,6 +32,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from sentiment.models.blocks import BlockKernel, in_blocks
 from sentiment.models.calibration import ENOUGH_SCORES, lengths_as_if_new, platt, temperature
 from sentiment.models.solver import Float, Float32, Kernel, Loss, solve
 
@@ -151,7 +152,7 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like, sparse matrix or matrix in blocks, of shape (n_samples, n_features)
             Counts, presence or tf-idf; the ratio looks only at what is not zero.
         y : array-like of shape (n_samples,)
             Labels: two or more classes.
@@ -163,7 +164,11 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For one class only, or values that are not finite.
         """
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float32, np.float64])
+        if in_blocks(X):  # made by a vectorizer that has looked at them
+            self.n_features_in_ = X.shape[1]
+            y = np.asarray(y)
+        else:
+            X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float32, np.float64])
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         n_classes = len(self.classes_)
@@ -177,16 +182,11 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         folds, n_folds = self._deal_folds(codes)
         targets = np.arange(1, 2) if n_classes == 2 else np.arange(n_classes)
-        with Kernel(X, self.n_jobs, fit_intercept=self.fit_intercept) as kernel:
+        with self._kernel(X) as kernel:
             scores = np.zeros((len(codes), len(targets)))
             self.coef_ = np.empty((len(targets), X.shape[1]))
             self.intercept_ = np.zeros(len(targets))
             self.n_iter_ = 0
-            if n_folds:
-                rows = scipy.sparse.csr_array(X)
-                squares = scipy.sparse.csr_array(
-                    (rows.data**2, rows.indices, rows.indptr), rows.shape
-                )
             for start in range(0, len(targets), _COLUMNS_AT_ONCE):
                 columns = slice(start, start + _COLUMNS_AT_ONCE)
                 sign = np.where(codes[:, None] == targets[columns], 1.0, -1.0)
@@ -208,11 +208,16 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                         self.coef_[columns], self.intercept_[columns] = kernel.weights(dual, scale)
                     else:
                         intercept = kernel.constant * dual.sum(axis=0)
-                        longer = lengths_as_if_new(squares, kernel, used)[:, None]
+                        longer = lengths_as_if_new(kernel, used)[:, None]
                         scores[~used, columns] = (margin[~used] - intercept) * longer + intercept
         held_out = folds < n_folds
         self._calibrate(scores[held_out], codes[held_out], weight[held_out])
         return self
+
+    def _kernel(self, X: Any) -> Kernel | BlockKernel:
+        if in_blocks(X):
+            return BlockKernel(X, fit_intercept=self.fit_intercept)
+        return Kernel(X, self.n_jobs, fit_intercept=self.fit_intercept)
 
     def _deal_folds(self, codes: NDArray[np.intp]) -> tuple[NDArray[np.intp], int]:
         """Deal the texts of each class evenly into folds; return each text's, and how many to use.
@@ -234,7 +239,7 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folds[order] = np.arange(len(codes)) % n_folds
         return folds, min(n_folds, -(-ENOUGH_SCORES * n_folds // len(codes)))
 
-    def _scale(self, kernel: Kernel, sign: Float, cost: Float) -> Float32:
+    def _scale(self, kernel: Kernel | BlockKernel, sign: Float, cost: Float) -> Float32:
         """Return the factor of every feature, one column per problem."""
         if self.beta == 0:
             return np.ones((kernel.shape[1], sign.shape[1]), dtype=np.float32)

@@ -10,7 +10,7 @@ import itertools
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import scipy.sparse
@@ -25,6 +25,14 @@ Float32 = NDArray[np.float32]
 Loss = Literal["squared_hinge", "log_loss"]
 
 
+class Products(Protocol):
+    """What the solver asks of a matrix."""
+
+    def apply(self, dual: Float, scale: Float32) -> Float:
+        """Return ``X @ (scale * (X.T @ dual))`` plus the constant feature's part."""
+        ...
+
+
 class Kernel:
     """The products with X that the solver needs, on all cores, for many columns at once.
 
@@ -34,6 +42,8 @@ class Kernel:
     """
 
     def __init__(self, X: Any, n_jobs: int | None, *, fit_intercept: bool) -> None:
+        self._X = X
+        self._squares: Any = None
         rows = scipy.sparse.csr_array(X, dtype=np.float32)
         self.shape: tuple[int, int] = rows.shape
         self.constant = 1.0 if fit_intercept else 0.0
@@ -83,6 +93,16 @@ class Kernel:
         product += self.constant * dual.sum(axis=0)
         return product
 
+    def squares(self, columns: Float) -> Float:
+        """Return the squares of X's values times a vector of the features."""
+        if self._squares is None:
+            rows = scipy.sparse.csr_array(self._X)
+            self._squares = scipy.sparse.csr_array(
+                (rows.data**2, rows.indices, rows.indptr), rows.shape
+            )
+        found: Float = self._squares @ columns.astype(self._squares.dtype)
+        return found
+
     def weights(self, dual: Float, scale: Float32) -> tuple[Float, Float]:
         """Return the weights of the features, (k, n_features), and the intercepts that they mean."""
         weights = self._product(self.columns, dual.astype(np.float32)).astype(np.float64)
@@ -106,7 +126,7 @@ def _split(matrix: Any, parts: int) -> Iterator[Any]:
 
 
 def solve(
-    kernel: Kernel,
+    kernel: Products,
     scale: Float32,
     sign: Float,
     cost: Float,
@@ -161,7 +181,7 @@ def solve(
 
 
 def _conjugate_gradients(
-    kernel: Kernel,
+    kernel: Products,
     scale: Float32,
     curvature: Float,
     residual: Float,

@@ -26,22 +26,16 @@ _CHUNK_POSITIONS = 1 << 18
 _BLOCK_POSITIONS = 1 << 18
 
 
-def build_index(
+def count_ngrams(
     corpus: Corpus,
     tokens: list[str],
     df: LongArray,
     tf: LongArray,
     *,
-    ngram_range: tuple[int, int],
-    whole_words: bool,
-    separator: str,
+    n_max: int,
     min_count: float,
-    max_count: float,
-    max_features: int | None,
-    count_dtype: npt.DTypeLike,
-    binary: bool,
-) -> tuple[NgramIndex, list[IntArray], list[IntArray]]:
-    """Build the vocabulary of a corpus.
+) -> tuple[list[Level], list[LongArray], list[IntArray]]:
+    """Count the n-grams of a corpus, order by order.
 
     Parameters
     ----------
@@ -50,14 +44,66 @@ def build_index(
         The tokens that are in at least `min_count` texts, sorted; ids are their positions.
     df, tf : ndarray of int64, shape (n_tokens,)
         Number of texts that hold a token, and of its occurrences.
+    n_max : int
+        The longest.
+    min_count : float
+        Least number of texts that hold an n-gram.
+
+    Returns
+    -------
+    levels : list of Level
+        Without columns.
+    totals : list of ndarray of int64
+        Occurrences of each entry.
+    entries : list of ndarray of int32, shape (n_positions,)
+        For every order the entry of the n-gram that starts at a position, or -1.
+    """
+    levels, totals, entries = [first_level(df)], [tf], [corpus.ids]
+    texts = corpus.texts() if n_max > 1 else np.empty(0, np.int32)
+    for k in range(2, n_max + 1):
+        level, total, entry = extend(
+            corpus.ids, texts, entries[-1], totals[-1], k, len(tokens), min_count
+        )
+        levels.append(level)
+        totals.append(total)
+        entries.append(entry)
+    return levels, totals, entries
+
+
+def first_level(df: LongArray) -> Level:
+    """Return the level of tokens, without columns, given how many texts hold each."""
+    n = len(df)
+    none = np.full(n, -1, np.int32)
+    return Level(none, np.arange(n, dtype=np.int32), none, df.astype(np.int32))
+
+
+def choose_features(
+    levels: list[Level],
+    totals: list[LongArray],
+    tokens: list[str],
+    *,
+    ngram_range: tuple[int, int],
+    whole_words: bool,
+    separator: str,
+    max_count: float,
+    max_features: int | None,
+    count_dtype: npt.DTypeLike,
+    binary: bool,
+) -> tuple[NgramIndex, list[IntArray]]:
+    """Take the features among counted n-grams, and number them.
+
+    Parameters
+    ----------
+    levels, totals, tokens
+        As `count_ngrams` returns and takes them.
     ngram_range : (int, int)
         Shortest and longest n-gram that is a feature.
     whole_words : bool
         ``char_wb``: a padded word shorter than the shortest n-gram is a feature itself.
     separator : str
         What stands between the tokens of an n-gram.
-    min_count, max_count : float
-        Bounds (included) of the number of texts that hold an n-gram.
+    max_count : float
+        Largest number of texts that hold an n-gram.
     max_features : int or None
         Keep that many n-grams, the most frequent of the corpus.
     count_dtype : dtype
@@ -69,24 +115,10 @@ def build_index(
     -------
     index : NgramIndex
         May be without any feature.
-    entries : list of ndarray of int32, shape (n_positions,)
-        For every order the entry of the n-gram that starts at a position, or -1.
     columns : list of ndarray of int32
         For every order the column of each entry, or -1; and -1 for entry -1, at the end.
     """
     low, high = ngram_range
-    n = len(tokens)
-    none = np.full(n, -1, np.int32)
-    levels = [Level(none, np.arange(n, dtype=np.int32), none, df.astype(np.int32))]
-    totals = [tf]
-    entries = [corpus.ids]
-    texts = corpus.texts() if high > 1 else none
-    for k in range(2, high + 1):
-        level, total, entry = _extend(corpus.ids, texts, entries[-1], totals[-1], k, n, min_count)
-        levels.append(level)
-        totals.append(total)
-        entries.append(entry)
-
     kept = [level.df <= max_count for level in levels]
     for k in range(1, low):
         if whole_words and k > 1:
@@ -115,7 +147,7 @@ def build_index(
         kept = [keep & chosen[column] for column, keep in zip(columns, kept, strict=True)]
         columns = number(kept)
     index = _compact(levels, columns, tokens, separator)
-    return index, entries, [np.append(column, np.int32(-1)) for column in columns]
+    return index, [np.append(column, np.int32(-1)) for column in columns]
 
 
 def _begins_and_ends(levels: list[Level], k: int, token: int) -> BoolArray:
@@ -127,7 +159,7 @@ def _begins_and_ends(levels: list[Level], k: int, token: int) -> BoolArray:
     return both
 
 
-def _extend(
+def extend(
     ids: IntArray,
     texts: IntArray,
     entries: IntArray,
@@ -138,6 +170,27 @@ def _extend(
 ) -> tuple[Level, LongArray, IntArray]:
     """Build the order k from the entries of the order below.
 
+    Parameters
+    ----------
+    ids, texts : ndarray of int32, shape (n_positions,)
+        Token and text at every position; -1 ends a text.
+    entries : ndarray of int32, shape (n_positions,)
+        Of the order below.
+    totals : ndarray of int64
+        Occurrences of those.
+    k : int
+    n_tokens : int
+    min_count : float
+
+    Returns
+    -------
+    level : Level
+        Without columns.
+    totals : ndarray of int64
+    entries : ndarray of int32, shape (n_positions,)
+
+    Notes
+    -----
     Prefixes are dealt out to blocks of about `_BLOCK_POSITIONS` positions, in order, so that memory
     is bounded, keys fit 64 bits, and blocks can be sorted at the same time.
     """

@@ -3,11 +3,7 @@
 `CountVectorizer`, `TfidfVectorizer` and `HashingVectorizer` are what configs and stored pipelines name.
 """
 
-from sentiment.vectorizers.ngram import (
-    CountVectorizer,
-    HashingVectorizer,
-    TextError,
-    TfidfVectorizer,
-)
+from sentiment.vectorizers.base import TextError
+from sentiment.vectorizers.ngram import CountVectorizer, HashingVectorizer, TfidfVectorizer
 
 __all__ = ["CountVectorizer", "HashingVectorizer", "TextError", "TfidfVectorizer"]

@@ -11,116 +11,37 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sentiment.errors import DataError
 from sentiment.text.corpus import Encoder, cut_blocks, learn, parallel
 from sentiment.text.hashing import hash_columns, hash_ngrams, hash_tokens
-from sentiment.text.ngrams import NgramIndex, count_keys
-from sentiment.text.spec import TextSpec, compile_pattern
-from sentiment.text.vocabulary import build_index
+from sentiment.text.ngrams import Level, NgramIndex, count_keys
+from sentiment.text.spec import TextSpec
+from sentiment.text.vocabulary import choose_features, count_ngrams
+from sentiment.vectorizers.base import TextError, TextVectorizer, check_texts
 from sentiment.vectorizers.rows import Rows, divide_by_norm, stack
 
 Int64 = npt.NDArray[np.int64]
 
+Int32 = npt.NDArray[np.int32]
+
 _CHUNK_POSITIONS = 1 << 16
 
 
-class TextError(DataError, ValueError):
-    """Texts or parameters that no features can be made of: scikit-learn's ValueError, in one line."""
+def chunks_of_texts(per_text: Int64) -> list[tuple[int, int]]:
+    """Cut texts, given their positions, into runs whose arrays fit the processor's cache."""
+    ends = np.cumsum(per_text)
+    marks = np.arange(_CHUNK_POSITIONS, ends[-1], _CHUNK_POSITIONS)
+    cuts = np.unique(np.concatenate([[0], np.searchsorted(ends, marks) + 1, [len(per_text)]]))
+    return list(pairwise(cuts.tolist()))
 
 
-class _TextVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """What the three vectorizers share: the parameters that turn a text into tokens."""
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        # As in scikit-learn a sparse matrix comes out; looking for another wish costs every text.
-        super().__init_subclass__(auto_wrap_output_keys=None, **options)
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "analyzer": [StrOptions({"word", "char", "char_wb"})],
-        "lowercase": ["boolean"],
-        "strip_accents": [StrOptions({"ascii", "unicode"}), None],
-        "strip_html": ["boolean"],
-        "normalize": [StrOptions({"nfc", "nfkc"}), None],
-        "max_repeats": [Interval(Integral, 1, None, closed="left"), None],
-        "token_pattern": [str],
-        "stop_words": [StrOptions({"english"}), "array-like", None],
-        "ngram_range": ["array-like"],
-        "binary": ["boolean"],
-        "dtype": "no_validation",
-    }
-
-    def _validate_params(self) -> None:
-        super()._validate_params()
-        self._make_spec()
-
-    def _make_spec(self) -> TextSpec:
-        ngram_range = tuple(self.ngram_range)
-        if len(ngram_range) != 2 or not all(isinstance(n, Integral) for n in ngram_range):
-            raise TextError(
-                f"ngram_range={self.ngram_range!r} must be two whole numbers, e.g. [1, 2]"
-            )
-        low, high = map(int, ngram_range)
-        if not 1 <= low <= high:
-            raise TextError(
-                f"Invalid value for ngram_range=({low}, {high}) lower boundary larger than the "
-                "upper boundary, or below 1"
-            )
-        try:
-            compile_pattern(self.token_pattern)
-        except ValueError as error:
-            raise TextError(str(error)) from None
-        stop_words: Iterable[str] | None = self.stop_words
-        if isinstance(stop_words, str):
-            stop_words = ENGLISH_STOP_WORDS
-        if stop_words is not None and not all(isinstance(word, str) for word in stop_words):
-            raise TextError(f"stop_words={self.stop_words!r} must be strings")
-        try:
-            np.dtype(self.dtype)
-        except TypeError:
-            raise TextError(f"dtype={self.dtype!r} is not a numpy type, e.g. float32") from None
-        return TextSpec(
-            analyzer=self.analyzer,
-            lowercase=bool(self.lowercase),
-            strip_accents=self.strip_accents,
-            strip_html=bool(self.strip_html),
-            normalize=self.normalize,
-            max_repeats=None if self.max_repeats is None else int(self.max_repeats),
-            token_pattern=self.token_pattern,
-            stop_words=None if stop_words is None else tuple(sorted(stop_words)),
-            ngram_range=(low, high),
-        )
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.two_d_array = False
-        return tags
-
-
-def _check_texts(raw_documents: Iterable[str]) -> Sequence[str]:
-    if isinstance(raw_documents, str) or not isinstance(raw_documents, Iterable):
-        kind = "string" if isinstance(raw_documents, str) else type(raw_documents).__name__
-        raise TextError(f"Iterable over raw text documents expected, {kind} object received.")
-    texts = list(raw_documents)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TextError(
-                f"row {row} is not a text but {type(text).__name__} ({text!r:.40}): "
-                "remove it or make it a string"
-            )
-    return texts
-
-
-class CountVectorizer(_TextVectorizer):
+class CountVectorizer(TextVectorizer):
     """Count n-grams; scikit-learn's ``CountVectorizer`` on the columnar engine."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **_TextVectorizer._parameter_constraints,
+        **TextVectorizer._parameter_constraints,
         "max_df": [
             Interval(RealNotInt, 0, 1, closed="both"),
             Interval(Integral, 1, None, closed="left"),
@@ -182,17 +103,53 @@ class CountVectorizer(_TextVectorizer):
 
     def fit_transform(self, raw_documents: Iterable[str], y: Any = None) -> sp.csr_matrix:
         self._validate_params()
-        texts = _check_texts(raw_documents)
+        texts = check_texts(raw_documents)
         spec = self._make_spec()
         n_docs = len(texts)
+        min_count, _ = self.bounds(n_docs)
+        corpus, tokens, df, tf = learn(texts, spec, min_count)
+        empty = not len(corpus.ids) or (min_count <= 1 and corpus.ids.max() < 0)
+        self.check_tokens(tokens, spec, empty=empty)
+        levels, totals, entries = count_ngrams(
+            corpus, tokens, df, tf, n_max=spec.ngram_range[1], min_count=min_count
+        )
+        columns = self.choose(levels, totals, tokens, n_docs)
+        # Chunks of texts whose arrays fit the processor's cache.
+        ends = np.cumsum(corpus.per_text)
+        rows = parallel(
+            lambda cut: self.assemble(ends, entries, columns, cut),
+            chunks_of_texts(corpus.per_text),
+        )
+        return stack(rows, n_docs, self.index_.n_features, self.dtype)
+
+    def bounds(self, n_docs: int) -> tuple[float, float]:
+        """Return the least and the largest number of texts that may hold an n-gram.
+
+        Parameters
+        ----------
+        n_docs : int
+            Of the corpus.
+        """
         max_count = self.max_df if isinstance(self.max_df, Integral) else self.max_df * n_docs
         min_count = self.min_df if isinstance(self.min_df, Integral) else self.min_df * n_docs
         if max_count < min_count:
             raise TextError(
                 f"max_df={self.max_df} corresponds to < documents than min_df={self.min_df}"
             )
-        corpus, tokens, df, tf = learn(texts, spec, min_count)
-        if not len(corpus.ids) or (corpus.ids.max() < 0 and min_count <= 1):
+        return min_count, max_count
+
+    def check_tokens(self, tokens: Sequence[str], spec: TextSpec, *, empty: bool) -> None:
+        """Refuse a corpus without tokens, and tokens that make n-grams ambiguous.
+
+        Parameters
+        ----------
+        tokens : sequence of str
+            The frequent ones.
+        spec : TextSpec
+        empty : bool
+            Whether no text holds one at all.
+        """
+        if empty:
             raise TextError("empty vocabulary; perhaps the documents only contain stop words")
         if spec.analyzer == "word" and spec.ngram_range[1] > 1:
             ambiguous = next((token for token in tokens if " " in token), None)
@@ -201,16 +158,33 @@ class CountVectorizer(_TextVectorizer):
                     f"token_pattern={self.token_pattern!r} matches a space ({ambiguous!r:.40}), so "
                     "that n-grams would be ambiguous: exclude it or use ngram_range=[1, 1]"
                 )
-        index, entries, columns = build_index(
-            corpus,
+
+    def choose(
+        self, levels: list[Level], totals: list[Int64], tokens: list[str], n_docs: int
+    ) -> list[Int32]:
+        """Become fitted: take the features among counted n-grams.
+
+        Parameters
+        ----------
+        levels, totals, tokens
+            As `sentiment.text.vocabulary.count_ngrams` returns them.
+        n_docs : int
+            Number of texts.
+
+        Returns
+        -------
+        list of ndarray of int32
+            For every order the column of each entry, or -1; and -1 for entry -1, at the end.
+        """
+        spec = self._make_spec()
+        index, columns = choose_features(
+            levels,
+            totals,
             tokens,
-            df,
-            tf,
             ngram_range=spec.ngram_range,
             whole_words=spec.analyzer == "char_wb",
             separator=" " if spec.analyzer == "word" else "",
-            min_count=min_count,
-            max_count=max_count,
+            max_count=self.bounds(n_docs)[1],
             max_features=self.max_features,
             count_dtype=sp.csr_array((1, 1), dtype=self.dtype).sum(axis=0).dtype,
             binary=self.binary,
@@ -224,23 +198,36 @@ class CountVectorizer(_TextVectorizer):
         self.__dict__.pop("vocabulary_", None)
         self.__dict__.pop("_encoder", None)
         self._fit_weights()
-        # Chunks of texts whose arrays fit the processor's cache.
-        ends = np.cumsum(corpus.per_text)
-        marks = np.arange(_CHUNK_POSITIONS, ends[-1], _CHUNK_POSITIONS)
-        cuts = np.unique(np.concatenate([[0], np.searchsorted(ends, marks) + 1, [n_docs]]))
+        return columns
 
-        def assemble(cut: tuple[int, int]) -> Rows:
-            begin, end = cut
-            positions = slice(ends[begin] - corpus.per_text[begin], ends[end - 1])
-            rows = np.repeat(np.arange(end - begin) << 32, corpus.per_text[begin:end])
-            keys = []
-            for column, entry in zip(columns, entries, strict=True):
-                found = column.take(entry[positions])
-                keys.append((rows | found)[found >= 0])
-            return self._weigh(np.concatenate(keys), end - begin)
+    def assemble(
+        self,
+        ends: Int64,
+        entries: list[Int32],
+        columns: list[Int32],
+        cut: tuple[int, int],
+    ) -> Rows:
+        """Return the rows of some texts of a counted corpus.
 
-        rows = parallel(assemble, list(pairwise(cuts.tolist())))
-        return stack(rows, n_docs, index.n_features, self.dtype)
+        Parameters
+        ----------
+        ends : ndarray of int64, shape (n_texts,)
+            Position behind each text.
+        entries, columns : list of ndarray of int32
+            For every order: the entry at each position, the column of each entry.
+        cut : (int, int)
+            First text, and the one after the last.
+        """
+        begin, end = cut
+        first = int(ends[begin - 1]) if begin else 0
+        positions = slice(first, int(ends[end - 1]))
+        per_text = np.diff(ends[begin:end], prepend=first)
+        rows = np.repeat(np.arange(end - begin) << 32, per_text)
+        keys = []
+        for column, entry in zip(columns, entries, strict=True):
+            found = column.take(entry[positions])
+            keys.append((rows | found)[found >= 0])
+        return self._weigh(np.concatenate(keys), end - begin)
 
     def _fit_weights(self) -> None:
         self.idf_ = None
@@ -248,7 +235,7 @@ class CountVectorizer(_TextVectorizer):
     def transform(self, raw_documents: Iterable[str]) -> sp.csr_matrix:
         if not hasattr(self, "index_"):
             check_is_fitted(self, "index_")  # raises; asking it first would cost every text
-        texts = _check_texts(raw_documents)
+        texts = check_texts(raw_documents)
         keyed = self.index_.keyed
         encode = self._encoder
 
@@ -386,7 +373,7 @@ class TfidfVectorizer(CountVectorizer):
         return divide_by_norm(rows, data, self.norm, n_rows)
 
 
-class HashingVectorizer(_TextVectorizer):
+class HashingVectorizer(TextVectorizer):
     """Map n-grams to a fixed number of columns by a 64-bit hash; nothing is fitted.
 
     scikit-learn's interface, but the hash of `sentiment.text.hashing`, so not scikit-learn's columns: the
@@ -395,7 +382,7 @@ class HashingVectorizer(_TextVectorizer):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **_TextVectorizer._parameter_constraints,
+        **TextVectorizer._parameter_constraints,
         "n_features": [Interval(Integral, 1, np.iinfo(np.int32).max, closed="left")],
         "norm": [StrOptions({"l1", "l2"}), None],
         "alternate_sign": ["boolean"],
@@ -455,7 +442,7 @@ class HashingVectorizer(_TextVectorizer):
 
     def transform(self, raw_documents: Iterable[str]) -> sp.csr_matrix:
         self._validate_params()
-        texts = _check_texts(raw_documents)
+        texts = check_texts(raw_documents)
         spec = self._make_spec()
 
         def transform(cut: slice) -> Rows:

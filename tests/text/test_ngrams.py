@@ -16,7 +16,7 @@ from sentiment.text import vocabulary
 from sentiment.text.corpus import Encoder, cut_blocks, learn
 from sentiment.text.ngrams import NgramIndex, count_keys
 from sentiment.text.spec import TextSpec, Tokenizer
-from sentiment.text.vocabulary import build_index
+from sentiment.text.vocabulary import choose_features, count_ngrams
 
 # Few words, so that n-grams repeat; "b" begins "ba".
 TEXTS = st.lists(
@@ -32,20 +32,22 @@ def spec_of(ngram_range, **fields):
 
 def build(texts, ngram_range, *, min_df=1, max_df=None, max_features=None, binary=False):
     corpus, tokens, df, tf = learn(texts, spec_of(ngram_range), min_df)
-    return corpus, *build_index(
-        corpus,
+    levels, totals, entries = count_ngrams(
+        corpus, tokens, df, tf, n_max=ngram_range[1], min_count=min_df
+    )
+    index, columns = choose_features(
+        levels,
+        totals,
         tokens,
-        df,
-        tf,
         ngram_range=ngram_range,
         whole_words=False,
         separator=" ",
-        min_count=min_df,
         max_count=len(texts) if max_df is None else max_df,
         max_features=max_features,
         count_dtype=np.int64,
         binary=binary,
     )
+    return corpus, index, entries, columns
 
 
 def ngrams_of(text, ngram_range):
@@ -165,15 +167,14 @@ def test_columns_have_the_order_of_strings():
     """A token that begins another, and characters that sort before the space between tokens."""
     texts = ["a b", "a\x01 b", "ab a", "a b c", "ab", "a\x01 b a"] * 2
     corpus, tokens, df, tf = learn(texts, TextSpec(token_pattern=r"[^ ]+"), 1)
-    index, _, _ = build_index(
-        corpus,
+    levels, totals, _ = count_ngrams(corpus, tokens, df, tf, n_max=3, min_count=1)
+    index, _ = choose_features(
+        levels,
+        totals,
         tokens,
-        df,
-        tf,
         ngram_range=(1, 3),
         whole_words=False,
         separator=" ",
-        min_count=1,
         max_count=99,
         max_features=None,
         count_dtype=np.int64,

@@ -1,0 +1,52 @@
+"""Who computes: threads of this process, or whatever else maps a function over items in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from sentiment.text.corpus import thread_count
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Engine(Protocol):
+    """Calls a function for many items, several at a time."""
+
+    def map(self, function: Callable[..., R], items: Iterable[T], **shared: Any) -> Iterator[R]:
+        """Yield ``function(item, **shared)`` in the order of the items.
+
+        A few items are taken ahead, so that memory is bounded however many there are.
+
+        Parameters
+        ----------
+        function : callable
+            Of a module, so that another process can find it; calling it twice does no harm.
+        items : iterable
+        shared : object
+            The same for every item.
+        """
+        ...
+
+
+class Threads:
+    """The threads of this process."""
+
+    def map(self, function: Callable[..., R], items: Iterable[T], **shared: Any) -> Iterator[R]:
+        """Yield ``function(item, **shared)`` in the order of the items: see `Engine`."""
+        n = thread_count()
+        waiting: deque[Future[R]] = deque()
+        executor = ThreadPoolExecutor(n)
+        try:
+            for item in items:
+                waiting.append(executor.submit(function, item, **shared))
+                if len(waiting) > n:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            # Whoever stops (an error, Ctrl-C) does not wait for what nobody asks for any more.
+            executor.shutdown(wait=True, cancel_futures=True)

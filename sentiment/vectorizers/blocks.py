@@ -1,0 +1,528 @@
+"""The same features as `fit_transform` makes, for a corpus that memory does not hold.
+
+Texts come in blocks of a fixed number of characters. Each block is encoded and its n-grams are
+counted by itself, with the functions that count a corpus in memory; its counts go to disk, sorted.
+Ranges of n-grams are then merged over all blocks, so that `min_df`, `max_df` and `max_features` see the
+exact counts of the whole corpus, and what is infrequent is dropped before the next order is counted.
+At last each block's rows are written as a block of the matrix.
+
+In memory are the vocabulary and a few blocks. Every step of a block ends with one file that takes its
+name when it is whole, so that a step can be done again, elsewhere, or left out when it is done.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from sentiment.text.corpus import learn
+from sentiment.text.engine import Engine
+from sentiment.text.ngrams import Level
+from sentiment.text.spec import TextSpec
+from sentiment.text.vocabulary import extend, first_level
+from sentiment.vectorizers.base import TextError
+from sentiment.vectorizers.ngram import CountVectorizer, HashingVectorizer, chunks_of_texts
+from sentiment.vectorizers.rows import stack
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
+"""Told a step, and how many of its parts are done, of how many (0: not known)."""
+
+BLOCK_CHARACTERS = 16 << 20
+MERGED_NGRAMS = 8 << 20
+_SAMPLED = 2048  # one key of so many tells where ranges may be cut
+
+
+class BlockMatrix:
+    """A matrix that lies on disk in blocks of rows and, where that is asked for, of columns.
+
+    Files are mapped into memory while they are used.
+
+    Parameters
+    ----------
+    folder : Path
+    lengths : list of int
+        Rows of each block of rows.
+    widths : list of int
+        Columns of each block of columns; empty when there are none.
+    n_columns : int
+    engine : Engine
+        Computes with the blocks.
+    """
+
+    def __init__(
+        self, folder: Path, lengths: list[int], widths: list[int], n_columns: int, engine: Engine
+    ) -> None:
+        self.folder = folder
+        self.lengths = lengths
+        self.widths = widths
+        self.engine = engine
+        self.shape = (sum(lengths), n_columns)
+        self.starts = [0, *itertools.accumulate(lengths)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Who computes elsewhere needs no engine.
+        return {**self.__dict__, "engine": None}
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks of rows."""
+        return len(self.lengths)
+
+    @property
+    def n_column_blocks(self) -> int:
+        """Number of blocks of columns."""
+        return len(self.widths)
+
+    def block(self, number: int) -> sp.csr_array:
+        """Return a block of rows."""
+        return self._map("rows", number, (self.lengths[number], self.shape[1]))
+
+    def column_block(self, number: int) -> sp.csr_array:
+        """Return some rows of the transpose."""
+        return self._map("columns", number, (self.widths[number], self.shape[0]))
+
+    def _map(self, kind: str, number: int, shape: tuple[int, int]) -> sp.csr_array:
+        data, indices, indptr = (
+            np.load(self.folder / f"{number:06}-{kind}-{part}.npy", mmap_mode="r")
+            for part in ("data", "indices", "indptr")
+        )
+        X = sp.csr_array((data, indices, indptr), shape=shape, copy=False)
+        X.has_canonical_format = True
+        return X
+
+    def size(self) -> int:
+        """Return the bytes on disk."""
+        return sum(file.stat().st_size for file in self.folder.glob("*.npy"))
+
+
+class _Learned(NamedTuple):
+    """What a block of texts holds: its tokens, in how many texts and how often."""
+
+    tokens: list[str]
+    df: Int64
+    tf: Int64
+    n_texts: int
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Texts of one block, and its number."""
+
+    number: int
+    texts: list[str]
+
+
+def fit_blocks(
+    vectorizer: Any,
+    texts: Iterable[list[str]],
+    folder: Path,
+    engine: Engine,
+    progress: Progress,
+    *,
+    dtype: npt.DTypeLike,
+    by_columns: bool = True,
+    block_characters: int = BLOCK_CHARACTERS,
+    merged: int = MERGED_NGRAMS,
+) -> BlockMatrix:
+    """Fit a vectorizer on texts that come in pieces, and write their features in blocks.
+
+    Parameters
+    ----------
+    vectorizer : CountVectorizer, TfidfVectorizer or HashingVectorizer
+        Fitted in place.
+    texts : iterable of list of str
+    folder : Path
+        What is there already is taken, so it belongs to these texts and this vectorizer alone.
+    engine : Engine
+    progress : callable
+    dtype : dtype
+        Of the values on disk.
+    by_columns : bool
+        Whether the matrix is written in blocks of columns too.
+    block_characters : int
+        Of a block; the matrix is cut where blocks are.
+    merged : int
+        N-grams of all blocks that are merged at a time.
+
+    Returns
+    -------
+    BlockMatrix
+        In the folder ``matrix``; what was needed on the way is removed.
+
+    Raises
+    ------
+    TextError
+        As `fit_transform` does.
+    """
+    matrix, work = folder / "matrix", folder / "work"
+    matrix.mkdir(parents=True, exist_ok=True)
+    work.mkdir(parents=True, exist_ok=True)
+    blocks = _blocks(texts, block_characters)
+    if isinstance(vectorizer, HashingVectorizer):
+        lengths, n_columns = [], vectorizer.n_features
+        filled = np.ones(n_columns, np.int64)
+        for rows in engine.map(
+            _hash_block, blocks, folder=matrix, vectorizer=vectorizer, dtype=dtype
+        ):
+            lengths.append(rows)
+            progress("features", len(lengths), 0)
+    else:
+        vectorizer._validate_params()
+        spec = vectorizer._make_spec()
+        lengths, columns = _count(vectorizer, spec, blocks, work, engine, progress, merged)
+        n_columns = vectorizer.index_.n_features
+        filled = vectorizer.index_.document_frequency().astype(np.int64)
+        weigher = copy.copy(vectorizer)  # the weights without the vocabulary
+        weigher.__dict__.pop("index_")
+        for done, _ in enumerate(
+            engine.map(
+                _assemble_block, range(len(lengths)), folder=work, target=matrix, weigher=weigher,
+                n_columns=n_columns, n_orders=len(columns), dtype=dtype,
+            ),
+            start=1,
+        ):  # fmt: skip
+            progress("features", done, len(lengths))
+    widths = []
+    if by_columns:
+        n_ranges = max(1, -(-int(filled.sum()) // merged))
+        shares = np.cumsum(filled) * n_ranges // (filled.sum() + 1)
+        cuts = [0, *(np.flatnonzero(np.diff(shares)) + 1).tolist(), n_columns]
+        widths = np.diff(cuts).tolist()
+        steps = len(lengths) + len(widths)
+        done = 0
+        for function, items in (
+            (_sort_block, range(len(lengths))),
+            (_transpose, range(len(widths))),
+        ):
+            for _ in engine.map(
+                function, items, folder=work, target=matrix, starts=[0, *itertools.accumulate(lengths)],
+                cuts=cuts,
+            ):  # fmt: skip
+                done += 1
+                progress("transpose", done, steps)
+    shutil.rmtree(work)
+    return BlockMatrix(matrix, lengths, widths, n_columns, engine)
+
+
+def _blocks(texts: Iterable[list[str]], characters_each: int) -> Iterator[_Block]:
+    """Deal texts into blocks of so many characters or more; they end where the texts say."""
+    held: list[str] = []
+    characters = number = 0
+    for piece in texts:
+        for text in piece:
+            held.append(text)
+            characters += len(text)
+            if characters >= characters_each:
+                yield _Block(number, held)
+                held, characters, number = [], 0, number + 1
+    if held:
+        yield _Block(number, held)
+
+
+def _count(
+    vectorizer: CountVectorizer,
+    spec: TextSpec,
+    blocks: Iterable[_Block],
+    work: Path,
+    engine: Engine,
+    progress: Progress,
+    merged_at_a_time: int,
+) -> tuple[list[int], list[Int32]]:
+    """Count n-grams and let the vectorizer choose; return the rows of each block and the columns."""
+    number_of: dict[str, int] = {}
+    df, tf = np.zeros((2, 0), np.int64)
+    lengths: list[int] = []
+    for learned in engine.map(_learn_block, blocks, folder=work, spec=spec):
+        numbers = np.fromiter(
+            (number_of.setdefault(token, len(number_of)) for token in learned.tokens),
+            np.int64,
+            len(learned.tokens),
+        )
+        grown = np.zeros((2, len(number_of)), np.int64)
+        grown[0, : len(df)], grown[1, : len(tf)] = df, tf
+        df, tf = grown
+        df[numbers] += learned.df
+        tf[numbers] += learned.tf
+        _save(work, len(lengths), "numbers", numbers)
+        lengths.append(learned.n_texts)
+        progress("tokens", len(lengths), 0)
+    n_docs = sum(lengths)
+    min_count, _ = vectorizer.bounds(n_docs)
+    names = list(number_of)
+    number_of.clear()
+    frequent = np.flatnonzero(df >= min_count).tolist()
+    frequent.sort(key=names.__getitem__)
+    tokens = [names[i] for i in frequent]
+    vectorizer.check_tokens(tokens, spec, empty=not names)
+    rank = np.full(len(names), -1, np.int32)
+    rank[frequent] = np.arange(len(frequent), dtype=np.int32)
+    del names
+    levels, totals = [first_level(df[frequent])], [tf[frequent]]
+    bits = len(tokens).bit_length()
+    for k in range(2, spec.ngram_range[1] + 1):
+        step = f"{k}-grams"
+        samples = []
+        for sample in engine.map(
+            _extend_block, range(len(lengths)), folder=work, k=k, bits=bits,
+            rank=rank if k == 2 else None,
+        ):  # fmt: skip
+            samples.append(sample)
+            progress(step, len(samples), 2 * len(lengths))
+        ranges = _ranges(samples, merged_at_a_time)
+        merged = []
+        for done, part in enumerate(
+            engine.map(_merge, ranges, folder=work, k=k, n=len(lengths), min_count=min_count),
+            start=1,
+        ):
+            merged.append(part)
+            progress(step, len(ranges) + done, 2 * len(ranges))
+        keys, k_df, k_tf = (np.concatenate(column) for column in zip(*merged, strict=True))
+        _save_array(work / f"level{k}.npy", keys)
+        levels.append(
+            Level(
+                (keys >> bits).astype(np.int32),
+                (keys & ((1 << bits) - 1)).astype(np.int32),
+                np.full(len(keys), -1, np.int32),
+                k_df.astype(np.int32),
+            )
+        )
+        totals.append(k_tf)
+    columns = vectorizer.choose(levels, totals, tokens, n_docs)
+    # For a corpus of tokens alone, nothing above has written which are frequent.
+    _save_array(work / "rank.npy", rank)
+    for k, column in enumerate(columns, start=1):
+        _save_array(work / f"columns{k}.npy", column)
+    return lengths, columns
+
+
+def _learn_block(block: _Block, *, folder: Path, spec: TextSpec) -> _Learned:
+    """Encode a block by its own tokens."""
+    number = block.number
+    about = folder / f"{number:06}-tokens.json"
+    if about.exists():
+        tokens = json.loads(about.read_text(encoding="utf-8"))
+        counts = _load(folder, number, "counts")
+        return _Learned(tokens, counts[0], counts[1], len(_load(folder, number, "ends")))
+    corpus, tokens, df, tf = learn(block.texts, spec, 0)
+    _save(folder, number, "ids", corpus.ids)
+    _save(folder, number, "ends", np.cumsum(corpus.per_text))
+    _save(folder, number, "counts", np.stack([df, tf]))
+    beside = about.with_suffix(".writing")
+    beside.write_text(json.dumps(tokens), encoding="utf-8")
+    beside.replace(about)
+    return _Learned(tokens, df, tf, len(block.texts))
+
+
+def _extend_block(
+    number: int, *, folder: Path, k: int, bits: int, rank: Int32 | None
+) -> tuple[Int64, int]:
+    """Count a block's n-grams of k tokens; return a sample of them, and how many there are."""
+    done = folder / f"{number:06}-keys{k}.npy"
+    if not done.exists():
+        if rank is not None:
+            _save(folder, number, "global1", rank[_load(folder, number, "numbers")])
+        token_of = _load(folder, number, "global1")
+        below = _located(folder, number, k - 1)
+        ids, entries = _load(folder, number, "ids"), _load(folder, number, _entries(k - 1))
+        ends = _load(folder, number, "ends")
+        # What is too rare in the whole corpus begins nothing that is frequent.
+        entries = np.where(np.append(below, np.int32(-1))[entries] >= 0, entries, np.int32(-1))
+        texts = np.repeat(np.arange(len(ends), dtype=np.int32), np.diff(ends, prepend=0))
+        occurring = np.bincount(entries[entries >= 0], minlength=len(below))
+        level, tf, extended = extend(ids, texts, entries, occurring, k, len(token_of), 1)
+        # Ranks rise with a block's own numbers: the keys are sorted as the block's n-grams are.
+        keys = below[level.prefix].astype(np.int64) << bits | token_of[level.last]
+        _save(folder, number, _entries(k), extended)
+        _save(folder, number, f"df{k}", level.df)
+        _save(folder, number, f"tf{k}", tf.astype(np.int32))
+        _save(folder, number, f"keys{k}", keys)
+    keys = _load(folder, number, f"keys{k}")
+    return np.array(keys[::_SAMPLED]), len(keys)
+
+
+def _entries(k: int) -> str:
+    return "ids" if k == 1 else f"entries{k}"
+
+
+def _located(folder: Path, number: int, k: int) -> Int32:
+    """Return the place in the whole corpus of a block's n-grams of k tokens, or -1."""
+    if k == 1:
+        found: Int32 = _load(folder, number, "global1")
+        return found
+    level, keys = (
+        np.load(folder / f"level{k}.npy", mmap_mode="r"),
+        _load(folder, number, f"keys{k}"),
+    )
+    if not len(level):
+        return np.full(len(keys), -1, np.int32)
+    at = np.searchsorted(level, keys)
+    at[at == len(level)] = 0
+    return np.where(level[at] == keys, at, -1).astype(np.int32)
+
+
+def _ranges(samples: list[tuple[Int64, int]], size: int) -> list[tuple[int, int]]:
+    """Cut the n-grams into ranges that hold about that many of all blocks'."""
+    total = sum(n for _, n in samples)
+    keys = np.sort(np.concatenate([sample for sample, _ in samples]))
+    n_ranges = -(-total // size)
+    cuts: Any = keys[np.arange(1, n_ranges) * len(keys) // max(n_ranges, 1)] if len(keys) else []
+    bounds = [0, *np.unique(np.asarray(cuts, np.int64)).tolist(), np.iinfo(np.int64).max]
+    return list(itertools.pairwise(bounds))
+
+
+def _merge(
+    bounds: tuple[int, int], *, folder: Path, k: int, n: int, min_count: float
+) -> tuple[Int64, Int64, Int64]:
+    """Add up the counts of a range of n-grams over all blocks; keep those in enough texts."""
+    parts = []
+    for number in range(n):
+        keys = np.load(folder / f"{number:06}-keys{k}.npy", mmap_mode="r")
+        cut = slice(*np.searchsorted(keys, bounds).tolist())
+        counts = [
+            np.load(folder / f"{number:06}-{name}{k}.npy", mmap_mode="r")[cut]
+            for name in ("df", "tf")
+        ]
+        parts.append((np.array(keys[cut]), *map(np.array, counts)))
+    keys, df, tf = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(keys, kind="stable")
+    keys, df, tf = keys[order], df[order].astype(np.int64), tf[order].astype(np.int64)
+    begins = np.flatnonzero(np.diff(keys, prepend=-1))
+    if not len(begins):
+        return keys, df, tf
+    df, tf = np.add.reduceat(df, begins), np.add.reduceat(tf, begins)
+    enough = df >= min_count
+    return keys[begins[enough]], df[enough], tf[enough]
+
+
+def _assemble_block(
+    number: int,
+    *,
+    folder: Path,
+    target: Path,
+    weigher: CountVectorizer,
+    n_columns: int,
+    n_orders: int,
+    dtype: npt.DTypeLike,
+) -> None:
+    """Write a block's rows of the matrix, and remove what they were made from."""
+    if (target / f"{number:06}-rows-indptr.npy").exists():
+        return
+    if n_orders == 1:
+        rank = np.load(folder / "rank.npy", mmap_mode="r")
+        _save(folder, number, "global1", rank[_load(folder, number, "numbers")])
+    ends = _load(folder, number, "ends")
+    entries, columns = [], []
+    for k in range(1, n_orders + 1):
+        column = np.load(folder / f"columns{k}.npy", mmap_mode="r")
+        located = _located(folder, number, k)
+        columns.append(np.append(column[located], np.int32(-1)))
+        entries.append(_load(folder, number, _entries(k)))
+    rows = [
+        weigher.assemble(ends, entries, columns, cut)
+        for cut in chunks_of_texts(np.diff(ends, prepend=0))
+    ]
+    X = stack(rows, len(ends), n_columns, weigher.dtype)
+    _save_rows(target, number, X, dtype)
+    for file in folder.glob(f"{number:06}-*"):
+        file.unlink()
+
+
+def _sort_block(
+    number: int, *, folder: Path, target: Path, starts: list[int], cuts: list[int]
+) -> None:
+    """Write a block's values by columns, and where each range of columns begins."""
+    if (folder / f"{number:06}-at.npy").exists():
+        return
+    data, indices, indptr = (
+        _load(target, number, f"rows-{part}") for part in ("data", "indices", "indptr")
+    )
+    X = sp.csr_array((data, indices, indptr), shape=(len(indptr) - 1, cuts[-1])).tocsc()
+    _save(folder, number, "row", X.indices.astype(np.int32) + np.int32(starts[number]))
+    _save(folder, number, "value", X.data)
+    _save(
+        folder, number, "column", np.repeat(np.arange(cuts[-1], dtype=np.int32), np.diff(X.indptr))
+    )
+    _save(folder, number, "at", X.indptr[cuts].astype(np.int64))
+
+
+def _transpose(
+    number: int, *, folder: Path, target: Path, starts: list[int], cuts: list[int]
+) -> None:
+    """Write a range of columns, in the order of the texts."""
+    if (target / f"{number:06}-columns-indptr.npy").exists():
+        return
+    first, last = cuts[number], cuts[number + 1]
+    parts = []
+    counts = np.zeros(last - first, np.int64)
+    for block in range(len(starts) - 1):
+        at = _load(folder, block, "at")
+        cut = slice(int(at[number]), int(at[number + 1]))
+        column, row, value = (
+            np.load(folder / f"{block:06}-{name}.npy", mmap_mode="r")[cut]
+            for name in ("column", "row", "value")
+        )
+        column = column - np.int32(first)
+        counts += np.bincount(column, minlength=last - first)
+        parts.append((column, row, value))
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    next_free = indptr[:-1].copy()
+    indices = np.empty(int(indptr[-1]), np.int32)
+    data = np.empty(int(indptr[-1]), parts[0][2].dtype)
+    for column, row, value in parts:
+        begins = np.flatnonzero(np.diff(column, prepend=np.int32(-1)))
+        lengths = np.diff(begins, append=len(column))
+        places = next_free[column] + np.arange(len(column)) - np.repeat(begins, lengths)
+        indices[places], data[places] = row, value
+        next_free[column[begins]] += lengths
+    _save(target, number, "columns-data", data)
+    _save(target, number, "columns-indices", indices)
+    _save(target, number, "columns-indptr", indptr.astype(np.int32))
+
+
+def _hash_block(
+    block: _Block, *, folder: Path, vectorizer: HashingVectorizer, dtype: npt.DTypeLike
+) -> int:
+    if not (folder / f"{block.number:06}-rows-indptr.npy").exists():
+        _save_rows(folder, block.number, vectorizer.transform(block.texts), dtype)
+    return len(block.texts)
+
+
+def _save_rows(target: Path, number: int, X: Any, dtype: npt.DTypeLike) -> None:
+    _save(target, number, "rows-data", X.data.astype(dtype, copy=False))
+    _save(target, number, "rows-indices", X.indices.astype(np.int32, copy=False))
+    _save(target, number, "rows-indptr", X.indptr.astype(np.int32))
+
+
+def _save(folder: Path, number: int, name: str, array: npt.NDArray[Any]) -> None:
+    _save_array(folder / f"{number:06}-{name}.npy", array)
+
+
+def _save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    beside = path.with_suffix(".writing")
+    with beside.open("wb") as file:
+        np.save(file, array)
+    beside.replace(path)
+
+
+def _load(folder: Path, number: int, name: str) -> Any:
+    return np.load(folder / f"{number:06}-{name}.npy")
+
+
+def can_block(vectorizer: Any) -> bool:
+    """Tell whether a vectorizer's features can be made in blocks."""
+    return isinstance(vectorizer, CountVectorizer | HashingVectorizer)
+
+
+__all__ = ["BLOCK_CHARACTERS", "BlockMatrix", "Progress", "TextError", "can_block", "fit_blocks"]
