@@ -26,8 +26,12 @@ PLUGINS = str(Path(__file__).resolve().parent / "_plugins")
 
 # Keys that say how or where a run is made, not what it computes.
 _NOT_CONTENT = frozenset(
-    ["output_dir", "hydra", "sweep", "search", "cache", "experiment_name", "run_name", "tracking"]
-)
+    [
+        "output_dir", "hydra", "sweep", "search", "cache", "engine", "experiment_name", "run_name",
+        "tracking",
+    ]
+)  # fmt: skip
+_NOT_CONTENT_OF_DATA = frozenset(["memory", "resume"])
 
 
 @dataclass
@@ -62,6 +66,8 @@ class DataConfig:
     encoding: str | None = None
     also: str | None = None
     unlabelled: str | None = None
+    memory: str | None = None
+    resume: bool = False
     streaming: bool = False
     passes: int = 1
 
@@ -106,9 +112,18 @@ class SweepConfig:
 
 @dataclass
 class CacheConfig:
-    """How much disk the features of earlier runs may take."""
+    """Where features of earlier runs lie, and how much disk they may take."""
 
+    dir: str | None = None
     max_gb: float = 4.0
+
+
+@dataclass
+class EngineConfig:
+    """Who computes what is made in blocks; the options of ``configs/engine``."""
+
+    name: str = "local"
+    address: str | None = None
 
 
 @dataclass
@@ -154,6 +169,7 @@ class Config:
     compile: CompileConfig = field(default_factory=CompileConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     cv: int | None = None
     experiment_name: str = "sentiment"
@@ -191,6 +207,10 @@ def register() -> None:
 def content_hash(cfg: DictConfig) -> str:
     """Return the SHA-256 of what a run computes, whatever its names and places."""
     content = {key: value for key, value in to_dict(cfg).items() if key not in _NOT_CONTENT}
+    if "data" in content:
+        content["data"] = {
+            key: value for key, value in content["data"].items() if key not in _NOT_CONTENT_OF_DATA
+        }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -211,6 +231,11 @@ def to_dict(cfg: DictConfig) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise TypeError(f"a config is a mapping, not {type(plain).__name__}")
     return {str(key): value for key, value in plain.items()}
+
+
+def cache_dir(cfg: DictConfig) -> Path:
+    """Return where features are kept between runs."""
+    return Path(cfg.cache.dir) if cfg.cache.dir else Path(cfg.output_dir) / "cache"
 
 
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -79,3 +80,37 @@ def emit_json(document: Any) -> None:
 
     sys.stdout.write(json.dumps(finite(document), ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
+
+
+class StepMeter:
+    """Tells how far a step is, its rate and what remains: on the status line, else every 30 s."""
+
+    def __init__(
+        self, update: Callable[[str], None] | None, print_line: Callable[[str], None]
+    ) -> None:
+        self._show = update or print_line
+        self._every = 0.5 if update is not None else 30.0
+        self._step = ""
+        self._begin = self._shown = time.monotonic()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Take note of the parts of a step that are done, and of how many there are (0: not known)."""
+        now = time.monotonic()
+        if step != self._step:
+            self._step, self._begin = step, now
+        if now - self._shown < self._every:
+            return
+        self._shown = now
+        rate = done / max(now - self._begin, 1e-9)
+        line = f"{step}: {done} blocks, {rate:.1f}/s"
+        if total and rate:
+            left = clock((total - done) / rate)
+            line = f"{step}: {done / total:.0%}, {rate:.1f} blocks/s, {left} left"
+        self._show(line)
+
+
+def clock(seconds: float) -> str:
+    """Return a time such as 1:05 or 2:00:00."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

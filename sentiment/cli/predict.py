@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sentiment.cli.console import clock
 from sentiment.cli.options import INPUT, Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.errors import UsageError
@@ -251,7 +252,7 @@ class Meter:
         line = f"{rows} rows, {rate:.0f} rows/s"
         done = (fraction or 0.0) - self._first[1]
         if fraction is not None and done > 0 and fraction < 1:
-            line += f", {fraction:.0%}, {_clock(elapsed / done * (1 - fraction))} left"
+            line += f", {fraction:.0%}, {clock(elapsed / done * (1 - fraction))} left"
         if self._terminal:
             print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
             self._drawn = True
@@ -263,9 +264,3 @@ class Meter:
         if self._drawn:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
             self._drawn = False
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

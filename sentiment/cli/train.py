@@ -30,11 +30,15 @@ def train(
     overrides: Overrides = None,
     text: TextColumn = None,
     label: LabelColumn = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep and take the blocks of an interrupted training.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from sentiment.cli.console import emit_json, stderr
 
     words = with_file("train", overrides or [], text, label)
+    words += ["data.resume=true"] if resume else []
     if "-m" in words or "--multirun" in words:
         from sentiment.cli.sweep import sweep
 
@@ -60,7 +64,7 @@ def run(overrides: list[str]) -> list[TrainResult]:
     """Train under Hydra with progress on stderr; empty when Hydra only printed something."""
     from hydra.core.hydra_config import HydraConfig
 
-    from sentiment.cli.console import stderr
+    from sentiment.cli.console import StepMeter, stderr
     from sentiment.errors import UsageError
     from sentiment.training.run import train as train_model
     from sentiment.training.shell import hydra_shell
@@ -76,10 +80,12 @@ def run(overrides: list[str]) -> list[TrainResult]:
         elif status is not None:
             status.update(stage)
 
+    meter = StepMeter(None if status is None else status.update, console.print)
+
     def task(cfg: Any) -> None:
         # Hydra would print several lines of its own about an error that left a job.
         try:
-            results.append(train_model(cfg, overrides=overrides, watch=watch))
+            results.append(train_model(cfg, overrides=overrides, watch=watch, progress=meter))
         except UsageError as error:
             failures.append(error)
             # Nothing was run: leave no folder behind that looks as if it had been.

@@ -31,8 +31,13 @@ class Data:
     splits: Splits
     stream: Stream | None = None
 
+    @property
+    def in_blocks(self) -> bool:
+        """Whether the training rows are learned from in blocks, as if they were in memory."""
+        return self.stream is not None and self.stream.labels is not None
 
-def load(settings: Mapping[str, Any], seed: int) -> Data:
+
+def load(settings: Mapping[str, Any], seed: int, *, in_blocks: bool = False) -> Data:
     """Load the data, and warn of rows that do not count or count twice.
 
     Parameters
@@ -41,6 +46,8 @@ def load(settings: Mapping[str, Any], seed: int) -> Data:
         The node ``data`` as plain values; keys that say how to learn, not what to read, may be in it.
     seed : int
         Of the split.
+    in_blocks : bool
+        Whether the training rows stay on disk; which they are does not depend on it.
 
     Raises
     ------
@@ -50,7 +57,10 @@ def load(settings: Mapping[str, Any], seed: int) -> Data:
         If what is asked for does not go together.
     """
     also = settings.get("also")
-    if not settings.get("streaming", False):
+    if in_blocks:
+        stream = survey(**_known(survey, settings), seed=seed, as_in_memory=True)
+        data = Data(stream.splits, stream)
+    elif not settings.get("streaming", False):
         splits = load_splits(**_known(load_splits, settings), seed=seed)
         data = Data(splits if also is None else with_corrections(splits, also))
     else:

@@ -54,10 +54,13 @@ class Stream:
         ``train`` is empty; its fingerprint and number of rows are known.
     chunks : callable
         Returns an iterator over the training rows, `CHUNK_ROWS` or fewer at a time.
+    labels : ndarray of object, optional
+        Of the training rows, in their order, where `survey` was asked to keep them.
     """
 
     splits: Splits
     chunks: Callable[[], Iterator[Split]]
+    labels: NDArray[np.object_] | None = None
 
     def fit(self, vectorizer: Any, classifier: Any, *, passes: int, seed: int) -> None:
         """Fit a classifier chunk by chunk.
@@ -120,6 +123,7 @@ def survey(
     encoding: str | None = None,
     seed: int,
     chunk_rows: int = CHUNK_ROWS,
+    as_in_memory: bool = False,
 ) -> Stream:
     """Read a labelled file once: its labels, its size, and the rows that are held out.
 
@@ -140,6 +144,9 @@ def survey(
         those that a column names: these are left out.
     chunk_rows : int
         Rows read at a time; memory grows with it.
+    as_in_memory : bool
+        Whether the same rows train as when all are in memory: those that are held out, and more than
+        are kept, do not. The labels of training rows are kept.
 
     Raises
     ------
@@ -175,7 +182,7 @@ def survey(
     if plan.time_column is not None:
         times = [times_of(frame, plan.time_column) for frame in read(train, "train", {})]
         bounds = time_bounds(np.concatenate(times), plan, MAX_HELD_OUT)
-    held = _HeldOut(plan, bounds)
+    held = _HeldOut(plan, bounds, as_in_memory=as_in_memory)
     digest, labels = hashlib.sha256(), Counter[str]()
     for frame in read(train, "train", report):
         chunk = as_split(frame, plan)
@@ -198,11 +205,13 @@ def survey(
             splits[part] = whole.take(TEST)
             found = Counter(splits[part].labels)
             check_classes(found, None, label_column, known=classes, part=part)
-            log.warning("streaming: texts that stand in both train and %s are not counted", part)
     if not len(splits["test"]):
         raise DataError(f"{train} leaves no row to test on: give a larger share, or data.test")
     report |= {"rows_val": len(splits["val"]), "rows_test": len(splits["test"])}
     report["rows_train"] = held.rows_train
+    for part, split in splits.items():
+        also = np.isin(row_hashes(split.texts), held.train_hashes)
+        report[f"{part}_texts_also_in_train"] = int(also.sum())
 
     def chunks() -> Iterator[Split]:
         for frame in read(train, "train", {}):
@@ -226,14 +235,25 @@ def survey(
             notes=notes,
         ),
         chunks,
+        np.array(held.labels, dtype=object) if as_in_memory else None,
     )
 
 
 class _HeldOut:
     """The rows that validate and test, at most `MAX_HELD_OUT` of each: those of lowest place."""
 
-    def __init__(self, plan: Plan, bounds: tuple[float, float], *, all_of_it: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        bounds: tuple[float, float],
+        *,
+        all_of_it: bool = False,
+        as_in_memory: bool = False,
+    ) -> None:
         self.plan, self.bounds, self.all_of_it = plan, bounds, all_of_it
+        self.as_in_memory = as_in_memory
+        self.labels: list[str] = []
+        self._names: dict[str, str] = {}
         self.rows: dict[int, list[tuple[float, str, str]]] = {VAL: [], TEST: []}
         self.rows_train = 0
         self._limits = {VAL: math.inf, TEST: math.inf}
@@ -257,7 +277,11 @@ class _HeldOut:
                 self.rows[part] = [row for row in rows if row[0] < limit]
                 if self._by_hash:
                     self._learn([text for _, text, _ in rows[len(self.rows[part]) :]])
-        self._learn([chunk.texts[i] for i in np.flatnonzero(parts == TRAIN)])
+        trained = np.flatnonzero(parts == TRAIN)
+        self._learn([chunk.texts[i] for i in trained])
+        if self.as_in_memory:  # one string for each label, not one for each row
+            names = self._names
+            self.labels += [names.setdefault(chunk.labels[i], chunk.labels[i]) for i in trained]
 
     def _learn(self, texts: Sequence[str]) -> None:
         self.rows_train += len(texts)
@@ -269,6 +293,8 @@ class _HeldOut:
     @property
     def _by_hash(self) -> bool:
         plan = self.plan
+        if self.as_in_memory:
+            return False
         return not self.all_of_it and plan.time_column is None and plan.split_column is None
 
     def _parts(self, frame: pl.DataFrame, chunk: Split) -> tuple[Parts, NDArray[np.float64]]:

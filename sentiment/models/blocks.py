@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -18,7 +17,7 @@ _TASKS = 16  # of a product: each returns its part of the result
 
 
 class Blocks(Protocol):
-    """A matrix in blocks of rows and in blocks of columns: `sentiment.vectorizers.blocks.BlockMatrix`."""
+    """A matrix in blocks: `sentiment.vectorizers.block_matrix.BlockMatrix`."""
 
     shape: tuple[int, int]
     starts: list[int]
@@ -234,9 +233,3 @@ def _logistic_run(
         if intercept:
             gradient[:, n_features] += error.sum(axis=0)
     return value, gradient
-
-
-def blocks_of(X: Blocks) -> Iterator[Any]:
-    """Yield the blocks in order."""
-    for number in range(X.n_blocks):
-        yield X.block(number)

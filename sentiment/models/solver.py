@@ -42,8 +42,7 @@ class Kernel:
     """
 
     def __init__(self, X: Any, n_jobs: int | None, *, fit_intercept: bool) -> None:
-        self._X = X
-        self._squares: Any = None
+        self._squares: list[Any] | None = None
         rows = scipy.sparse.csr_array(X, dtype=np.float32)
         self.shape: tuple[int, int] = rows.shape
         self.constant = 1.0 if fit_intercept else 0.0
@@ -96,11 +95,13 @@ class Kernel:
     def squares(self, columns: Float) -> Float:
         """Return the squares of X's values times a vector of the features."""
         if self._squares is None:
-            rows = scipy.sparse.csr_array(self._X)
-            self._squares = scipy.sparse.csr_array(
-                (rows.data**2, rows.indices, rows.indptr), rows.shape
-            )
-        found: Float = self._squares @ columns.astype(self._squares.dtype)
+            self._squares = [
+                scipy.sparse.csr_array(
+                    (part.data.astype(np.float64) ** 2, part.indices, part.indptr), part.shape
+                )
+                for part in self.rows
+            ]
+        found: Float = self._product(self._squares, columns)
         return found
 
     def weights(self, dual: Float, scale: Float32) -> tuple[Float, Float]:

@@ -13,24 +13,34 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 from sklearn.pipeline import FeatureUnion
 
 from sentiment.data.splits import Splits
+from sentiment.errors import SentimentError
 from sentiment.files import locked, whole_folder
+from sentiment.text.engine import Engine
 from sentiment.text.ngrams import Level, NgramIndex
 from sentiment.text.spec import TextSpec
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
+from sentiment.vectorizers.block_matrix import BlockMatrix
+from sentiment.vectorizers.blocks import Progress, fit_blocks
 
 log = logging.getLogger(__name__)
 
-Matrices = dict[str, sp.csr_matrix]
+Matrices = dict[str, Any]
+"""Sparse matrices, or one in blocks, by split."""
+
+_UNFINISHED = ".blocks"
+_STATE, _ABOUT = "state.json", "about.json"  # the latter makes an entry of a folder
 
 # What turns texts into features, whole.
 _PACKAGES = ("text", "vectorizers")
@@ -106,12 +116,91 @@ class FeatureCache:
                 self._write(key, vectorizer, matrices, about)
         return matrices
 
+    def fit_blocks(
+        self,
+        vectorizer: Any,
+        splits: Splits,
+        texts: Callable[[], Iterator[list[str]]],
+        engine: Engine,
+        progress: Progress,
+        *,
+        dtype: npt.DTypeLike,
+        by_columns: bool,
+        resume: bool,
+    ) -> Matrices:
+        """Fit the vectorizer on training texts that memory does not hold, and return all features.
+
+        Those of ``train`` are a matrix in blocks; `release` removes it unless it is kept for later.
+
+        Parameters
+        ----------
+        vectorizer : estimator
+            Fitted in place.
+        splits : Splits
+            Its held-out rows are in memory.
+        texts : callable
+            Returns the training texts, some at a time.
+        engine : Engine
+        progress : callable
+        dtype : dtype
+            Of the training values.
+        by_columns : bool
+            Whether the blocks of columns are made too.
+        resume : bool
+            Take what an interrupted run has left, and leave it when this one is.
+        """
+        layout = f"{_key(vectorizer, splits)} {np.dtype(dtype)} {by_columns}"
+        key = hashlib.sha256(layout.encode()).hexdigest()
+        about = {"data": splits.name, "vectorizer": _describe(vectorizer)}
+        work = self.folder / f"{key}{_UNFINISHED}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / f"{key}.lock"):
+            matrices = self._read(key, vectorizer, engine)
+            if matrices is None and resume:
+                matrices = self._read(work.name, vectorizer, engine)
+            if matrices is not None:
+                return matrices
+            if not resume:
+                shutil.rmtree(work, ignore_errors=True)
+            try:
+                X = fit_blocks(
+                    vectorizer, texts(), work, engine, progress, dtype=dtype, by_columns=by_columns
+                )
+                matrices = {"train": X, **_held_out(vectorizer, splits)}
+            except OSError as error:
+                shutil.rmtree(work, ignore_errors=True)
+                raise SentimentError(
+                    f"blocks cannot be written under {self.folder} ({error.strerror or error}): "
+                    "free some space, or give another place: cache.dir=PATH"
+                ) from error
+            except BaseException:
+                if not resume:
+                    shutil.rmtree(work, ignore_errors=True)
+                    (self.folder / f"{key}.lock").unlink(missing_ok=True)
+                raise
+            blocks = {"rows": X.lengths, "columns": X.widths, "n": X.shape[1]}
+            held_out = {name: part for name, part in matrices.items() if name != "train"}
+            _write_entry(work, vectorizer, held_out, blocks)
+            if X.size() <= self.max_bytes:
+                (work / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+                work.rename(self.folder / key)
+                X.folder = self.folder / key / X.folder.name
+                self._shrink(keep=key)
+            else:
+                (self.folder / f"{key}.lock").unlink(missing_ok=True)
+        return matrices
+
+    def release(self, X: Any) -> None:
+        """Remove a matrix in blocks that is not kept for later."""
+        if isinstance(X, BlockMatrix) and X.folder.parent.name.endswith(_UNFINISHED):
+            shutil.rmtree(X.folder.parent, ignore_errors=True)
+
     def entries(self) -> list[CachedFeatures]:
         """Return what the cache holds, the most recently used first."""
         found = []
-        for about in self.folder.glob("*/about.json"):
+        for about in self.folder.glob(f"*/{_ABOUT}"):
             with contextlib.suppress(OSError, ValueError):  # removed or replaced meanwhile
-                size = sum(file.stat().st_size for file in about.parent.iterdir())
+                size = sum(f.stat().st_size for f in about.parent.rglob("*") if f.is_file())
                 described = json.loads(about.read_text(encoding="utf-8"))
                 found.append(
                     CachedFeatures(about.parent.name, size, about.stat().st_mtime, described)
@@ -124,15 +213,21 @@ class FeatureCache:
         shutil.rmtree(self.folder, ignore_errors=True)
         return freed
 
-    def _read(self, key: str, vectorizer: Any) -> Matrices | None:
+    def _read(self, key: str, vectorizer: Any, engine: Engine | None = None) -> Matrices | None:
         place = self.folder / key
         try:
-            state = json.loads((place / "state.json").read_text(encoding="utf-8"))
-            matrices = {name: _read_matrix(place, name) for name in state["splits"]}
+            state = json.loads((place / _STATE).read_text(encoding="utf-8"))
+            matrices: Matrices = {name: _read_matrix(place, name) for name in state["splits"]}
+            if blocks := state.get("blocks"):
+                assert engine is not None
+                matrices["train"] = BlockMatrix(
+                    place / "matrix", blocks["rows"], blocks["columns"], blocks["n"], engine
+                )
             _restore(vectorizer, state["fitted"], place)
-            os.utime(place / "about.json")
+            if (place / _ABOUT).exists():
+                os.utime(place / _ABOUT)
         except (OSError, ValueError, KeyError) as error:
-            if place.exists():
+            if (place / _STATE).exists() or (place / _ABOUT).exists():
                 log.warning("features %s cannot be read (%s): made again", key[:12], error)
                 shutil.rmtree(place, ignore_errors=True)
             return None
@@ -147,14 +242,8 @@ class FeatureCache:
             return
         try:
             with whole_folder(self.folder / key) as beside:
-                for name, X in matrices.items():
-                    _write_matrix(beside, name, X)
-                fitted = _state(vectorizer, beside)
-                for file, content in (
-                    ("state.json", {"fitted": fitted, "splits": list(matrices)}),
-                    ("about.json", about),
-                ):
-                    (beside / file).write_text(json.dumps(content), encoding="utf-8")
+                _write_entry(beside, vectorizer, matrices)
+                (beside / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
         except OSError as error:
             log.warning("features are not kept: %s", error)
             return
@@ -179,10 +268,24 @@ def _compute(vectorizer: Any, splits: Splits) -> Matrices:
     matrices = {"train": X}
     if splits.unlabelled:
         matrices["train"], matrices["unlabelled"] = X[:n_labelled], X[n_labelled:]
-    for name, split in (("val", splits.val), ("test", splits.test)):
-        if len(split):
-            matrices[name] = vectorizer.transform(split.texts)
-    return matrices
+    return {**matrices, **_held_out(vectorizer, splits)}
+
+
+def _held_out(vectorizer: Any, splits: Splits) -> Matrices:
+    parts = {"val": splits.val, "test": splits.test}
+    return {name: vectorizer.transform(part.texts) for name, part in parts.items() if len(part)}
+
+
+def _write_entry(
+    place: Path,
+    vectorizer: Any,
+    matrices: Matrices,
+    blocks: dict[str, Any] | None = None,
+) -> None:
+    for name, X in matrices.items():
+        _write_matrix(place, name, X)
+    state = {"fitted": _state(vectorizer, place), "splits": list(matrices), "blocks": blocks}
+    (place / _STATE).write_text(json.dumps(state), encoding="utf-8")
 
 
 def _cacheable(vectorizer: Any) -> bool:

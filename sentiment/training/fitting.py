@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from sentiment.errors import SentimentError, UsageError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
     from sentiment.data.loading import Data
+    from sentiment.text.engine import Engine
+    from sentiment.training.cache import FeatureCache
+    from sentiment.vectorizers.block_matrix import BlockMatrix
+    from sentiment.vectorizers.blocks import Progress
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,15 @@ class Fitted:
         return [str(label) for label in self.classifier.classes_]
 
 
-def vectorize(pipeline: Pipeline, data: Data, *, cache: Path, max_bytes: int) -> dict[str, Any]:
+def vectorize(
+    pipeline: Pipeline,
+    data: Data,
+    cache: FeatureCache,
+    engine: Engine,
+    progress: Progress,
+    *,
+    resume: bool = False,
+) -> dict[str, Any]:
     """Fit the vectorizer and return every split's features.
 
     Parameters
@@ -54,10 +69,13 @@ def vectorize(pipeline: Pipeline, data: Data, *, cache: Path, max_bytes: int) ->
     pipeline : Pipeline
         Its first step is fitted in place.
     data : Data
-    cache : Path
-        Where features of earlier runs lie.
-    max_bytes : int
-        What they may take.
+    cache : FeatureCache
+        Features of earlier runs, and the place of those that memory does not hold.
+    engine : Engine
+        Makes the latter.
+    progress : callable
+    resume : bool
+        Take what an interrupted run has left of them.
 
     Raises
     ------
@@ -66,11 +84,23 @@ def vectorize(pipeline: Pipeline, data: Data, *, cache: Path, max_bytes: int) ->
     """
     vectorizer = pipeline[0]
     try:
-        if data.stream is not None:
+        if data.stream is None:
+            return cache.fit(vectorizer, data.splits)
+        if data.stream.labels is None:
             return _held_out(vectorizer, data)
-        from sentiment.training.cache import FeatureCache
-
-        return FeatureCache(cache, max_bytes).fit(vectorizer, data.splits)
+        chunks = data.stream.chunks
+        # The kernel's products want single precision and the columns too.
+        kernel = hasattr(pipeline[-1], "calibration_folds")
+        return cache.fit_blocks(
+            vectorizer,
+            data.splits,
+            lambda: (chunk.texts for chunk in chunks()),
+            engine,
+            progress,
+            dtype="float32" if kernel else vectorizer.dtype,
+            by_columns=kernel,
+            resume=resume,
+        )
     except SentimentError:
         raise
     except ValueError as error:
@@ -91,7 +121,13 @@ def _held_out(vectorizer: Any, data: Data) -> dict[str, Any]:
 
 
 def fit(
-    pipeline: Pipeline, features: dict[str, Any], data: Data, *, passes: int, seed: int
+    pipeline: Pipeline,
+    features: dict[str, Any],
+    data: Data,
+    cache: FeatureCache,
+    *,
+    passes: int,
+    seed: int,
 ) -> Fitted:
     """Fit the classifier.
 
@@ -102,6 +138,8 @@ def fit(
     features : mapping
         Returned by `vectorize`; those of ``train`` are let go.
     data : Data
+    cache : FeatureCache
+        Lets go what it does not keep.
     passes, seed : int
         Of a stream.
 
@@ -111,10 +149,33 @@ def fit(
         The classifier refuses its parameters or the data.
     """
     try:
-        if data.stream is not None:
+        if data.stream is not None and data.stream.labels is not None:
+            _fit_in_blocks(pipeline[-1], features["train"], data.stream.labels)
+            cache.release(features.pop("train"))  # many gigabytes, and not needed any more
+        elif data.stream is not None:
             data.stream.fit(pipeline[0], pipeline[-1], passes=passes, seed=seed)
         else:
             pipeline[-1].fit(features.pop("train"), data.splits.train.labels)
     except ValueError as error:
         raise UsageError(f"model: {' '.join(str(error).split())}") from error
     return Fitted(pipeline, features)
+
+
+def _fit_in_blocks(classifier: Any, X: BlockMatrix, labels: NDArray[np.object_]) -> None:
+    """Fit a classifier that can learn from blocks as it would from the whole matrix."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.naive_bayes import MultinomialNB
+
+    from sentiment.models import NBSVM
+    from sentiment.models.blocks import fit_logistic
+
+    if isinstance(classifier, NBSVM):
+        classifier.fit(X, labels)
+    elif isinstance(classifier, LogisticRegression):
+        fit_logistic(classifier, X, labels)
+    elif isinstance(classifier, MultinomialNB):  # a sum over the texts
+        classes = np.unique(labels)
+        for number, (first, last) in enumerate(itertools.pairwise(X.starts)):
+            classifier.partial_fit(X.block(number), labels[first:last], classes=classes)
+    else:
+        raise UsageError(f"model: {type(classifier).__name__} cannot learn from blocks")

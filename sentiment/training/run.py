@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from sentiment import config
 from sentiment.errors import UsageError
+from sentiment.text.engine import Engine, Threads
 from sentiment.tracking.tags import (
     CODE_HASH,
     CONFIG_HASH,
@@ -77,6 +78,7 @@ def train(
     *,
     overrides: Sequence[str] = (),
     watch: Callable[[str, float | None], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
     run: Run | None = None,
     data: Data | None = None,
     point_latest: bool = True,
@@ -90,8 +92,8 @@ def train(
         The composed root config.
     overrides : sequence of str
         The words of the command line, logged with the run.
-    watch : callable, optional
-        Told of every stage: see `Stages`.
+    watch, progress : callable, optional
+        Told of every stage, and of its steps: see `Stages`.
     run : Run, optional
         A run that the caller has started with `run_tags` and ends; without it one is started.
     data : Data, optional
@@ -112,7 +114,7 @@ def train(
     from sentiment.training.semi import Recipe, self_train
 
     begin = time.perf_counter()
-    stages = Stages(watch)
+    stages = Stages(watch, progress)
     config.to_dict(cfg)  # what cannot be resolved is said before any work
     _check_writable(Path(cfg.output_dir))
     # Importing MLflow and opening its database take seconds that the machine's other core has.
@@ -125,25 +127,34 @@ def train(
         pipeline = build_pipeline(cfg)
         recipe = Recipe(**config.to_dict(cfg)["semi"])
     # These import scikit-learn: not before wrong words and data have been refused.
+    from sentiment import engines
     from sentiment.training.artifacts import publish
+    from sentiment.training.cache import FeatureCache
     from sentiment.training.fitting import fit, vectorize
     from sentiment.training.judging import compiled_form, judge
 
-    with stages("vectorize"):
-        features = vectorize(
-            pipeline,
-            data,
-            cache=Path(cfg.output_dir) / "cache" / "features",
-            max_bytes=int(cfg.cache.max_gb * 1e9),
-        )
-    ending: AbstractContextManager[None] = nullcontext()
-    with stages("track"):
-        if new_run is not None:
-            run = new_run.result()()
-            ending = run.ending()
-    assert run is not None
-    semi: dict[str, Any] | None = None
-    with ending:
+    cache = FeatureCache(config.cache_dir(cfg) / "features", int(cfg.cache.max_gb * 1e9))
+    with ExitStack() as stack:
+        engine: Engine = Threads()
+        if data.in_blocks:
+            engine = stack.enter_context(engines.engine(cfg.engine.name, cfg.engine.address))
+        elif cfg.engine.name != "local":
+            log.warning(
+                "engine=%s computes what is made in blocks, and this fits into memory: "
+                "data.memory=1GB bounds that", cfg.engine.name,
+            )  # fmt: skip
+        with stages("vectorize"):
+            features = vectorize(
+                pipeline, data, cache, engine, stages.progress, resume=cfg.data.resume
+            )
+        if not cfg.data.resume:  # what is interrupted leaves nothing
+            stack.callback(lambda: cache.release(features.get("train")))
+        with stages("track"):
+            if new_run is not None:
+                run = new_run.result()()
+                stack.enter_context(run.ending())
+        assert run is not None
+        semi: dict[str, Any] | None = None
         run.set_tags(data_tags(data.splits))
         over_folds: dict[str, float] = {}
         if cfg.cv is not None:
@@ -162,7 +173,7 @@ def train(
                 log.warning("%s", decision)
                 run.log_text(json.dumps(semi, indent=1), "semi.json")
             else:
-                fitted = fit(pipeline, features, data, passes=cfg.data.passes, seed=cfg.seed)
+                fitted = fit(pipeline, features, data, cache, passes=cfg.data.passes, seed=cfg.seed)
         with stages("evaluate"):
             judged = judge(fitted, data.splits, seed=cfg.seed)
             judged = replace(judged, metrics={**over_folds, **judged.metrics})
@@ -194,8 +205,17 @@ def train(
 def load(cfg: DictConfig) -> Data:
     """Load the data that the config names."""
     from sentiment.data import loading
+    from sentiment.training.memory import wants_blocks
 
-    return loading.load(config.to_dict(cfg)["data"], cfg.seed)
+    settings = config.to_dict(cfg)["data"]
+    in_blocks = wants_blocks(
+        settings,
+        vectorizer=str(cfg.vectorizer.get("_target_", "")),
+        model=str(cfg.model.get("_target_", "")),
+        cv=cfg.cv,
+        cache=config.cache_dir(cfg),
+    )
+    return loading.load(settings, cfg.seed, in_blocks=in_blocks)
 
 
 def _check_writable(output_dir: Path) -> None:

@@ -17,11 +17,18 @@ class Stages:
     ----------
     watch : callable, optional
         Called with a stage's name when it begins, and with name and seconds when it ends.
+    progress : callable, optional
+        Called with a step of a stage, its parts that are done, and how many there are (0: not known).
     """
 
-    def __init__(self, watch: Callable[[str, float | None], None] | None = None) -> None:
+    def __init__(
+        self,
+        watch: Callable[[str, float | None], None] | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
         self.timings: dict[str, float] = {}
         self._watch = watch or (lambda _name, _seconds: None)
+        self.progress = progress or (lambda _step, _done, _of: None)
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:

@@ -23,14 +23,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from sentiment.text.corpus import learn
 from sentiment.text.engine import Engine
 from sentiment.text.ngrams import Level
 from sentiment.text.spec import TextSpec
 from sentiment.text.vocabulary import extend, first_level
-from sentiment.vectorizers.base import TextError
+from sentiment.vectorizers.block_matrix import (
+    BlockMatrix,
+    load,
+    save,
+    save_array,
+    save_rows,
+    sort_block,
+    transpose,
+)
 from sentiment.vectorizers.ngram import CountVectorizer, HashingVectorizer, chunks_of_texts
 from sentiment.vectorizers.rows import stack
 
@@ -42,69 +49,6 @@ Progress = Callable[[str, int, int], None]
 BLOCK_CHARACTERS = 16 << 20
 MERGED_NGRAMS = 8 << 20
 _SAMPLED = 2048  # one key of so many tells where ranges may be cut
-
-
-class BlockMatrix:
-    """A matrix that lies on disk in blocks of rows and, where that is asked for, of columns.
-
-    Files are mapped into memory while they are used.
-
-    Parameters
-    ----------
-    folder : Path
-    lengths : list of int
-        Rows of each block of rows.
-    widths : list of int
-        Columns of each block of columns; empty when there are none.
-    n_columns : int
-    engine : Engine
-        Computes with the blocks.
-    """
-
-    def __init__(
-        self, folder: Path, lengths: list[int], widths: list[int], n_columns: int, engine: Engine
-    ) -> None:
-        self.folder = folder
-        self.lengths = lengths
-        self.widths = widths
-        self.engine = engine
-        self.shape = (sum(lengths), n_columns)
-        self.starts = [0, *itertools.accumulate(lengths)]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Who computes elsewhere needs no engine.
-        return {**self.__dict__, "engine": None}
-
-    @property
-    def n_blocks(self) -> int:
-        """Number of blocks of rows."""
-        return len(self.lengths)
-
-    @property
-    def n_column_blocks(self) -> int:
-        """Number of blocks of columns."""
-        return len(self.widths)
-
-    def block(self, number: int) -> sp.csr_array:
-        """Return a block of rows."""
-        return self._map("rows", number, (self.lengths[number], self.shape[1]))
-
-    def column_block(self, number: int) -> sp.csr_array:
-        """Return some rows of the transpose."""
-        return self._map("columns", number, (self.widths[number], self.shape[0]))
-
-    def _map(self, kind: str, number: int, shape: tuple[int, int]) -> sp.csr_array:
-        data, indices, indptr = (
-            np.load(self.folder / f"{number:06}-{kind}-{part}.npy", mmap_mode="r")
-            for part in ("data", "indices", "indptr")
-        )
-        X = sp.csr_array((data, indices, indptr), shape=shape, copy=False)
-        X.has_canonical_format = True
-        return X
-
-    def size(self) -> int:
-        """Return the bytes on disk."""
-        return sum(file.stat().st_size for file in self.folder.glob("*.npy"))
 
 
 class _Learned(NamedTuple):
@@ -203,8 +147,8 @@ def fit_blocks(
         steps = len(lengths) + len(widths)
         done = 0
         for function, items in (
-            (_sort_block, range(len(lengths))),
-            (_transpose, range(len(widths))),
+            (sort_block, range(len(lengths))),
+            (transpose, range(len(widths))),
         ):
             for _ in engine.map(
                 function, items, folder=work, target=matrix, starts=[0, *itertools.accumulate(lengths)],
@@ -255,7 +199,7 @@ def _count(
         df, tf = grown
         df[numbers] += learned.df
         tf[numbers] += learned.tf
-        _save(work, len(lengths), "numbers", numbers)
+        save(work, len(lengths), "numbers", numbers)
         lengths.append(learned.n_texts)
         progress("tokens", len(lengths), 0)
     n_docs = sum(lengths)
@@ -289,7 +233,7 @@ def _count(
             merged.append(part)
             progress(step, len(ranges) + done, 2 * len(ranges))
         keys, k_df, k_tf = (np.concatenate(column) for column in zip(*merged, strict=True))
-        _save_array(work / f"level{k}.npy", keys)
+        save_array(work / f"level{k}.npy", keys)
         levels.append(
             Level(
                 (keys >> bits).astype(np.int32),
@@ -301,9 +245,9 @@ def _count(
         totals.append(k_tf)
     columns = vectorizer.choose(levels, totals, tokens, n_docs)
     # For a corpus of tokens alone, nothing above has written which are frequent.
-    _save_array(work / "rank.npy", rank)
+    save_array(work / "rank.npy", rank)
     for k, column in enumerate(columns, start=1):
-        _save_array(work / f"columns{k}.npy", column)
+        save_array(work / f"columns{k}.npy", column)
     return lengths, columns
 
 
@@ -313,12 +257,12 @@ def _learn_block(block: _Block, *, folder: Path, spec: TextSpec) -> _Learned:
     about = folder / f"{number:06}-tokens.json"
     if about.exists():
         tokens = json.loads(about.read_text(encoding="utf-8"))
-        counts = _load(folder, number, "counts")
-        return _Learned(tokens, counts[0], counts[1], len(_load(folder, number, "ends")))
+        counts = load(folder, number, "counts")
+        return _Learned(tokens, counts[0], counts[1], len(load(folder, number, "ends")))
     corpus, tokens, df, tf = learn(block.texts, spec, 0)
-    _save(folder, number, "ids", corpus.ids)
-    _save(folder, number, "ends", np.cumsum(corpus.per_text))
-    _save(folder, number, "counts", np.stack([df, tf]))
+    save(folder, number, "ids", corpus.ids)
+    save(folder, number, "ends", np.cumsum(corpus.per_text))
+    save(folder, number, "counts", np.stack([df, tf]))
     beside = about.with_suffix(".writing")
     beside.write_text(json.dumps(tokens), encoding="utf-8")
     beside.replace(about)
@@ -332,11 +276,11 @@ def _extend_block(
     done = folder / f"{number:06}-keys{k}.npy"
     if not done.exists():
         if rank is not None:
-            _save(folder, number, "global1", rank[_load(folder, number, "numbers")])
-        token_of = _load(folder, number, "global1")
+            save(folder, number, "global1", rank[load(folder, number, "numbers")])
+        token_of = load(folder, number, "global1")
         below = _located(folder, number, k - 1)
-        ids, entries = _load(folder, number, "ids"), _load(folder, number, _entries(k - 1))
-        ends = _load(folder, number, "ends")
+        ids, entries = load(folder, number, "ids"), load(folder, number, _entries(k - 1))
+        ends = load(folder, number, "ends")
         # What is too rare in the whole corpus begins nothing that is frequent.
         entries = np.where(np.append(below, np.int32(-1))[entries] >= 0, entries, np.int32(-1))
         texts = np.repeat(np.arange(len(ends), dtype=np.int32), np.diff(ends, prepend=0))
@@ -344,11 +288,11 @@ def _extend_block(
         level, tf, extended = extend(ids, texts, entries, occurring, k, len(token_of), 1)
         # Ranks rise with a block's own numbers: the keys are sorted as the block's n-grams are.
         keys = below[level.prefix].astype(np.int64) << bits | token_of[level.last]
-        _save(folder, number, _entries(k), extended)
-        _save(folder, number, f"df{k}", level.df)
-        _save(folder, number, f"tf{k}", tf.astype(np.int32))
-        _save(folder, number, f"keys{k}", keys)
-    keys = _load(folder, number, f"keys{k}")
+        save(folder, number, _entries(k), extended)
+        save(folder, number, f"df{k}", level.df)
+        save(folder, number, f"tf{k}", tf.astype(np.int32))
+        save(folder, number, f"keys{k}", keys)
+    keys = load(folder, number, f"keys{k}")
     return np.array(keys[::_SAMPLED]), len(keys)
 
 
@@ -359,11 +303,11 @@ def _entries(k: int) -> str:
 def _located(folder: Path, number: int, k: int) -> Int32:
     """Return the place in the whole corpus of a block's n-grams of k tokens, or -1."""
     if k == 1:
-        found: Int32 = _load(folder, number, "global1")
+        found: Int32 = load(folder, number, "global1")
         return found
     level, keys = (
         np.load(folder / f"level{k}.npy", mmap_mode="r"),
-        _load(folder, number, f"keys{k}"),
+        load(folder, number, f"keys{k}"),
     )
     if not len(level):
         return np.full(len(keys), -1, np.int32)
@@ -421,108 +365,27 @@ def _assemble_block(
         return
     if n_orders == 1:
         rank = np.load(folder / "rank.npy", mmap_mode="r")
-        _save(folder, number, "global1", rank[_load(folder, number, "numbers")])
-    ends = _load(folder, number, "ends")
+        save(folder, number, "global1", rank[load(folder, number, "numbers")])
+    ends = load(folder, number, "ends")
     entries, columns = [], []
     for k in range(1, n_orders + 1):
         column = np.load(folder / f"columns{k}.npy", mmap_mode="r")
         located = _located(folder, number, k)
         columns.append(np.append(column[located], np.int32(-1)))
-        entries.append(_load(folder, number, _entries(k)))
+        entries.append(load(folder, number, _entries(k)))
     rows = [
         weigher.assemble(ends, entries, columns, cut)
         for cut in chunks_of_texts(np.diff(ends, prepend=0))
     ]
     X = stack(rows, len(ends), n_columns, weigher.dtype)
-    _save_rows(target, number, X, dtype)
+    save_rows(target, number, X, dtype)
     for file in folder.glob(f"{number:06}-*"):
         file.unlink()
-
-
-def _sort_block(
-    number: int, *, folder: Path, target: Path, starts: list[int], cuts: list[int]
-) -> None:
-    """Write a block's values by columns, and where each range of columns begins."""
-    if (folder / f"{number:06}-at.npy").exists():
-        return
-    data, indices, indptr = (
-        _load(target, number, f"rows-{part}") for part in ("data", "indices", "indptr")
-    )
-    X = sp.csr_array((data, indices, indptr), shape=(len(indptr) - 1, cuts[-1])).tocsc()
-    _save(folder, number, "row", X.indices.astype(np.int32) + np.int32(starts[number]))
-    _save(folder, number, "value", X.data)
-    _save(
-        folder, number, "column", np.repeat(np.arange(cuts[-1], dtype=np.int32), np.diff(X.indptr))
-    )
-    _save(folder, number, "at", X.indptr[cuts].astype(np.int64))
-
-
-def _transpose(
-    number: int, *, folder: Path, target: Path, starts: list[int], cuts: list[int]
-) -> None:
-    """Write a range of columns, in the order of the texts."""
-    if (target / f"{number:06}-columns-indptr.npy").exists():
-        return
-    first, last = cuts[number], cuts[number + 1]
-    parts = []
-    counts = np.zeros(last - first, np.int64)
-    for block in range(len(starts) - 1):
-        at = _load(folder, block, "at")
-        cut = slice(int(at[number]), int(at[number + 1]))
-        column, row, value = (
-            np.load(folder / f"{block:06}-{name}.npy", mmap_mode="r")[cut]
-            for name in ("column", "row", "value")
-        )
-        column = column - np.int32(first)
-        counts += np.bincount(column, minlength=last - first)
-        parts.append((column, row, value))
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    next_free = indptr[:-1].copy()
-    indices = np.empty(int(indptr[-1]), np.int32)
-    data = np.empty(int(indptr[-1]), parts[0][2].dtype)
-    for column, row, value in parts:
-        begins = np.flatnonzero(np.diff(column, prepend=np.int32(-1)))
-        lengths = np.diff(begins, append=len(column))
-        places = next_free[column] + np.arange(len(column)) - np.repeat(begins, lengths)
-        indices[places], data[places] = row, value
-        next_free[column[begins]] += lengths
-    _save(target, number, "columns-data", data)
-    _save(target, number, "columns-indices", indices)
-    _save(target, number, "columns-indptr", indptr.astype(np.int32))
 
 
 def _hash_block(
     block: _Block, *, folder: Path, vectorizer: HashingVectorizer, dtype: npt.DTypeLike
 ) -> int:
     if not (folder / f"{block.number:06}-rows-indptr.npy").exists():
-        _save_rows(folder, block.number, vectorizer.transform(block.texts), dtype)
+        save_rows(folder, block.number, vectorizer.transform(block.texts), dtype)
     return len(block.texts)
-
-
-def _save_rows(target: Path, number: int, X: Any, dtype: npt.DTypeLike) -> None:
-    _save(target, number, "rows-data", X.data.astype(dtype, copy=False))
-    _save(target, number, "rows-indices", X.indices.astype(np.int32, copy=False))
-    _save(target, number, "rows-indptr", X.indptr.astype(np.int32))
-
-
-def _save(folder: Path, number: int, name: str, array: npt.NDArray[Any]) -> None:
-    _save_array(folder / f"{number:06}-{name}.npy", array)
-
-
-def _save_array(path: Path, array: npt.NDArray[Any]) -> None:
-    beside = path.with_suffix(".writing")
-    with beside.open("wb") as file:
-        np.save(file, array)
-    beside.replace(path)
-
-
-def _load(folder: Path, number: int, name: str) -> Any:
-    return np.load(folder / f"{number:06}-{name}.npy")
-
-
-def can_block(vectorizer: Any) -> bool:
-    """Tell whether a vectorizer's features can be made in blocks."""
-    return isinstance(vectorizer, CountVectorizer | HashingVectorizer)
-
-
-__all__ = ["BLOCK_CHARACTERS", "BlockMatrix", "Progress", "TextError", "can_block", "fit_blocks"]

@@ -1,0 +1,163 @@
+"""Engines that compute elsewhere: the same functions over the same items, on a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+from sentiment.errors import MissingExtraError, Parameter, SentimentError, UsageError, nearest
+from sentiment.text.engine import Engine, Threads
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+NAMES = ("local", "ray", "spark")
+_RETRIES = 5  # of a task whose node has died
+
+
+@contextmanager
+def engine(name: str, address: str | None = None) -> Iterator[Engine]:
+    """Give an engine, and leave its cluster at the end.
+
+    Parameters
+    ----------
+    name : {'local', 'ray', 'spark'}
+    address : str, optional
+        Of a cluster that runs; without one, of a small one on this machine.
+
+    Raises
+    ------
+    UsageError
+        There is no such engine, or no cluster answers there.
+    MissingExtraError
+        What it needs is not installed.
+    """
+    if name == "local":
+        yield Threads()
+        return
+    if name not in NAMES:
+        raise UsageError(
+            Parameter("engine", name, key="engine"),
+            f": no such engine{nearest(name, NAMES)} (there are: {', '.join(NAMES)})",
+        )
+    if find_spec("ray" if name == "ray" else "pyspark") is None:
+        raise MissingExtraError(f"engine {name}", name)
+    with _ray(address) if name == "ray" else _spark(address) as found:
+        yield found
+
+
+def _check_address(address: str, port: int) -> None:
+    """Refuse an address where nobody listens: a cluster's own client would wait for minutes."""
+    host, _, given = address.rpartition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host or "127.0.0.1", int(given or port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            Parameter("engine_address", address, key="engine.address"),
+            f": no cluster answers there ({error})",
+        ) from None
+
+
+class _Ray:
+    """Tasks of a Ray cluster: what a dead node had begun is done again by another."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+
+    def map(self, function: Callable[..., R], items: Iterable[T], **shared: Any) -> Iterator[R]:
+        """Yield ``function(item, **shared)`` in the order of the items: see `Engine`."""
+        ray = self._ray
+        held = {name: ray.put(value) for name, value in shared.items()}
+        task = ray.remote(max_retries=_RETRIES)(function)
+        waiting: deque[Any] = deque()
+        ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        try:
+            for item in items:
+                waiting.append(task.remote(item, **held))
+                if len(waiting) > ahead:
+                    yield self._result(waiting.popleft())
+            while waiting:
+                yield self._result(waiting.popleft())
+        finally:
+            for reference in waiting:
+                ray.cancel(reference, force=False)
+
+    def _result(self, reference: Any) -> Any:
+        try:
+            return self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, SentimentError | OSError | ValueError):
+                raise cause from None
+            raise
+        except self._ray.exceptions.RayError as error:
+            said = " ".join(str(error).split())[:200]
+            raise SentimentError(f"the Ray cluster gave up a task: {said}") from error
+
+
+@contextmanager
+def _ray(address: str | None) -> Iterator[_Ray]:
+    # `uv run` would be run again on every node, for a project that is not there.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    import sentiment
+
+    if address not in (None, "auto", "local"):
+        _check_address(str(address), 6379)
+    ours = not ray.is_initialized()
+    if ours:
+        try:
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                include_dashboard=False if address is None else None,
+                # Every node runs the code of this one.
+                runtime_env={"py_modules": [sentiment]},
+            )
+        except (ConnectionError, RuntimeError, OSError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise UsageError(
+                Parameter("engine_address", address, key="engine.address"),
+                f": no Ray cluster answers ({said})",
+            ) from None
+    try:
+        yield _Ray(ray)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+class _Spark:
+    """Tasks of a Spark application, a few at a time."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def map(self, function: Callable[..., R], items: Iterable[T], **shared: Any) -> Iterator[R]:
+        """Yield ``function(item, **shared)`` in the order of the items: see `Engine`."""
+        every = list(items)
+        held = self._context.broadcast(shared)
+        rows = self._context.parallelize(every, max(1, len(every)))
+        try:
+            yield from rows.map(lambda item: function(item, **held.value)).collect()
+        finally:
+            held.unpersist()
+
+
+@contextmanager
+def _spark(address: str | None) -> Iterator[_Spark]:
+    from sentiment.spark import session
+
+    if address is not None and address.startswith("spark://"):
+        _check_address(address, 7077)
+    with session(address) as spark:
+        yield _Spark(spark.sparkContext)

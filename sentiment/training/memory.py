@@ -1,0 +1,151 @@
+"""Whether a training fits into memory, or is made in blocks on disk: decided before any work, and said."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sentiment.errors import UsageError
+from sentiment.records import places
+from sentiment.records.formats import COMPRESSIONS
+
+log = logging.getLogger(__name__)
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_SHARE = 0.6  # of what the machine or the container has
+_LEAST = 10**9
+# Measured (tests/benchmarks/bench_scale.py): what a training takes for a byte of text.
+_MEMORY_PER_BYTE = 13
+_DISK_PER_BYTE = 14
+# A byte of a packed file is so many of text.
+_PACKED = 3
+_VECTORIZERS = ("TfidfVectorizer", "CountVectorizer", "HashingVectorizer")
+_MODELS = ("NBSVM", "LogisticRegression", "MultinomialNB")
+
+
+def parse_bytes(text: str, key: str) -> int:
+    """Return the number of bytes that is meant, such as ``4GB``.
+
+    Raises
+    ------
+    UsageError
+        None is.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"{key}={text}: give a size such as 4GB or 500MB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def available() -> int:
+    """Return the bytes of memory of this machine, or those that its container may use."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for file in (
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ):
+        try:
+            found = min(found, int(Path(file).read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def wants_blocks(
+    settings: Mapping[str, Any], *, vectorizer: str, model: str, cv: int | None, cache: Path
+) -> bool:
+    """Tell whether the training rows are kept on disk.
+
+    Parameters
+    ----------
+    settings : mapping
+        The node ``data``.
+    vectorizer, model : str
+        Their ``_target_``.
+    cv : int or None
+    cache : Path
+        Where blocks would lie.
+
+    Raises
+    ------
+    UsageError
+        ``data.memory`` asks for what cannot be, or there is no space for blocks.
+    """
+    given = settings.get("memory")
+    if settings.get("streaming") or settings["source"] != "files" or settings["train"] is None:
+        if given is not None:
+            raise UsageError(f"data.memory={given} bounds data=files without data.streaming")
+        return False
+    limit = int(_SHARE * available()) if given is None else parse_bytes(str(given), "data.memory")
+    if 0 < limit < _LEAST:
+        raise UsageError(
+            f"data.memory={given} is too little to work with: give 1GB or more, or 0 for blocks always"
+        )
+    size = text_size(settings["train"])
+    needed = size * _MEMORY_PER_BYTE
+    if limit and needed <= limit:
+        return False
+    reason = _unsupported(settings, vectorizer, model, cv)
+    shown = f"{_gb(size)} of text take about {_gb(needed)} of memory"
+    shown += f", more than {_gb(limit)}" if limit else f" (data.memory={given})"
+    if reason:
+        if given is not None:
+            raise UsageError(f"{shown}, and blocks cannot: {reason}")
+        log.warning("%s, and blocks cannot: %s", shown, reason)
+        return False
+    cache.mkdir(parents=True, exist_ok=True)
+    free, disk = shutil.disk_usage(cache).free, size * _DISK_PER_BYTE
+    if free < disk:
+        raise UsageError(
+            f"{shown}: blocks need about {_gb(disk)} under {cache}, where "
+            f"{_gb(free)} are free; give another place: cache.dir=PATH"
+        )
+    log.warning("%s: trained in blocks under %s", shown, cache)
+    return True
+
+
+def text_size(where: str) -> int:
+    """Return about how many bytes of text files hold."""
+    total = 0
+    for place in places.find(where):
+        stream, size = places.open_read(place.path)
+        stream.close()
+        packed = Path(places.plain_name(place.path)).suffix.lower() in {
+            *COMPRESSIONS, ".parquet", ".pq",
+        }  # fmt: skip
+        total += size * (_PACKED if packed else 1)
+    return total
+
+
+def _unsupported(
+    settings: Mapping[str, Any], vectorizer: str, model: str, cv: int | None
+) -> str | None:
+    if vectorizer.rpartition(".")[2] not in _VECTORIZERS:
+        return f"{vectorizer} keeps its features in memory (vectorizer=tfidf, count or hashing)"
+    if model.rpartition(".")[2] not in _MODELS:
+        return f"{model} learns from all rows at once (model=nbsvm, logreg or naive_bayes)"
+    if settings.get("split", "hash") != "hash":
+        return f"data.split={settings['split']} draws from all rows (data.split=hash)"
+    if cv is not None:
+        return f"cv={cv} deals all rows into folds (cv=null)"
+    for key in (
+        "sample_size",
+        "also",
+        "unlabelled",
+        "on_leak",
+        "corrections",
+        "slice_columns",
+        "report",
+    ):
+        if settings.get(key):
+            return f"data.{key} needs all rows (data.{key}=null)"
+    return None
+
+
+def _gb(n: float) -> str:
+    return f"{n / 1e9:.1f} GB" if n >= 1e8 else f"{n / 1e6:.1f} MB"

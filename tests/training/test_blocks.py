@@ -1,0 +1,274 @@
+"""More text than memory: in blocks the same vocabulary, matrix, weights and model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+import scipy.sparse as sp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from support.reviews import shuffled
+
+from sentiment.errors import UsageError
+from sentiment.models import NBSVM
+from sentiment.models.blocks import fit_logistic
+from sentiment.text.engine import Threads
+from sentiment.training import memory
+from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
+from sentiment.vectorizers.blocks import fit_blocks
+
+TEXTS = st.lists(
+    st.lists(st.sampled_from(["a", "b", "ba", "é", "zz", "c", "The"]), max_size=9).map(" ".join),
+    min_size=6,
+    max_size=30,
+)
+
+
+def blocked(vectorizer, texts, folder: Path, **words):
+    words = {"dtype": "float64", "block_characters": 40, "merged": 16, **words}
+    pieces = [texts[i : i + 3] for i in range(0, len(texts), 3)]
+    return fit_blocks(vectorizer, pieces, folder, Threads(), lambda *_: None, **words)
+
+
+def whole(X):
+    return sp.vstack([X.block(number) for number in range(X.n_blocks)]).tocsr()
+
+
+def check_same(a, b):
+    assert a.shape == b.shape
+    for part in ("indptr", "indices", "data"):
+        np.testing.assert_array_equal(getattr(a, part), getattr(b, part))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    texts=TEXTS,
+    n_max=st.integers(1, 3),
+    min_df=st.sampled_from([1, 2, 0.2]),
+    max_df=st.sampled_from([1.0, 0.7]),
+    max_features=st.sampled_from([None, 3, 10]),
+    analyzer=st.sampled_from(["word", "char", "char_wb"]),
+    kind=st.sampled_from([TfidfVectorizer, CountVectorizer]),
+)
+def test_vocabulary_and_matrix_are_those_of_memory(
+    tmp_path_factory, texts, n_max, min_df, max_df, max_features, analyzer, kind
+):
+    words = {
+        "ngram_range": (1, n_max), "min_df": min_df, "max_df": max_df, "analyzer": analyzer,
+        "max_features": max_features, "token_pattern": "letter",
+    }  # fmt: skip
+    folder = tmp_path_factory.mktemp("blocks")
+    here, there = kind(**words), kind(**words)
+    try:
+        X = here.fit_transform(texts)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=str(error)[:20].replace("(", ".")):
+            blocked(there, texts, folder)
+        return
+    Y = blocked(there, texts, folder, dtype=X.dtype)
+    assert there.index_.ngrams() == here.index_.ngrams()
+    np.testing.assert_array_equal(
+        there.index_.document_frequency(), here.index_.document_frequency()
+    )
+    check_same(whole(Y), X)
+    across = [Y.column_block(number) for number in range(Y.n_column_blocks)]
+    check_same(sp.vstack(across).tocsr(), X.T.tocsr())
+    check_same(there.transform(texts), X)
+    assert not (folder / "work").exists()
+
+
+@pytest.fixture(scope="module")
+def reviews():
+    rows = shuffled()[:400]
+    labels = np.array([label for _, label in rows], dtype=object)
+    return [text[:600] for text, _ in rows], labels
+
+
+@pytest.fixture(scope="module")
+def vectorizer():
+    return TfidfVectorizer(ngram_range=(1, 2), min_df=2, token_pattern="punctuation")
+
+
+@pytest.mark.parametrize("three", [False, True])
+@pytest.mark.parametrize("loss", ["squared_hinge", "log_loss"])
+def test_nbsvm_and_its_calibration_are_those_of_memory(reviews, vectorizer, tmp_path, loss, three):
+    texts, labels = reviews
+    if three:
+        labels = np.where(np.arange(len(labels)) % 3 == 0, "neutral", labels)
+    X = vectorizer.fit_transform(texts)
+    Y = blocked(vectorizer, texts, tmp_path, dtype="float32", block_characters=20_000, merged=9000)
+    assert min(Y.n_blocks, Y.n_column_blocks) > 3
+    here = NBSVM(C=2.0, loss=loss, random_state=1).fit(X, labels)
+    there = NBSVM(C=2.0, loss=loss, random_state=1).fit(Y, labels)
+    np.testing.assert_array_equal(there.coef_, here.coef_)
+    np.testing.assert_array_equal(there.intercept_, here.intercept_)
+    assert there.link_ == here.link_
+
+
+@pytest.mark.parametrize("three", [False, True])
+def test_logistic_regression_is_scikit_learns(reviews, vectorizer, tmp_path, three):
+    texts, labels = reviews
+    if three:
+        labels = np.where(np.arange(len(labels)) % 3 == 0, "neutral", labels)
+    texts, labels = texts[:150], labels[:150]
+    X = vectorizer.fit_transform(texts)
+    Y = blocked(vectorizer, texts, tmp_path, by_columns=False, block_characters=20_000)
+    for words in ({"class_weight": "balanced"}, {"fit_intercept": False}):
+        here = LogisticRegression(**words).fit(X, labels)
+        there = fit_logistic(LogisticRegression(**words), Y, labels)
+        np.testing.assert_allclose(there.coef_, here.coef_, atol=1e-6)
+        np.testing.assert_allclose(there.intercept_, here.intercept_, atol=1e-6)
+    with pytest.raises(ValueError, match="solver=lbfgs"):
+        fit_logistic(LogisticRegression(solver="liblinear"), Y, labels)
+
+
+def test_hashed_features_come_in_blocks_too(reviews, tmp_path):
+    texts, _ = reviews
+    hashing = HashingVectorizer(n_features=1000)
+    Y = blocked(hashing, texts, tmp_path, block_characters=20_000)
+    check_same(whole(Y), hashing.transform(texts))
+
+
+def test_what_is_done_is_not_done_again(reviews, vectorizer, tmp_path):
+    """A run that died in the middle is gone on with, to the same matrix."""
+    texts, _ = reviews
+    words = {"block_characters": 20_000, "merged": 9000}
+    expected = whole(blocked(vectorizer, texts, tmp_path / "whole", **words))
+
+    class Dies(Threads):
+        def __init__(self, after):
+            self.left = after
+
+        def map(self, function, items, **shared):
+            for result in super().map(function, items, **shared):
+                self.left -= 1
+                if not self.left:
+                    raise KeyboardInterrupt
+                yield result
+
+    folder = tmp_path / "cut"
+    for after in (3, 15, 25, 35):
+        with pytest.raises(KeyboardInterrupt):
+            fit_blocks(
+                vectorizer, [texts], folder, Dies(after), lambda *_: None, dtype="float64", **words
+            )
+    again = blocked(vectorizer, texts, folder, **words)
+    check_same(whole(again), expected)
+
+
+# -- The choice between memory and blocks -------------------------------------------------------
+
+
+SETTINGS = {"source": "files", "streaming": False, "split": "hash"}
+KINDS = {"vectorizer": "x.TfidfVectorizer", "model": "x.NBSVM", "cv": None}
+
+
+def choose(tmp_path: Path, size: int, **settings):
+    file = tmp_path / "a.csv"
+    with file.open("wb") as stream:
+        stream.truncate(size)  # takes no space
+    kinds = {key: settings.pop(key, value) for key, value in KINDS.items()}
+    return memory.wants_blocks(
+        {**SETTINGS, "train": str(file), **settings}, cache=tmp_path / "cache", **kinds
+    )
+
+
+def test_what_fits_stays_in_memory_and_what_does_not_is_blocked(tmp_path):
+    assert not choose(tmp_path, 70_000_000, memory="1GB")
+    assert choose(tmp_path, 80_000_000, memory="1GB")
+    assert choose(tmp_path, 10, memory="0")
+    assert not choose(tmp_path, 10)
+    assert memory.available() > 10**9
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"memory": "lots"}, "data.memory=lots: give a size such as 4GB"),
+        ({"memory": "100MB"}, "is too little"),
+        ({"memory": "1GB", "split": "random"}, r"data\.split=random draws from all rows"),
+        ({"memory": "1GB", "model": "x.LinearSVC"}, "model=nbsvm, logreg or naive_bayes"),
+        ({"memory": "1GB", "vectorizer": "x.FeatureUnion"}, "vectorizer=tfidf, count or hashing"),
+        ({"memory": "1GB", "cv": 5}, "cv=5 deals all rows into folds"),
+        ({"memory": "1GB", "on_leak": "drop"}, r"data\.on_leak needs all rows"),
+        ({"memory": "1GB", "source": "hub"}, "bounds data=files"),
+    ],
+)
+def test_what_blocks_cannot_do_is_said_before_work(tmp_path, settings, said):
+    with pytest.raises(UsageError, match=said):
+        choose(tmp_path, 100_000_000, **settings)
+
+
+def test_no_space_is_said_before_work_with_what_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5_000_000))
+    with pytest.raises(
+        UsageError, match=r"blocks need about 1\.4 GB .* 5\.0 MB are free.*cache\.dir="
+    ):
+        choose(tmp_path, 100_000_000, memory="1GB")
+
+
+# -- The command --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "reviews"
+    root.mkdir()
+    rows = shuffled()[:450]
+    for part in range(3):
+        frame = pl.DataFrame(rows[part::3], schema=["text", "label"], orient="row")
+        frame.write_parquet(root / f"part-{part}.parquet")
+    return root
+
+
+def test_the_model_in_blocks_has_the_digest_of_the_one_in_memory(
+    folder, tmp_path, cli, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    here = cli("train", f"{folder}/", "--json").document
+    answer = cli("train", f"{folder}/", "data.memory=0", "cache.max_gb=0", "--json")
+    assert "trained in blocks under outputs/cache" in answer.err
+    assert answer.document["digest"] == here["digest"]
+    assert answer.document["data"]["rows_train"] == here["data"]["rows_train"]
+    assert not list((tmp_path / "outputs/cache").rglob("*.blocks*"))
+    assert not list((tmp_path / "outputs/cache").rglob("*-columns-data.npy"))
+
+
+def test_ctrl_c_leaves_nothing_behind_and_resume_takes_what_is_done(folder, tmp_path):
+    """In the middle of the counting; with --resume the blocks stay for the next run."""
+    big = tmp_path / "big.jsonl"
+    rows = pl.concat([pl.read_parquet(folder / "*.parquet")] * 24)
+    rows.with_columns(text=pl.col("text") + pl.int_range(pl.len()).cast(str)).write_ndjson(big)
+    cache = tmp_path / "outputs/cache/features"
+
+    def interrupted(*words: str) -> subprocess.CompletedProcess[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sentiment", "train", str(big), "data.memory=0", *words],
+            cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        )  # fmt: skip
+        while process.poll() is None and not list(cache.glob("*.blocks/work/*-tokens.json")):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert "Traceback" not in err
+        return err
+
+    interrupted()
+    assert not list(cache.glob("*.blocks"))
+    interrupted("--resume")
+    assert list(cache.glob("*.blocks/work/*-tokens.json"))
+    # The tokens that were written are whole.
+    assert all(json.loads(file.read_text()) for file in cache.glob("*.blocks/work/*-tokens.json"))
