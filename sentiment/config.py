@@ -148,6 +148,8 @@ class GateConfig:
     max_relabelled: float | None = 0.05
     max_latency_ms: float | None = None
     max_size_mb: float | None = None
+    min_behavior: float | None = None
+    behavior_file: str | None = None
 
 
 @dataclass

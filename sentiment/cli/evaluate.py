@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sentiment.cli.console import emit_json, few_metrics
+from sentiment.cli.console import emit_json, stdout
 from sentiment.cli.options import INPUT, Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.predict import Model, load
 from sentiment.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from sentiment.evaluation.answers import Answers
     from sentiment.evaluation.labelled import Bound
+    from sentiment.evaluation.slices import Slice
+    from sentiment.scorer import Scorer
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
+_CLASSES, _MATRIX = 10, 8
 
 
 def evaluate(
     context: typer.Context,
     input: Annotated[  # noqa: A002 - the name of the option
-        str, typer.Option("--input", "-i", metavar=INPUT, help="Labelled rows.")
-    ],
+        str | None,
+        typer.Option("--input", "-i", metavar=INPUT, help="Labelled rows; not with --behavior."),
+    ] = None,
     label_column: Annotated[str, typer.Option(help="Column that holds the true label.")] = "label",
     text_column: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
     label_name: Annotated[
@@ -35,22 +41,52 @@ def evaluate(
         str | None, typer.Option(help="Format of the input: csv, tsv, jsonl, parquet.")
     ] = None,
     model: Model = None,
+    slices: Annotated[
+        bool,
+        typer.Option("--slices", help="Judge kinds of texts: length, negation, unknown words."),
+    ] = False,
+    slice_column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Judge each value of a column too; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write each row's answer and what speaks for it."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page about the model.")
+    ] = None,
     delimiter: Delimiter = None,
     quote: Quote = None,
     encoding: Encoding = None,
     output_dir: OutputDir = Path("outputs"),
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Measure a model on a labelled file.
+    """Measure a model on a labelled file, or test its behaviour.
+
+    --behavior runs behavioural tests of sentiment in English, --behavior FILE.yaml your own (the
+    comments of the one that is shipped say how); the exit code is 1 when a test fails.
 
     Gate a pipeline with --min-accuracy 0.9, or --min-METRIC X and --max-METRIC X for any metric
     that is printed: the exit code is 1 when one is not met.
     """
-    bounds = parse_bounds(context.args)
+    asked, file, arguments = _behavior(context.args)
+    bounds = parse_bounds(arguments)
+    if asked:
+        if input is not None or bounds or report or output or slices or slice_column:
+            raise UsageError("--behavior makes its own texts: leave out --input and what is for it")
+        _test_behavior(file, load(model, output_dir), json=json)
+        return
+    if input is None:
+        raise UsageError("--input FILE names the labelled rows (or --behavior tests without any)")
+    for path in (output, report):
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"{path}: no such folder {path.parent}")
     from sentiment.evaluation.labelled import missed_bounds, score_labelled
     from sentiment.records.dialect import Dialect
     from sentiment.records.rows import open_rows
 
+    by_slice = slices or bool(slice_column)
     with open_rows(
         input,
         format,
@@ -59,47 +95,160 @@ def evaluate(
         dialect=Dialect(delimiter, quote, encoding),
     ) as reader:
         scorer = load(model, output_dir)
-        labels, probabilities, n_null = score_labelled(
-            scorer, reader, label_column, _label_names(label_name)
-        )
-    if not labels:
+        found = score_labelled(
+            scorer, reader, label_column, _label_names(label_name),
+            keep=by_slice or bool(output or report), columns=slice_column or (),
+        )  # fmt: skip
+    if not found.labels:
         raise DataError(f"{input}: holds no row with text and label")
-    if not set(labels) & set(scorer.labels):
+    if not set(found.labels) & set(scorer.labels):
         raise DataError(
-            f"{input}: its labels ({', '.join(sorted(set(labels))[:5])}) are none of the model's "
+            f"{input}: its labels ({', '.join(sorted(set(found.labels))[:5])}) are none of the model's "
             f"({', '.join(scorer.labels)}); name them: --label-name RAW=LABEL"
         )
+    from sentiment.evaluation.answers import Answers, read
     from sentiment.evaluation.metrics import evaluate as measure
+    from sentiment.evaluation.slices import make_slices
 
-    metrics = measure(labels, probabilities, scorer.labels, positive_label=scorer.positive_label)
+    metrics = measure(
+        found.labels, found.probabilities, scorer.labels, positive_label=scorer.positive_label
+    )
     missed = missed_bounds(bounds, metrics)
+    answers = Answers(
+        found.texts,
+        found.labels,
+        scorer.labels,
+        found.probabilities,
+        [scorer.labels[place] for place in found.probabilities.argmax(axis=1).tolist()],
+        scorer.positive_label,
+        found.columns,
+        read(scorer, found.texts) if found.texts and scorer.compiled else None,
+    )
+    judged = make_slices(answers) if by_slice or report else []
+    if output is not None:
+        from sentiment.evaluation.rows import COLUMNS, answered_rows
+        from sentiment.records.writer import write_table
+
+        write_table(output, answered_rows(answers, scorer), COLUMNS)
+    if report is not None:
+        from sentiment.evaluation.report import Facts, model_report
+        from sentiment.files import write_whole
+
+        facts = Facts(
+            f"{scorer.digest[:12]} on {input}", metrics, "labelled rows",
+            about={"model": scorer.digest, "input": input},
+        )  # fmt: skip
+        explains = scorer if scorer.compiled else None
+        write_whole(report, model_report(answers, facts, explains, judged))
     if json:
         emit_json(
             {
                 "model": scorer.digest,
                 "input": input,
-                "n": len(labels),
-                "n_skipped": n_null,
+                "n": len(found.labels),
+                "n_skipped": found.n_null,
                 "metrics": metrics,
                 "missed": missed,
+                "classes": list(scorer.labels),
+                "confusion": answers.confusion.tolist(),
+                **({"slices": [asdict(one) for one in judged]} if by_slice else {}),
             }
         )
     else:
-        print(f"{'rows':24} {len(labels)}")
-        shown_names, note = few_metrics(list(metrics), metrics.__getitem__)
-        for name in shown_names:
-            value = metrics[name]
-            whole = name.endswith(("positives", "negatives"))
-            shown = f"{value:.0f}" if whole else f"{value:.4f}"
-            print(f"{name:24} {shown}")
-        if note:
-            print(note, file=sys.stderr)
-    if n_null:
-        print(f"{n_null} rows without text or label were left out", file=sys.stderr)
+        _show(answers, metrics, judged if by_slice else [])
+    if found.n_null:
+        print(f"{found.n_null} rows without text or label were left out", file=sys.stderr)
     for line in missed:
         print(f"not met: {line}", file=sys.stderr)
     if missed:
         raise typer.Exit(1)
+
+
+def _behavior(words: list[str]) -> tuple[bool, Path | None, list[str]]:
+    """Take ``--behavior [FILE]`` out of the words that Typer does not know."""
+    for place, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option != "--behavior":
+            continue
+        rest = words[:place] + words[place + 1 :]
+        if not equals and place < len(rest) and not rest[place].startswith("-"):
+            value = rest.pop(place)
+        return True, Path(value) if value else None, rest
+    return False, None, words
+
+
+def _test_behavior(file: Path | None, scorer: Scorer, *, json: bool) -> None:
+    from sentiment.evaluation.behavior import load_suite, run_suite, told
+
+    found = run_suite(load_suite(file), scorer.predict, scorer.labels)
+    if json:
+        emit_json({"model": scorer.digest, **found.to_dict()})
+    else:
+        from rich.table import Table
+
+        table = Table(title=f"{found.pass_rate:.1%} of cases pass, by {found.source}")
+        for column in ("test", "kind", "cases", "failed", "allowed", ""):
+            table.add_column(column, justify="right" if column in ("cases", "failed") else "left")
+        for one in found.outcomes:
+            table.add_row(
+                one.name, one.kind, f"{one.cases:,}", f"{one.failures:,}", f"{one.allow:.0%}",
+                "ok" if one.passed else "FAIL",
+            )  # fmt: skip
+        stdout().print(table)
+        for line in told(found):
+            stdout().print(line)
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+def _show(answers: Answers, metrics: dict[str, float], slices: list[Slice]) -> None:
+    from rich.table import Table
+
+    from sentiment.evaluation.report import confused, per_class
+
+    print(f"{'rows':24} {len(answers)}")
+    own = ("precision_", "recall_", "f1_score_")
+    for name, value in metrics.items():
+        if len(answers.classes) > 2 and name.startswith(own):
+            continue  # in the table below
+        whole = name.endswith(("positives", "negatives"))
+        print(f"{name:24} {f'{value:.0f}' if whole else f'{value:.4f}'}")
+    console = stdout()
+    classes = per_class(answers)
+    table = Table(title="classes, the lowest F1 first")
+    for column in ("class", "rows", "precision", "recall", "F1"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for name, rows, *figures in classes[:_CLASSES]:
+        table.add_row(name, f"{rows:,}", *(f"{figure:.4f}" for figure in figures))
+    console.print(table)
+    if len(answers.classes) <= _MATRIX:
+        table = Table(title="confusion: true classes in rows, answers in columns")
+        for column in ("", *answers.classes):
+            table.add_column(column, justify="right" if column else "left")
+        for name, counts in zip(answers.classes, answers.confusion.tolist(), strict=True):
+            table.add_row(name, *(f"{count:,}" for count in counts))
+    else:
+        table = Table(title="most frequent errors")
+        for column in ("true", "answered", "rows", "of the class"):
+            table.add_column(
+                column, justify="right" if column.startswith(("rows", "of")) else "left"
+            )
+        for true, said, count, share in confused(answers):
+            table.add_row(true, said, f"{count:,}", f"{share:.1%}")
+    console.print(table)
+    if len(classes) > _CLASSES:
+        note = f"of {len(classes):,} classes, the {_CLASSES} with the lowest F1 are shown; --json has all"
+        print(note, file=sys.stderr)
+    if slices:
+        table = Table(title="slices")
+        for column in ("slice", "rows", "accuracy", "95 % interval", "others", "p", ""):
+            table.add_column(column, justify="left" if column in ("slice", "") else "right")
+        for one in slices:
+            table.add_row(
+                one.name, f"{one.rows:,}", f"{one.accuracy:.4f}", f"{one.low:.4f} to {one.high:.4f}",
+                f"{one.rest:.4f}", f"{one.p_value:.2g}", "worse" if one.worse else "",
+            )  # fmt: skip
+        console.print(table)
 
 
 def parse_bounds(arguments: list[str]) -> list[Bound]:
@@ -120,7 +269,10 @@ def parse_bounds(arguments: list[str]) -> list[Bound]:
         option, separator, value = word.partition("=")
         side, _, metric = option.removeprefix("--").partition("-")
         if not option.startswith("--") or side not in ("min", "max") or not metric:
-            known = ["--input", "--label-column", "--text-column", "--label-name", "--model"]
+            known = [
+                "--input", "--label-column", "--text-column", "--label-name", "--model", "--behavior",
+                "--slices", "--slice-column", "--output", "--report",
+            ]  # fmt: skip
             raise UsageError(f"no such option or argument: {word}{nearest(option, known)}")
         if not separator:
             value = next(words, "")

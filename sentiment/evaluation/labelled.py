@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,10 +22,40 @@ Bound = tuple[str, str, float]
 """``min`` or ``max``, metric, limit."""
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A labelled file and a model's answers.
+
+    Attributes
+    ----------
+    labels : list of str
+        True labels.
+    probabilities : float64[n, labels]
+    n_null : int
+        Rows without text or label, which are left out.
+    texts : list of str
+        Empty where they were not to be kept.
+    columns : dict of str to list of str
+        The values of the columns that were asked for.
+    """
+
+    labels: list[str]
+    probabilities: NDArray[np.float64]
+    n_null: int
+    texts: list[str]
+    columns: dict[str, list[str]]
+
+
 def score_labelled(
-    scorer: Scorer, reader: Rows, label_column: str, names: Mapping[str, str]
-) -> tuple[list[str], NDArray[np.float64], int]:
-    """Score a labelled file; texts are not kept.
+    scorer: Scorer,
+    reader: Rows,
+    label_column: str,
+    names: Mapping[str, str],
+    *,
+    keep: bool = False,
+    columns: Sequence[str] = (),
+) -> Scored:
+    """Score a labelled file.
 
     Parameters
     ----------
@@ -34,14 +65,10 @@ def score_labelled(
         The column of true labels.
     names : mapping
         Raw label to the model's.
-
-    Returns
-    -------
-    labels : list of str
-        True labels.
-    probabilities : float64[n, labels]
-    n_null : int
-        Rows without text or label, which are left out.
+    keep : bool
+        Whether texts are kept; memory is then that of the file.
+    columns : sequence of str
+        Further columns to keep.
 
     Raises
     ------
@@ -49,26 +76,38 @@ def score_labelled(
         There is no such column.
     """
     labels: list[str] = []
+    kept: list[str] = []
+    values: dict[str, list[str]] = {name: [] for name in columns}
     parts = [np.empty((0, len(scorer.labels)))]
     n_null = 0
     for batch in reader:
         texts = []
         for text, record in zip(batch.texts, batch.records(), strict=True):
-            label_column = find_column(list(record), label_column) or label_column
-            if label_column not in record:
-                raise DataError(
-                    f"{reader.path}: no column {label_column!r} (there are: {', '.join(record)}); give ",
-                    Parameter("label_column"),
-                    nearest(label_column, record),
-                )
+            label_column = _column(record, label_column, reader, "label_column")
             label = label_of(record[label_column])
             if text is None or label is None:
                 n_null += 1
                 continue
             texts.append(text)
             labels.append(names.get(label, label))
+            for name, own in values.items():
+                value = record[_column(record, name, reader, "slices")]
+                own.append("(none)" if value is None else str(value))
+        if keep:
+            kept += texts
         parts.append(scorer.predict(texts).probabilities)
-    return labels, np.concatenate(parts), n_null
+    return Scored(labels, np.concatenate(parts), n_null, kept, values)
+
+
+def _column(record: Mapping[str, Any], name: str, reader: Rows, option: str) -> str:
+    found = find_column(list(record), name)
+    if found is None:
+        raise DataError(
+            f"{reader.path}: no column {name!r} (there are: {', '.join(record)}); give ",
+            Parameter(option),
+            nearest(name, record),
+        )
+    return found
 
 
 def missed_bounds(bounds: Sequence[Bound], metrics: Mapping[str, float]) -> list[str]:

@@ -6,12 +6,14 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sentiment import config
 from sentiment.errors import Parameter, SentimentError, UsageError, nearest
+from sentiment.evaluation.behavior import applies, load_suite, run_suite
 from sentiment.registry.contest import (
     Contender,
     NoRowsError,
@@ -120,6 +122,16 @@ def load_rules(option: str, overrides: Sequence[str] = ()) -> GateConfig:
         )
     if rules.min_rows < 1:
         raise UsageError(f"gate.min_rows={rules.min_rows} is no number of rows: give 1 or more")
+    if rules.min_behavior is not None and not 0 <= rules.min_behavior <= 1:
+        raise UsageError(
+            f"gate.min_behavior={rules.min_behavior} is no share from 0 to 1 (or null)"
+        )
+    if rules.behavior_file is not None:
+        if rules.min_behavior is None:
+            raise UsageError(
+                f"gate.behavior_file={rules.behavior_file} is for gate.min_behavior: give a share too"
+            )
+        load_suite(Path(rules.behavior_file))
     for key in ("max_drop", "max_relabelled", "max_latency_ms", "max_size_mb"):
         value = getattr(rules, key)
         if value is not None and not value >= 0:
@@ -174,6 +186,8 @@ def judge(
                 checks += _relabelled(rules.max_relabelled, candidate, champion)
             if rules.significance is not None or rules.max_drop is not None:
                 checks += _against(rules, candidate, champion)
+    if rules.min_behavior is not None:
+        checks.append(_behaves(rules.min_behavior, rules.behavior_file, scorer))
     if rules.max_latency_ms is not None:
         measured = latency_ms(scorer)
         checks.append(
@@ -209,6 +223,22 @@ def latency_ms(scorer: Scorer) -> float:
         scorer.predict_one(text)
         seconds.append(time.perf_counter() - begin)
     return float(np.median(seconds) * 1e3)
+
+
+def _behaves(least: float, file: str | None, scorer: Scorer) -> Check:
+    suite = load_suite(None if file is None else Path(file))
+    if file is None and not applies(suite, scorer.labels):
+        detail = f"{suite.source} are not about these labels: gate.behavior_file names others"
+        return Check("behavior", None, least, True, detail)
+    found = run_suite(suite, scorer.predict, scorer.labels)
+    failed = [
+        f"{one.name} ({one.failures} of {one.cases})" for one in found.outcomes if not one.passed
+    ]
+    detail = (
+        f"{found.pass_rate:.1%} of behavioural cases pass, at least {least:.1%} is required"
+        f"{'; failing: ' + ', '.join(failed) if failed else ''}"
+    )
+    return Check("behavior", found.pass_rate, least, found.pass_rate >= least, detail)
 
 
 def _bound(candidate: Contender, metric: str, limit: float, side: str) -> Check:

@@ -131,9 +131,15 @@ def publish(
         _write_artifacts(cfg, Path(scratch), overrides, splits, fitted.classes, judged, draw)
         if experiment := experiment_of(overrides):
             run.set_tags({EXPERIMENT: experiment})
-        scorer = None if compiled is None else compiled.scorer
         write_reports(
-            cfg, Path(scratch), run, splits, fitted.classes, judged, scorer, overrides=overrides
+            cfg,
+            Path(scratch),
+            run,
+            splits,
+            fitted.classes,
+            judged,
+            compiled.scorer,
+            overrides=overrides,
         )
         run.log_artifacts(Path(scratch))
     return Published(folder, digest)

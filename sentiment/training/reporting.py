@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 import sys
@@ -17,6 +18,7 @@ from sentiment import __version__, config, store
 from sentiment.errors import SentimentError
 from sentiment.evaluation import predictions
 from sentiment.evaluation.answers import Answers, read
+from sentiment.evaluation.behavior import applies, load_suite, run_suite, told
 from sentiment.evaluation.card import CARD, model_card
 from sentiment.evaluation.metrics import paired_test
 from sentiment.evaluation.report import Facts, Other, model_report
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REPORT = "report.html"
+REPORT, BEHAVIOR = "report.html", "behavior.json"
 _BASELINE = "baseline"
 _NGRAMS = 10
 _LIBRARIES = ("numpy", "scikit-learn", "scipy")
@@ -45,7 +47,7 @@ def write_reports(
     splits: Splits,
     classes: Sequence[str],
     judged: Judged,
-    scorer: Scorer | None,
+    scorer: Scorer,
     *,
     overrides: Sequence[str],
 ) -> None:
@@ -60,8 +62,7 @@ def write_reports(
     classes : sequence of str
         In the order of probabilities.
     judged : Judged
-    scorer : Scorer or None
-        None of a pipeline that does not compile.
+    scorer : Scorer
     overrides : sequence of str
         The words of the command line.
     """
@@ -74,7 +75,7 @@ def write_reports(
         [classes[place] for place in probabilities.argmax(axis=1).tolist()],
         splits.positive_label,
         test.columns,
-        None if scorer is None else read(scorer, test.texts),
+        read(scorer, test.texts) if scorer.compiled else None,
     )
     metrics = {
         name.removeprefix("test_"): value
@@ -82,26 +83,42 @@ def write_reports(
         if name.startswith("test_")
     }
     others = [_baseline(run, answers, splits, overrides), _champion(cfg, run, answers, splits)]
-    digest = "" if scorer is None else scorer.digest
+    digest, explains = scorer.digest, scorer if scorer.compiled else None
     facts = Facts(
-        f"{splits.name}: {digest[:12] or 'a pipeline that does not compile'}",
+        f"{splits.name}: {digest[:12]}",
         metrics,
         "test rows",
         others,
         _about(cfg, run, splits, digest, overrides),
     )
     slices = make_slices(answers)
-    page = model_report(answers, facts, scorer, slices)
+    page = model_report(answers, facts, explains, slices)
     (folder / REPORT).write_text(page, encoding="utf-8")
-    strongest = {} if scorer is None else scorer.top_features(_NGRAMS)
+    strongest = {} if explains is None else explains.top_features(_NGRAMS)
     card = model_card(
         answers,
         facts,
         slices,
         data=_data(cfg, splits),
         strongest={label: [one.ngram for one in found] for label, found in strongest.items()},
+        behaviour=_behaviour(folder, run, scorer),
     )
     (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def _behaviour(folder: Path, run: Run, scorer: Scorer) -> list[str]:
+    """Run the behavioural tests of this package where they are about these labels."""
+    suite = load_suite()
+    if not applies(suite, scorer.labels):
+        return []
+    found = run_suite(suite, scorer.predict, scorer.labels)
+    run.log_metrics({"behavior_pass_rate": found.pass_rate})
+    document = json.dumps(found.to_dict(), ensure_ascii=False, indent=1)
+    (folder / BEHAVIOR).write_text(document, encoding="utf-8")
+    return [
+        f"Behavioural tests of sentiment in English: {found.pass_rate:.1%} of cases pass.",
+        *told(found),
+    ]
 
 
 def _about(
@@ -112,7 +129,7 @@ def _about(
     return {
         "command": shlex.join(["sentiment", "train", *overrides]),
         "run": run.run_id,
-        "model": digest or "skops pipeline",
+        "model": digest,
         "data fingerprint": splits.fingerprint(),
         "config": config.content_hash(cfg),
         "versions": ", ".join(versions),

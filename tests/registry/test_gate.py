@@ -85,11 +85,32 @@ def test_rules_are_changed_added_and_taken_away() -> None:
         ("default", ["gate.significance=1.5"], "0 < significance < 1"),
         ("default", ["gate.max_size_mb=-1"], "below zero"),
         ("default", ["model.C=1"], "unknown key 'model.C'"),
+        ("default", ["gate.min_behavior=2"], "no share from 0 to 1"),
+        ("default", ["gate.behavior_file=b.yaml"], "give a share too"),
+        ("strict", ["gate.behavior_file=b.yaml"], "b.yaml: cannot be read"),
     ],
 )
 def test_a_wrong_rule_is_named_with_its_fix(option: str, words: list[str], hint: str) -> None:
     with pytest.raises(UsageError, match=hint.replace("?", r"\?")):
         load_rules(option, words)
+
+
+def test_behaviour_is_a_rule(contender: Callable[..., Contender], tmp_path: Path) -> None:
+    rules = load_rules("none", ["gate.min_behavior=0.99"])
+    refused = check(judge(rules, "none", contender("good"), None), "behavior")
+    assert not refused.passed
+    assert refused.measured < 0.99
+    assert "failing: " in refused.detail
+    assert check(
+        judge(load_rules("none", ["gate.min_behavior=0.1"]), "none", contender("good"), None),
+        "behavior",
+    ).passed
+    file = tmp_path / "b.yaml"
+    file.write_text("tests: [{kind: minimum, label: positive, texts: [zzz], allow: 1}]")
+    words = ["gate.min_behavior=0", f"gate.behavior_file={file}"]
+    assert check(
+        judge(load_rules("none", words), "none", contender("good"), None), "behavior"
+    ).passed
 
 
 def test_bounds_say_what_was_measured_and_required(contender: Callable[..., Contender]) -> None:

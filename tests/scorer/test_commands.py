@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,62 @@ def test_evaluate_gates(output_dir: Path, tmp_path: Path, cli: Any) -> None:
         answer = cli(*words, *wrong)
         assert answer.code == 2, wrong
         assert said in answer.err
+
+
+def test_evaluate_tells_where_and_why(output_dir: Path, tmp_path: Path, cli: Any) -> None:
+    rows = [{"text": f"good film {i}", "label": "positive", "from": "a"} for i in range(30)]
+    rows += [{"text": f"bad film {i}", "label": "positive", "from": "b"} for i in range(10)]
+    file, output, page = tmp_path / "t.jsonl", tmp_path / "o.csv", tmp_path / "p.html"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [
+        "evaluate",
+        "--input",
+        file,
+        "--output-dir",
+        output_dir,
+        "--slices",
+        "--slice-column",
+        "from",
+    ]
+    found = cli(*words, "--output", output, "--report", page, "--json").document
+    assert found["classes"] == ["negative", "positive"]
+    assert found["confusion"] == [[0, 0], [10, 30]]
+    slices = {one["name"]: one for one in found["slices"]}
+    assert slices["from: b"]["worse"]
+    assert slices["from: b"]["accuracy"] == 0
+    assert not slices["from: a"]["worse"]
+    with output.open(newline="") as lines:
+        written = list(csv.DictReader(lines))
+    assert [row["right"] for row in written] == ["True"] * 30 + ["False"] * 10
+    assert "bad +" in written[-1]["explanation"]
+    assert page.read_text().startswith("<!doctype html>")
+    plain = cli(*words)
+    assert "confusion" in plain.out
+    assert "worse" in plain.out
+    for wrong, said in (
+        (["--report", tmp_path / "no" / "p.html"], "no such folder"),
+        (["--slice-column", "form"], "no column 'form'"),
+    ):
+        answer = cli(*words, *wrong)
+        assert answer.code == 2
+        assert said in answer.err
+
+
+def test_evaluate_tests_behaviour(output_dir: Path, tmp_path: Path, cli: Any) -> None:
+    file = tmp_path / "b.yaml"
+    file.write_text(
+        "tests: [{name: praise, kind: minimum, label: positive, texts: [a good film, bad]}]"
+    )
+    answer = cli("evaluate", "--behavior", file, "--json", "--output-dir", output_dir)
+    assert answer.code == 1
+    (test,) = answer.document["tests"]
+    assert (test["cases"], test["failures"]) == (2, 1)
+    shown = cli("evaluate", f"--behavior={file}", "--output-dir", output_dir)
+    assert "FAIL" in shown.out
+    assert "Fails the test" in shown.out
+    assert cli("evaluate", "--behavior", "--output-dir", output_dir).code in (0, 1)
+    for wrong in (["--behavior", "no.yaml"], [], ["--behavior", "--input", "x.csv"]):
+        assert cli("evaluate", *wrong, "--output-dir", output_dir).code == 2
 
 
 def test_evaluate_says_when_no_label_is_known(output_dir: Path, tmp_path: Path, cli: Any) -> None:
