@@ -47,7 +47,11 @@ tests:
   - {name: names, kind: invariance, texts: ["Ann in a bad {it}"], replace: {Ann: [Bea, Mary]}}
   - {name: shouting, kind: invariance, texts: ["a good {it}"], changes: [upper, lower]}
   - {name: added, kind: invariance, texts: ["a good {it}"], append: ["It ended."]}
-  - {name: praise, kind: direction, towards: positive, texts: ["a {w} one"], append: ["It is good.", "It is bad."]}
+  - name: praise
+    kind: direction
+    towards: positive
+    texts: ["a {w} one"]
+    append: [It is good., It is bad.]
 """)  # fmt: skip
     assert (found["said"].cases, found["said"].failures, found["said"].passed) == (6, 3, False)
     assert found["allowed"].passed
