@@ -49,6 +49,11 @@ mlflow:
 monitor *target:
     monitoring/run-local.sh "$@"
 
+# the documentation, built into outputs/docs and served at http://127.0.0.1:8001
+docs *options:
+    uv run --group docs mkdocs build --quiet --strict --config-file .github/docs/mkdocs.yml
+    uv run --group docs mkdocs serve --config-file .github/docs/mkdocs.yml --dev-addr 127.0.0.1:8001 "$@"
+
 # run the tests (just test tests/test_data.py)
 test *options:
     uv run pytest "$@"

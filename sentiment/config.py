@@ -173,6 +173,7 @@ class Config:
     cache: CacheConfig = field(default_factory=CacheConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    metrics: dict[str, Any] = field(default_factory=dict)
     cv: int | None = None
     experiment_name: str = "sentiment"
     run_name: str | None = None

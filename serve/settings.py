@@ -52,18 +52,18 @@ class Settings(BaseSettings):
     )
 
     # where and how
-    host: str = "127.0.0.1"
+    host: str = "127.0.0.1"  # the address; 0.0.0.0 for all
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         8000, validation_alias=AliasChoices("SENTIMENT_PORT", "PORT", "port")
-    )
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    )  # 0 takes a free one
+    workers: Annotated[int, Field(ge=1, le=256)] = 1  # processes
     root_path: str = ""  # the prefix under which a proxy publishes the service, e.g. /sentiment
     forwarded_allow_ips: Names = ()  # proxies whose X-Forwarded-For/-Proto are believed; * for all
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    access_log: bool = True
+    log_level: Literal["debug", "info", "warning", "error"] = "info"  # the least that is logged
+    access_log: bool = True  # a line of JSON for each request, without its text
 
     # the model
-    output_dir: Path = Path("outputs")
+    output_dir: Path = Path("outputs")  # where models and feedback lie
     model: str | None = (
         None  # champion, latest, a digest, a scorer directory, models:/..., runs:/...
     )
@@ -71,9 +71,9 @@ class Settings(BaseSettings):
     wait_for_model: bool = False  # start not ready instead of failing when there is no model
 
     # limits
-    max_text_length: Annotated[int, Field(ge=1)] = 100_000
-    max_batch_size: Annotated[int, Field(ge=1)] = 1_000
-    max_body_bytes: Annotated[int, Field(ge=1_024)] = 16 * 1024 * 1024
+    max_text_length: Annotated[int, Field(ge=1)] = 100_000  # characters of one text
+    max_batch_size: Annotated[int, Field(ge=1)] = 1_000  # texts of one request
+    max_body_bytes: Annotated[int, Field(ge=1_024)] = 16 * 1024 * 1024  # of one request, unpacked
     max_concurrency: Annotated[int, Field(ge=1)] = 128  # requests that are worked on
     queue_size: Annotated[int, Field(ge=0)] = 128  # requests that wait; one more is refused
     max_connections: Annotated[int, Field(ge=1)] = 2_000  # for one more the oldest idle one goes
@@ -92,12 +92,12 @@ class Settings(BaseSettings):
     shutdown_timeout: Seconds = 30.0  # for requests in flight once draining is over
 
     # security
-    api_keys: Names = ()
+    api_keys: Names = ()  # of clients, 16 characters or more each; none: open to all
     api_keys_file: Path | None = None  # one key a line; read again when it changes
     open_docs: bool = True  # /, /docs, /redoc and /openapi.json without a key
-    open_health: bool = True
-    open_metrics: bool = True
-    cors_origins: Names = ()
+    open_health: bool = True  # /health without a key
+    open_metrics: bool = True  # /metrics without a key
+    cors_origins: Names = ()  # origins of pages that may call; * for all
 
     # monitoring and feedback
     drift_window: Annotated[int, Field(ge=100, le=1_000_000)] = 1_000  # texts, over all workers

@@ -12,6 +12,7 @@ import typer
 from sentiment.cli.console import emit_json, stdout
 from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.predict import Model, load
+from sentiment.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -127,6 +128,10 @@ def _table(found: Explanation, number: int, towards: str) -> Table:
 
 
 def _show_features(scorer: Scorer, top: int, *, json: bool) -> None:
+    if not scorer.compiled:
+        raise UsageError(
+            "this model does not compile and has no weights to show: give a text to explain"
+        )
     features = scorer.top_features(top)
     if json:
         emit_json({label: [asdict(item) for item in items] for label, items in features.items()})

@@ -427,6 +427,8 @@ def _errors(answers: Answers, scorer: Scorer | None) -> str:
 
 def _ngrams(scorer: Scorer) -> list[str]:
     found = scorer.top_features(_NGRAMS)
+    if not found:
+        return []
     labels = list(found)
     if len(labels) > _CLASSES_OF_NGRAMS:
         rows = [

@@ -219,7 +219,8 @@ class Sweep(Sweeper):
             raise UsageError(
                 f"sweep.objective={objective} needs a validation split: data.val_size=0.1"
             )
-        known = metric_names(splits.classes)
+        own = [f"val_{name}" for name in self.config.metrics]
+        known = [*metric_names(splits.classes), *own]
         if objective not in known:
             raise UsageError(
                 f"sweep.objective={objective!r} is no metric of the validation split"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,43 @@ class Judged:
     probabilities: dict[str, NDArray[np.float64]]
 
 
-def judge(fitted: Fitted, splits: Splits, *, seed: int) -> Judged:
+Metric = Callable[[Sequence[str], "NDArray[np.float64]", Sequence[str]], float]
+"""True labels, probabilities with a column for each class, and the classes, to a figure."""
+
+
+def own_metrics(nodes: Mapping[str, Any]) -> dict[str, Metric]:
+    """Return the functions that the node ``metrics`` names, with the arguments that it gives them.
+
+    Parameters
+    ----------
+    nodes : mapping of str to mapping
+        Each with ``_target_``.
+
+    Raises
+    ------
+    UsageError
+        One names no function.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    found: dict[str, Metric] = {}
+    for name, node in nodes.items():
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            raise UsageError(
+                f"metrics.{name} needs a function: metrics.{name}._target_=package.function"
+            )
+        try:
+            found[name] = instantiate({**node, "_partial_": True}, _convert_="all")
+        except InstantiationException as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise UsageError(f"metrics.{name}: {reason}") from error
+    return found
+
+
+def judge(
+    fitted: Fitted, splits: Splits, *, seed: int, own: Mapping[str, Metric] | None = None
+) -> Judged:
     """Evaluate on validation and test rows.
 
     Parameters
@@ -46,11 +83,13 @@ def judge(fitted: Fitted, splits: Splits, *, seed: int) -> Judged:
     splits : Splits
     seed : int
         Of the intervals' bootstrap.
+    own : mapping of str to Metric, optional
+        From `own_metrics`.
 
     Raises
     ------
     UsageError
-        The classifier gives no probabilities.
+        The classifier gives no probabilities, or a metric of the user's fails.
     """
     from sentiment.evaluation.metrics import evaluate
 
@@ -75,6 +114,11 @@ def judge(fitted: Fitted, splits: Splits, *, seed: int) -> Judged:
         )
         metrics |= {f"{name}_{key}": value for key, value in figures.items()}
         probabilities[name] = answers
+        for key, function in (own or {}).items():
+            try:
+                metrics[f"{name}_{key}"] = float(function(split.labels, answers, fitted.classes))
+            except Exception as error:  # whatever the user's code raises
+                raise UsageError(f"metrics.{key}: {type(error).__name__}: {error}") from error
     return Judged(metrics, probabilities)
 
 

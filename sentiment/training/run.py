@@ -131,8 +131,9 @@ def train(
     from sentiment.training.artifacts import publish
     from sentiment.training.cache import FeatureCache
     from sentiment.training.fitting import fit, vectorize
-    from sentiment.training.judging import compiled_form, judge
+    from sentiment.training.judging import compiled_form, judge, own_metrics
 
+    own = own_metrics(config.to_dict(cfg)["metrics"])
     cache = FeatureCache(config.cache_dir(cfg) / "features", int(cfg.cache.max_gb * 1e9))
     with ExitStack() as stack:
         engine: Engine = Threads()
@@ -175,7 +176,7 @@ def train(
             else:
                 fitted = fit(pipeline, features, data, cache, passes=cfg.data.passes, seed=cfg.seed)
         with stages("evaluate"):
-            judged = judge(fitted, data.splits, seed=cfg.seed)
+            judged = judge(fitted, data.splits, seed=cfg.seed, own=own)
             judged = replace(judged, metrics={**over_folds, **judged.metrics})
         with stages("compile"):
             compiled = compiled_form(
