@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serve.encoding import unpacked
@@ -41,11 +42,15 @@ class Limits(NamedTuple):
         Until its answer.
     max_structure_bytes : int
         Of JSON that is no text.
+    pool : Executor
+        Where large bodies are unpacked and parsed, one after the other: many at once would leave
+        the event loop a small share of its processor.
     """
 
     max_body_bytes: int
     seconds: float
     max_structure_bytes: int
+    pool: Executor
 
 
 class Exchange:
@@ -167,7 +172,9 @@ class Exchange:
             if len(body) <= _UNPACKED_INLINE:
                 body = unpacked(body, self.content_encoding, limit)
             else:
-                body = await asyncio.to_thread(unpacked, body, self.content_encoding, limit)
+                body = await asyncio.get_running_loop().run_in_executor(
+                    self.limits.pool, unpacked, body, self.content_encoding, limit
+                )
         return body.removeprefix(_BOM)
 
     async def fetch(self) -> bytes:

@@ -308,6 +308,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
         state.scoring.close()
+        state.limits.pool.shutdown(wait=False, cancel_futures=True)
         state.drift.close()
         state.feedback.close()
         state.sample()

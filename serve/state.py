@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from serve.claim import Signer, kept_key
@@ -110,7 +112,7 @@ class State:
         """Whether predictions can be served and new clients are welcome."""
         return self.model.current is not None and not self.draining
 
-    @property
+    @cached_property
     def limits(self) -> Limits:
         """What one request may take."""
         settings = self.settings
@@ -118,6 +120,7 @@ class State:
             settings.max_body_bytes,
             settings.request_timeout,
             max(262_144, 256 * settings.max_batch_size),
+            ThreadPoolExecutor(1, thread_name_prefix="body"),
         )
 
     @property

@@ -135,7 +135,9 @@ async def parse(model: type[BaseModel], body: bytes, limits: Limits) -> BaseMode
     """
     if len(body) <= PARSED_INLINE:
         return _parse(model, body)
-    return await asyncio.to_thread(_parse_large, model, body, limits.max_structure_bytes)
+    return await asyncio.get_running_loop().run_in_executor(
+        limits.pool, _parse_large, model, body, limits.max_structure_bytes
+    )
 
 
 def _parse_large(model: type[BaseModel], body: bytes, limit: int) -> BaseModel:

@@ -171,6 +171,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--attackers", type=int, default=4)
     parser.add_argument("--models", type=Path, help="keep the models here and use them again")
+    parser.add_argument("--only", help="attacks whose name holds this")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--ask", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--attack", nargs=2, help=argparse.SUPPRESS)
@@ -200,7 +201,7 @@ def main() -> None:
             SENTIMENT_OUTPUT_DIR=str(folder / "outputs"),
         )
         waits(port, 2, cores[-1], texts)
-        for name in attacks():
+        for name in (name for name in attacks() if (arguments.only or "") in name):
             quiet = waits(port, arguments.seconds, cores[-1], texts)
             command = [sys.executable, __file__, "--attack", str(port), name]
             attackers = start([*command, "--attackers", str(arguments.attackers)], cores[-1])
