@@ -42,6 +42,8 @@ class Limits(NamedTuple):
         Until its answer.
     max_structure_bytes : int
         Of JSON that is no text.
+    max_string_bytes : int
+        Of one string, as JSON has it.
     pool : Executor
         Where large bodies are unpacked and parsed, one after the other: many at once would leave
         the event loop a small share of its processor.
@@ -50,6 +52,7 @@ class Limits(NamedTuple):
     max_body_bytes: int
     seconds: float
     max_structure_bytes: int
+    max_string_bytes: int
     pool: Executor
 
 

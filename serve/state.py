@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sentiment.serve")
 
 
+# JSON may write a character beyond the first plane as two escapes of six bytes.
+_BYTES_PER_CHARACTER = 12
+
+
 @dataclass(eq=False)
 class State:
     """The parts of one application.
@@ -120,6 +124,7 @@ class State:
             settings.max_body_bytes,
             settings.request_timeout,
             max(262_144, 256 * settings.max_batch_size),
+            max(262_144, _BYTES_PER_CHARACTER * settings.max_text_length),
             ThreadPoolExecutor(1, thread_name_prefix="body"),
         )
 

@@ -65,11 +65,12 @@ function complain(error) {
 
 async function classify() {
   const text = $("text").value;
+  running?.abort();
   if (!text.trim()) {
+    $("result").hidden = true;
     $("text").focus();
     return;
   }
-  running?.abort();
   running = new AbortController();
   $("go").disabled = true;
   $("problem").hidden = true;
@@ -80,6 +81,7 @@ async function classify() {
     remember(found);
     if ($("key").value) store(KEY, $("key").value.trim());
   } catch (error) {
+    if (error.name !== "AbortError") $("result").hidden = true; // it was about another text
     complain(error);
   } finally {
     $("go").disabled = false;
@@ -113,15 +115,90 @@ function show(found) {
   for (const name of document.querySelectorAll(".against-name"))
     name.textContent = two ? `for ${bad}` : "against it";
 
+  doubt(found, labels.length);
   color(found, good);
   const parts = found.contributions.map((part) => [part.ngram, part.contribution[good], part.count]);
   list($("for"), parts.filter((part) => part[1] > 0).sort((a, b) => b[1] - a[1]));
   list($("against"), parts.filter((part) => part[1] < 0).sort((a, b) => a[1] - b[1]));
 
+  add(found, good, parts, two);
+  question(found, labels);
   $("footer").textContent =
     `Model ${found.model_version} · ${found.processing_time_ms.toFixed(1)} ms`;
   $("result").hidden = false;
   $("result").scrollIntoView({ block: "nearest" });
+}
+
+// Say so when the verdict is worth little: no word is known, or it is little more than a guess.
+function doubt(found, labels) {
+  const guess = (1 + 0.2 * (labels - 1)) / labels;
+  const why =
+    found.note === "no known word"
+      ? "The model knows no word of this text: the verdict is what it says of any such text."
+      : found.confidence < guess
+        ? "Unsure: this is little more than a guess."
+        : "";
+  $("unsure").textContent = why;
+  $("unsure").hidden = !why;
+}
+
+// Every number that the score is the sum of: words that are listed, all others together, the start.
+function add(found, label, parts, two) {
+  const by_weight = (sign) => parts.filter((part) => sign * part[1] > 0)
+    .sort((a, b) => sign * (b[1] - a[1]));
+  const total = (some) => some.reduce((sum, part) => sum + part[1], 0);
+  const [speaking, against] = [by_weight(1), by_weight(-1)];
+  const others = [...speaking.slice(SHOWN_WORDS), ...against.slice(SHOWN_WORDS)];
+  const rows = [
+    ["listed words that speak for it", total(speaking.slice(0, SHOWN_WORDS))],
+    ["listed words that speak against it", total(against.slice(0, SHOWN_WORDS))],
+    [`${others.length} other words and phrases`, total(others) + found.rest[label]],
+    ["before any word (intercept)", found.intercept[label]],
+    [`score of ${label}`, found.scores[label]],
+  ];
+  $("sum").replaceChildren(
+    ...rows.map(([name, value], place) => {
+      const row = element("tr", undefined, place === rows.length - 1 ? "total" : "");
+      const head = element("th", name);
+      head.scope = "row";
+      row.append(head, element("td", signed(value)));
+      return row;
+    }),
+  );
+  $("meaning").textContent =
+    (two
+      ? "Above 0 the verdict is " + label + ", below 0 the other label. "
+      : "The label with the highest score is the verdict. ") +
+    `This score stands for ${percent(found.probabilities[label])}.`;
+}
+
+// One button a label; an answer names a prediction, which is asked for when somebody answers.
+function question(found, labels) {
+  $("thanks").textContent = "";
+  $("answers").replaceChildren(
+    ...labels.map((label) => {
+      const right = label === found.sentiment;
+      const button = element("button", right ? `Yes, ${label}` : `No, ${label}`, "plain");
+      button.type = "button";
+      button.addEventListener("click", () => tell(found.text, label));
+      return button;
+    }),
+  );
+}
+
+async function tell(text, label) {
+  const buttons = $("answers").querySelectorAll("button");
+  for (const button of buttons) button.disabled = true;
+  try {
+    const said = await ask("predict", { method: "POST", body: JSON.stringify({ text }) });
+    const answer = { prediction_id: said.prediction_id, label };
+    if ($("keep").checked) answer.text = text;
+    await ask("feedback", { method: "POST", body: JSON.stringify(answer) });
+    $("thanks").textContent = "Thank you: noted.";
+  } catch (error) {
+    for (const button of buttons) button.disabled = false;
+    complain(error);
+  }
 }
 
 function list(place, parts) {
@@ -216,7 +293,14 @@ async function greet() {
   try {
     const info = await ask("model/info");
     positive = info.positive_label;
-    $("model").textContent = `model ${info.version} · ${info.labels.join(", ")}`;
+    const accuracy = info.metrics.test_accuracy ?? info.metrics.accuracy;
+    const days = Math.floor((Date.now() - Date.parse(info.created)) / 86_400_000);
+    $("model").textContent = [
+      `model ${info.version}`,
+      info.labels.join(", "),
+      accuracy === undefined ? "" : `right on ${percent(accuracy)} of its test texts`,
+      Number.isNaN(days) ? "" : days < 1 ? "trained today" : `trained ${days} days ago`,
+    ].filter(Boolean).join(" · ");
   } catch (error) {
     if (error.status === 503) $("model").textContent = "no model is loaded yet";
     else if (error.status === 401) $("key-row").hidden = false;
@@ -232,6 +316,9 @@ $("text").addEventListener("keydown", (event) => {
     event.preventDefault();
     classify();
   }
+});
+$("text").addEventListener("input", () => {
+  if (!$("text").value.trim()) $("result").hidden = true;
 });
 $("clear").addEventListener("click", () => {
   $("text").value = "";

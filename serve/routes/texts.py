@@ -136,49 +136,50 @@ async def parse(model: type[BaseModel], body: bytes, limits: Limits) -> BaseMode
     if len(body) <= PARSED_INLINE:
         return _parse(model, body)
     return await asyncio.get_running_loop().run_in_executor(
-        limits.pool, _parse_large, model, body, limits.max_structure_bytes
+        limits.pool, _parse_large, model, body, limits
     )
 
 
-def _parse_large(model: type[BaseModel], body: bytes, limit: int) -> BaseModel:
-    if structure(body, limit) > limit:
-        raise ApiError(
-            "body_too_large", f"there are more than {limit} bytes of JSON around the texts"
-        )
+def _parse_large(model: type[BaseModel], body: bytes, limits: Limits) -> BaseModel:
+    check_structure(body, limits)
     return _parse(model, body)
 
 
-def structure(body: bytes, limit: int) -> int:
-    """Count the bytes of JSON that lie outside of its strings, in turns that are short.
+def check_structure(body: bytes, limits: Limits) -> None:
+    """Look at a large body in turns that are short, before the parser looks at all of it in one.
 
     Strings are parsed at a gigabyte a second, numbers and objects fifty times more slowly, and
     the interpreter runs nothing else meanwhile. What is no JSON is left to the parser.
 
-    Parameters
-    ----------
-    body : bytes
-    limit : int
-        More need not be counted.
+    Raises
+    ------
+    ApiError
+        ``body_too_large`` for more JSON outside of strings than requests have, ``invalid_input``
+        for a string that cannot be a text within its limit.
     """
     outside = place = 0
     size = len(body)
-    while outside <= limit:
+    while True:
         start = body.find(b'"', place)
-        outside += (start if start >= 0 else size) - place
+        outside += (start if start >= 0 else size) - place + 2
+        if outside > limits.max_structure_bytes:
+            raise ApiError(
+                "body_too_large",
+                f"there are more than {limits.max_structure_bytes} bytes of JSON around the texts",
+            )
         if start < 0:
-            break
-        outside += 2
+            return
         place = start + 1
-        end = body.find(b'"', place)
-        if end >= 0 and body.find(b"\\", place, end) < 0:
-            place = end + 1
-            continue
-        while place < size and body[place] != _QUOTE:
-            before, place = place, _end_inside(body, place, min(place + _STRIDE, size))
-            if place == before:  # a backslash ends the body
-                return outside
-        place += 1
-    return outside
+        end = body.find(b'"', place, place + limits.max_string_bytes + 1)
+        if end < 0 or body.find(b"\\", place, end) >= 0:
+            while place < size and body[place] != _QUOTE:
+                before, place = place, _end_inside(body, place, min(place + _STRIDE, size))
+                if place == before:  # a backslash ends the body
+                    return
+                if place - start > limits.max_string_bytes:
+                    raise invalid("body", "holds a text that is too long")
+            end = place
+        place = end + 1
 
 
 def _end_inside(body: bytes, place: int, end: int) -> int:
