@@ -28,7 +28,8 @@ function percent(value) {
 }
 
 function signed(value) {
-  return (value > 0 ? "+" : "−") + Math.abs(value).toFixed(2);
+  const shown = Math.abs(value).toFixed(2);
+  return (Number(shown) === 0 ? "" : value > 0 ? "+" : "−") + shown;
 }
 
 function element(tag, text, name) {
@@ -148,13 +149,19 @@ function add(found, label, parts, two) {
     .sort((a, b) => sign * (b[1] - a[1]));
   const total = (some) => some.reduce((sum, part) => sum + part[1], 0);
   const [speaking, against] = [by_weight(1), by_weight(-1)];
-  const others = [...speaking.slice(SHOWN_WORDS), ...against.slice(SHOWN_WORDS)];
+  const others = parts.length - Math.min(speaking.length, SHOWN_WORDS)
+    - Math.min(against.length, SHOWN_WORDS);
+  const shown = (value) => Math.round(100 * value) / 100;
+  const score = shown(found.scores[label]);
+  const start = shown(found.intercept[label]);
+  const good = shown(total(speaking.slice(0, SHOWN_WORDS)));
+  const bad = shown(total(against.slice(0, SHOWN_WORDS)));
   const rows = [
-    ["listed words that speak for it", total(speaking.slice(0, SHOWN_WORDS))],
-    ["listed words that speak against it", total(against.slice(0, SHOWN_WORDS))],
-    [`${others.length} other words and phrases`, total(others) + found.rest[label]],
-    ["before any word (intercept)", found.intercept[label]],
-    [`score of ${label}`, found.scores[label]],
+    ["listed words that speak for it", good],
+    ["listed words that speak against it", bad],
+    [`${others} other words and phrases`, score - start - good - bad], // rounding lands here too
+    ["before any word (intercept)", start],
+    [`score of ${label}`, score],
   ];
   $("sum").replaceChildren(
     ...rows.map(([name, value], place) => {

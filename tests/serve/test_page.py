@@ -72,6 +72,30 @@ def test_a_text_gets_its_verdict_and_coloured_words(page, server):
     assert first.startswith(strongest["ngram"])
 
 
+def test_the_numbers_add_up_and_people_may_answer(page, server):
+    classify(page, server)
+    shown = [float(cell.replace("−", "-")) for cell in page.locator("#sum td").all_inner_texts()]
+    assert sum(shown[:-1]) == pytest.approx(shown[-1], abs=1e-9)
+    label = page.inner_text("#label")
+    said = page.inner_text("#meaning")
+    assert page.inner_text(".bar.top :last-child") in said or label not in said
+    before = server.metric("sentiment_feedback_total", result="recorded")
+    page.get_by_role("button", name=f"Yes, {label}").click()
+    page.wait_for_selector("#thanks:not(:empty)")
+    assert server.metric("sentiment_feedback_total", result="recorded") == before + 1
+    assert page.locator("#answers button").first.is_disabled()
+
+
+def test_a_verdict_does_not_outlive_its_text_and_admits_doubt(page, server):
+    classify(page, server, "Wonderful! The best film, excellent and great; I loved it. Perfect.")
+    assert page.is_hidden("#unsure")
+    page.fill("#text", " ")
+    assert page.is_hidden("#result")
+    classify(page, server, "qwxyz zzyzx")
+    assert "knows no word" in page.inner_text("#unsure")
+    assert "80.0 % of its test texts" in page.inner_text("#model")
+
+
 def test_it_works_by_keyboard_alone_and_remembers(page, server):
     page.goto(server.url)
     for _ in range(20):
