@@ -38,6 +38,7 @@ COMMANDS = {
     "config": "Print the config that the same words would train with.",
     "data": "Show what a training would read.",
     "completion": "Print the script that lets a shell complete.",
+    "curve": "Show how accuracy grows with the number of labels.",
     "doctor": "Check packages, extras, tools, models and settings.",
 }
 """Each command with its line in the help. ``sentiment.cli.NAME`` holds a function of that name,
@@ -97,7 +98,7 @@ def _not_imported() -> None:
 
 
 # What these are told are keys of the config.
-_HYDRA_COMMANDS = (("train",), ("sweep",), ("data",), ("retrain",))
+_HYDRA_COMMANDS = (("train",), ("sweep",), ("data",), ("curve",), ("retrain",))
 
 
 def _wanted(arguments: list[str]) -> tuple[str, ...]:
