@@ -22,6 +22,7 @@ HELP = """Compare runs: parameters that differ, metrics, and a paired test on th
 sentiment compare                            the newest runs
 sentiment compare --sort val_f1_score        the best first
 sentiment compare 3f2a 91bc                  these two, by the beginning of their ids
+sentiment compare 3f2a 91bc --report d.html  and the rows where they differ, by slice
 sentiment compare SWEEP_RUN --sort val_f1_score
 """
 
@@ -39,6 +40,12 @@ def compare(
     experiment: Annotated[
         str, typer.Option(help="The MLflow experiment, if none are named.")
     ] = "sentiment",
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html", help="Write the rows where the first two differ, a page."
+        ),
+    ] = None,
     output_dir: OutputDir = Path("outputs"),
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -48,6 +55,16 @@ def compare(
     found = compare_runs(
         runs or [], output_dir=output_dir, experiment=experiment, sort=sort, limit=limit
     )
+    if report is not None:
+        from sentiment.cli.console import stderr
+        from sentiment.errors import UsageError
+        from sentiment.files import write_whole
+        from sentiment.tracking.difference import compared_page
+
+        if not report.parent.is_dir():
+            raise UsageError(f"{report}: no such folder {report.parent}")
+        write_whole(report, compared_page(found.runs, output_dir=output_dir))
+        stderr().print(f"the page is {report}")
     if json_:
         emit_json(found.to_dict())
         return

@@ -84,7 +84,9 @@ def make_slices(answers: Answers) -> list[Slice]:
     from scipy.stats import hypergeom
 
     chosen = [
-        (name, rows) for name, rows in _kinds(answers) if _FEWEST <= int(rows.sum()) < len(answers)
+        (name, rows)
+        for name, rows in kinds_of(answers)
+        if _FEWEST <= int(rows.sum()) < len(answers)
     ]
     correct = answers.correct
     right, total = int(correct.sum()), len(answers)
@@ -115,7 +117,8 @@ def _holm(values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def _kinds(answers: Answers) -> list[tuple[str, Bools]]:
+def kinds_of(answers: Answers) -> list[tuple[str, Bools]]:
+    """Return kinds of texts and which rows are of them; see `make_slices`."""
     texts = answers.texts
     words = np.array([len(text.split()) for text in texts])
     kinds: list[tuple[str, Bools]] = []

@@ -59,6 +59,11 @@ def _word(value: float) -> str:
     return f"{value:g}"
 
 
+def _anchor(place: float) -> str:
+    """Return how a mark's word stands, so that none is cut at the right."""
+    return "end" if place > _WIDTH - 16 else "middle"
+
+
 class _Frame:
     """A pair of linear (or, across, logarithmic) axes."""
 
@@ -93,7 +98,8 @@ class _Frame:
             place = self.x(value)
             parts.append(
                 f'<line class="axis" x1="{place:.1f}" x2="{place:.1f}" y1="{bottom}" y2="{bottom + 3}"/>'
-                f'<text x="{place:.1f}" y="{bottom + 14}" text-anchor="middle">{_word(value)}</text>'
+                f'<text x="{place:.1f}" y="{bottom + 14}" text-anchor="{_anchor(place)}">'
+                f"{_word(value)}</text>"
             )
         parts.append(
             f'<line class="axis" x1="{left}" x2="{_WIDTH - _RIGHT}" y1="{bottom}" y2="{bottom}"/>'

@@ -118,7 +118,7 @@ def test_page_and_card_tell_what_the_predictions_say(quick, run):
     assert "there is none yet" in card
 
 
-def test_a_model_stands_beside_the_baseline_and_the_champion(tmp_path):
+def test_a_model_stands_beside_the_baseline_and_the_champion(tmp_path, cli):
     words = [*SMALL, f"output_dir={tmp_path}"]
     baseline = ["experiment=baseline", *words]
     first = train(config.compose(baseline), overrides=baseline, draw=False)
@@ -132,6 +132,26 @@ def test_a_model_stands_beside_the_baseline_and_the_champion(tmp_path):
         row = next(line for line in card.splitlines() if line.startswith(f"| {name}"))
         assert row.split(" | ")[1] == accuracy
         assert row.split(" | ")[2].startswith(f"{difference:+.4f} (")
+    # The rows where the two differ are those of their logged predictions.
+    page = tmp_path / "d.html"
+    both = [first.run_id[:8], second.run_id[:8]]
+    shown = cli("compare", *both, "--report", page, "--output-dir", tmp_path)
+    assert shown.code == 0
+    right = [
+        frame["label"] == frame["predicted"]
+        for run in (first, second)
+        for frame in [
+            pl.read_parquet(client.download_artifacts(run.run_id, "test_predictions.parquet"))
+        ]
+    ]
+    only = [(right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum()]
+    text = page.read_text()
+    assert f"<td class=n>{only[0]}</td><td class=n>{only[1]}</td>" in text
+    assert accuracy in text
+    assert (
+        cli("compare", *both, "--report", tmp_path / "no/d.html", "--output-dir", tmp_path).code
+        == 2
+    )
 
 
 def test_the_logged_model_scores_like_the_stored_one(quick, run):
