@@ -46,21 +46,18 @@ def difference_page(first: Answers, second: Answers, names: tuple[str, str]) -> 
                 f"{own.only_a:,}", f"{own.only_b:,}", f"{own.p_value:.2g}",
             ]
         )  # fmt: skip
-    one, other = escape(names[0]), escape(names[1])
     differing = sum(x != y for x, y in zip(first.predicted, second.predicted, strict=True))
-    head = [
-        "slice", "rows", one, other, "difference, points", f"only {one} right", f"only {other} right",
-        "p",
-    ]  # fmt: skip
+    head = ["slice", "rows", "A", "B", "B less A, points", "only A right", "only B right", "p"]
     return document(
         title,
         [
             f"<h1>{escape(title)}</h1>",
-            f'<p class="soft">{len(first):,} test rows that both answered</p>',
+            f'<p class="soft">A is {escape(names[0])}, B is {escape(names[1])}; '
+            f"{len(first):,} test rows that both answered</p>",
             cards(
                 {
-                    f"accuracy of {names[0]}": f"{a.mean():.4f}",
-                    f"accuracy of {names[1]}": f"{b.mean():.4f}",
+                    "accuracy of A": f"{a.mean():.4f}",
+                    "accuracy of B": f"{b.mean():.4f}",
                     "rows answered otherwise": f"{differing:,}",
                     "p of the difference": f"{test.p_value:.2g}",
                 }
@@ -68,9 +65,9 @@ def difference_page(first: Answers, second: Answers, names: tuple[str, str]) -> 
             "<h2>By slice</h2>",
             table(head, rows, range(1, 8)),
             '<p class="soft">p by McNemar\'s exact test on each slice, not corrected for their number.</p>',
-            f"<h2>Only {one} is right</h2>",
+            "<h2>Only A is right</h2>",
             _examples(first, second, np.flatnonzero(a & ~b).tolist()),
-            f"<h2>Only {other} is right</h2>",
+            "<h2>Only B is right</h2>",
             _examples(second, first, np.flatnonzero(b & ~a).tolist()),
         ],
     )

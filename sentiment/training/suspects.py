@@ -140,7 +140,7 @@ def find_suspects(pipeline: Pipeline, splits: Splits, *, seed: int) -> Suspects:
     classes = sorted(set(rows.labels))
     index = {label: code for code, label in enumerate(classes)}
     codes = np.array([index[label] for label in rows.labels], dtype=np.int64)
-    probabilities, weights, fold_of, features = _out_of_fold(pipeline, rows, codes, classes, seed)
+    probabilities, weights, fold_of, features = out_of_fold(pipeline, rows, codes, classes, seed)
     doubts = find_doubts(codes, probabilities)
     ngrams = _names(pipeline[0])
     suspects = []
@@ -196,10 +196,30 @@ def _source_rows(splits: Splits) -> tuple[Split, list[int], list[str]]:
     return rows, [row for row, *_ in found], [name for *_, name in found]
 
 
-def _out_of_fold(
+def out_of_fold(
     pipeline: Pipeline, rows: Split, codes: NDArray[np.int64], classes: list[str], seed: int
 ) -> tuple[NDArray[np.float64], list[Any], NDArray[np.int64], Any]:
-    """Return probabilities of every row, each fold's weights, every row's fold, and features."""
+    """Judge every row by a model that has not seen it.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Unfitted; its vectorizer is fitted in place.
+    rows : Split
+    codes : int64[rows]
+        Place of each label among the classes.
+    classes : list of str
+    seed : int
+        Of the folds.
+
+    Returns
+    -------
+    probabilities : float64[rows, classes]
+    weights : list
+        Of each fold's model, None where it has none.
+    fold_of : int64[rows]
+    features : csr_matrix
+    """
     from sklearn.base import clone
 
     classifier = clone(pipeline[-1])
