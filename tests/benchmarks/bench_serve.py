@@ -7,7 +7,9 @@ generator (wrk, else one in Python) another. Run it as a script::
     python tests/benchmarks/bench_serve.py [--seconds 8] [--connections 16] [--json]
 
 The processor time per request is printed too: on a machine that does other things it is the
-steadier figure.
+steadier figure. Latencies are beside those of an echo server in the same run: it reads the same
+bodies on the same core, is busy for as long as our service was for each, and answers. What it has
+to wait is the machine's and the load generator's, not ours.
 """
 
 from __future__ import annotations
@@ -227,6 +229,44 @@ async def generate(url: str, bodies: list[bytes], connections: int, seconds: flo
     print(json.dumps(result))
 
 
+class Echo(asyncio.Protocol):
+    """Answers each request after being busy for so many microseconds."""
+
+    busy_us = 0.0
+    ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 600\r\n\r\n"
+
+    def __init__(self) -> None:
+        self.received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        head, end, body = self.received.partition(b"\r\n\r\n")
+        found = re.search(rb"(?i)content-length: *(\d+)", head)
+        if not end or (found and len(body) < int(found[1])):
+            return
+        self.received = b""
+        until = time.process_time() + self.busy_us / 1e6
+        while time.process_time() < until:
+            pass
+        self.transport.write(self.ANSWER + b" " * 600)
+
+
+def echo(port: int, busy_us: float) -> None:
+    """Be the echo server, on the event loop that the service has."""
+    import uvloop
+
+    Echo.busy_us = busy_us
+
+    async def serve() -> None:
+        server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", port)
+        await server.serve_forever()
+
+    uvloop.run(serve())
+
+
 def main() -> None:
     # As on a usual machine, the first process keeps the bytecode for those that follow.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -238,12 +278,16 @@ def main() -> None:
     parser.add_argument("--only-ours", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--generate", help=argparse.SUPPRESS)
+    parser.add_argument("--echo", nargs=2, type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.generate:
         bodies = sys.stdin.buffer.read().split(b"\n")
         asyncio.run(generate(arguments.generate, bodies, arguments.connections, arguments.seconds))
         return
 
+    if arguments.echo:
+        echo(int(arguments.echo[0]), arguments.echo[1])
+        return
     cores = sorted(os.sched_getaffinity(0))
     core, other = cores[0], cores[-1]
     with tempfile.TemporaryDirectory() as scratch:
@@ -284,7 +328,22 @@ def main() -> None:
                 service, f"http://127.0.0.1:{port}{path}", bodies, arguments, other
             )
             service.stop()
+        port = free_port()
+        busy = results["sentiment serve /predict"]["cpu_us"]
+        service = Service(
+            [sys.executable, __file__, "--echo", str(port), str(busy)],
+            f"http://127.0.0.1:{port}/",
+            core,
+        )
+        bodies = [json.dumps({"text": text}).encode() for text in texts]
+        results["echo, as long busy"] = measure(
+            service, f"http://127.0.0.1:{port}/predict", bodies, arguments, other
+        )
+        service.stop()
 
+    calm = results["echo, as long busy"]
+    for name in ("sentiment serve /predict", "sentiment serve /invocations"):
+        results[name]["p99_of_echo"] = results[name]["p99_ms"] / calm["p99_ms"]
     peer = results.get("mlflow models serve")
     for result in results.values():
         if peer is not None:
@@ -303,6 +362,9 @@ def main() -> None:
     print(f"{'':30}" + "".join(f"{column:>16}" for column in columns))
     for name, result in results.items():
         print(f"{name:30}" + "".join(f"{result[column]:16.2f}" for column in columns))
+    for name, result in results.items():
+        if "p99_of_echo" in result:
+            print(f"p99 of {name}: {result['p99_of_echo']:.2f} times that of the echo server")
 
 
 if __name__ == "__main__":
