@@ -107,6 +107,20 @@ def test_a_client_that_sends_byte_by_byte_is_dropped(tight):
     assert time.monotonic() - started < 20
 
 
+def test_a_pause_of_the_machine_is_not_the_clients_fault(serve, store):
+    server = serve(store, header_timeout=2).ready()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: x")
+        time.sleep(0.2)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        time.sleep(3.5)
+        os.kill(server.process.pid, signal.SIGCONT)
+        time.sleep(0.5)  # it looks at its connections
+        client.sendall(b"\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+    assert server.metric("sentiment_rejected_total", reason="slow_client") == 0
+
+
 def test_an_idle_connection_is_closed(tight):
     with connect(tight) as client:
         client.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")

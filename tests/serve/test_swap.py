@@ -37,7 +37,7 @@ def test_twenty_moves_under_load_fail_and_mix_nothing(serve, own_store, load, wo
         server.wait_for(
             lambda: server.metric("sentiment_model_info", version="21") == workers, seconds=5
         )
-    assert not clients.lost
+    assert not clients.lost, (clients.lost, server.log[-3000:])
     assert not clients.refused
     assert {answer.status_code for answer in clients.answers} == {200}
     seen = set()
