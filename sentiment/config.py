@@ -76,8 +76,9 @@ class DataConfig:
 class SemiConfig:
     """How texts without label are learned from; the parameters of `sentiment.training.semi.Recipe`."""
 
-    share: float = 0.3
-    rounds: int = 2
+    dimensions: int = 100
+    share: float = 0.4
+    rounds: int = 1
     weight: float = 1.0
     labels: str = "hard"
     folds: int = 5

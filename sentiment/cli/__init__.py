@@ -33,6 +33,7 @@ COMMANDS = {
     "compare": "Compare runs: parameters, metrics and a paired test.",
     "models": "List, show, promote, roll back, pull and prune models.",
     "monitor": "Tell whether texts have drifted from the training texts.",
+    "label": "Label text on a page; the next texts are those that teach most.",
     "feedback": "Use what people said the right labels were.",
     "cache": "See and clear the features that runs keep for each other.",
     "config": "Print the config that the same words would train with.",

@@ -1,12 +1,16 @@
 """Learning from texts without label: the model labels the surest of them itself, and learns from those.
 
 Self-training (Yarowsky, "Unsupervised word sense disambiguation rivaling supervised methods", 1995) on a
-linear model whose vocabulary and document frequencies are those of all texts. It stays linear, so it
-compiles like any other. Whether it helps, labelled rows say that the model has not seen.
+linear model whose vocabulary and document frequencies are those of all texts. What is taught, and teaches,
+is a sum of models that err differently: of n-grams, and of the directions in which texts vary most
+(Deerwester et al., "Indexing by latent semantic analysis", 1990), which a word of the pool shares with
+words that have a label. Each is linear in the n-grams, so the sum compiles like any other model.
+Whether it helps, labelled rows say that the model has not seen.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from dataclasses import asdict, dataclass
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_SAMPLE = 20_000  # texts that give directions: more give the same
+_LATENT_C = 0.03
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Labels = NDArray[np.object_]
@@ -41,6 +48,8 @@ class Recipe:
 
     Parameters
     ----------
+    dimensions : int
+        Directions of the texts; 0 leaves them out.
     share : float in (0, 1]
         Of the unlabelled texts, that the model labels; divided between the classes as the labels
         are, so that it does not drift to one.
@@ -61,8 +70,9 @@ class Recipe:
         If a value is none of these.
     """
 
-    share: float = 0.3
-    rounds: int = 2
+    dimensions: int = 100
+    share: float = 0.4
+    rounds: int = 1
     weight: float = 1.0
     labels: str = "hard"
     folds: int = 5
@@ -76,6 +86,8 @@ class Recipe:
         ]
         if not 0 < self.share <= 1:
             wrong.append(f"semi.share={self.share:g}: give a share above 0, at most 1")
+        if self.dimensions < 0:
+            wrong.append(f"semi.dimensions={self.dimensions}: give a number of directions, or 0")
         if self.rounds < 1:
             wrong.append(f"semi.rounds={self.rounds}: give 1 or more")
         if self.folds < 2:
@@ -95,7 +107,7 @@ class Decision:
     kept : bool
         Whether the model learned from the texts without label.
     rounds : int
-        How often; 0 where they gave vocabulary and document frequencies alone.
+        How often it was taught; 0 where they gave vocabulary, document frequencies and directions alone.
     n_unlabelled, n_judged : int
         Texts without label, and labelled rows that judged.
     accuracy, log_loss : float or None
@@ -163,10 +175,10 @@ def self_train(
     from sklearn.base import clone
     from sklearn.pipeline import Pipeline as Steps
 
-    teacher = _Teacher(_bare(pipeline[-1]), recipe, features["unlabelled"])
     rows = splits.train
     n_unlabelled = features["unlabelled"].shape[0]
     X = features["train"]
+    teacher = _Teacher(_bare(pipeline[-1]), recipe, X, features["unlabelled"], seed)
     alone: Steps | None = None
     X_alone = None
     if recipe.keep == "better":
@@ -185,24 +197,24 @@ def self_train(
     truth = codes[judged]
     maps = [_calibration(each, truth) for each in scores]
     losses = [_losses(each, truth, found) for each, found in zip(scores, maps, strict=True)]
-    first = 1 if recipe.keep == "always" else 0
+    first = 2 if recipe.keep == "always" else 0
     best = min(range(first, len(losses)), key=lambda number: float(losses[number].mean()))
     decision = Decision(
-        True, best, n_unlabelled, len(judged),
+        True, max(best - 1, 0), n_unlabelled, len(judged),
         _accuracy(scores[best], truth, maps[best]), float(losses[best].mean()),
     )  # fmt: skip
     if alone is not None:
         own = _calibration(scores_alone, truth)
         loss_alone = _losses(scores_alone, truth, own)
         decision = Decision(
-            bool(losses[best].mean() <= loss_alone.mean()), best, n_unlabelled, len(judged),
+            bool(losses[best].mean() <= loss_alone.mean()), decision.rounds, n_unlabelled, len(judged),
             decision.accuracy, decision.log_loss,
             _accuracy(scores_alone, truth, own), float(loss_alone.mean()),
             _p_value(losses[best] - loss_alone),
         )  # fmt: skip
         if not decision.kept:
             return _labels_alone(alone, X_alone, features, splits), decision
-    classifier = teacher.fit(X, rows.labels, best)[-1]
+    classifier = teacher.fit(X, rows.labels, max(best - 1, 0))[best]
     slope, offsets = maps[best]
     classifier.coef_ = classifier.coef_ * slope
     classifier.intercept_ = classifier.intercept_ * slope + offsets
@@ -230,17 +242,21 @@ def _bare(classifier: Any) -> Any:
 class _Teacher:
     """Fits a classifier, lets it label the pool, and fits it again on both."""
 
-    def __init__(self, classifier: Any, recipe: Recipe, pool: Any) -> None:
+    def __init__(self, classifier: Any, recipe: Recipe, X: Any, pool: Any, seed: int) -> None:
         self.classifier = classifier
         self.recipe = recipe
         self.pool = pool
+        self.directions = _directions(X, pool, recipe.dimensions, seed)
 
     def fit(self, X: Any, given_labels: Sequence[str] | Labels, rounds: int) -> list[Any]:
-        """Return the classifier of the labels alone, and that of each round."""
+        """Return the classifier of the labels alone, with the directions, and after each round."""
         from sklearn.base import clone
 
         labels = np.asarray(given_labels, dtype=object)
-        fitted = [clone(self.classifier).fit(X, labels)]
+        first = clone(self.classifier).fit(X, labels)
+        fitted = [first, first]
+        if self.directions is not None:
+            fitted[1] = _sum([first, self._latent(X, labels)], X, self.pool)
         counts = np.unique(labels, return_counts=True)[1]
         for _ in range(rounds):
             scores = _columns(fitted[-1].decision_function(self.pool))
@@ -248,14 +264,23 @@ class _Teacher:
             if not len(chosen):
                 fitted.append(fitted[-1])
                 continue
-            fitted.append(
-                clone(self.classifier).fit(
-                    sp.vstack([X, self.pool[chosen]], format="csr"),
-                    np.concatenate([labels, fitted[0].classes_[given]]),
-                    np.concatenate([np.full(len(labels), self.recipe.weight), weights]),
-                )
+            taught = clone(self.classifier).fit(
+                sp.vstack([X, self.pool[chosen]], format="csr"),
+                np.concatenate([labels, first.classes_[given]]),
+                np.concatenate([np.full(len(labels), self.recipe.weight), weights]),
             )
+            fitted.append(_sum([taught, fitted[1]], X, self.pool))
         return fitted
+
+    def _latent(self, X: Any, labels: Labels) -> Any:
+        """Return a classifier of the directions, as one of n-grams."""
+        from sklearn.linear_model import LogisticRegression
+
+        # The usual length of a direction is 1: the penalty is then the same whatever the texts.
+        found = LogisticRegression(C=_LATENT_C, max_iter=500).fit(X @ self.directions, labels)
+        found.coef_ = found.coef_ @ self.directions.T
+        found.n_features_in_ = X.shape[1]
+        return found
 
     def _labelled(self, scores: Floats, prior: Floats) -> tuple[Ints, Ints, Floats]:
         """Return places of the pool, the class that each counts for, and how much."""
@@ -271,6 +296,49 @@ class _Teacher:
             np.tile(np.arange(n_classes), len(chosen)),
             found.ravel(),
         )
+
+
+def _directions(X: Any, pool: Any, n: int, seed: int) -> Any:
+    """Return the directions in which texts vary most, shape (features, n): each text's mean length is 1.
+
+    Those of a sample of the texts and of the n-grams that are neither rare nor everywhere.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    texts = sp.vstack([X, pool], format="csr")
+    if texts.shape[0] > _SAMPLE:
+        chosen = np.random.default_rng(seed).choice(texts.shape[0], _SAMPLE, replace=False)
+        texts = texts[np.sort(chosen)]
+    frequency = np.bincount(texts.indices, minlength=texts.shape[1])
+    columns = np.flatnonzero(
+        (frequency >= max(2, len(texts.indptr) // 1000)) & (frequency < texts.shape[0] / 2)
+    )
+    n = min(n, len(columns) - 1, texts.shape[0] - 1)
+    if n < 1:
+        return None
+    used = sp.csr_array(texts[:, columns], dtype=np.float32)
+    right = randomized_svd(used, n, n_iter=2, random_state=seed)[2]
+    spread = float((used @ right.T).std(axis=0).mean()) or 1.0
+    found = np.zeros((texts.shape[1], n))
+    found[columns] = right.T / spread
+    return found
+
+
+def _sum(parts: list[Any], X: Any, pool: Any) -> Any:
+    """Return a linear classifier whose score is the sum of others', each of one spread and mean 0.
+
+    Few labels leave a model's threshold anywhere; all texts say where its middle is.
+    """
+    found = copy.copy(parts[0])
+    found.coef_, found.intercept_ = 0.0, 0.0
+    for part in parts:
+        scores = np.concatenate([part.decision_function(X), part.decision_function(pool)])
+        scale = 1 / max(float(scores.std(axis=0).mean()), 1e-9)
+        found.coef_ = found.coef_ + scale * part.coef_
+        found.intercept_ = found.intercept_ + scale * (
+            np.ravel(part.intercept_) - scores.mean(axis=0)
+        )
+    return found
 
 
 def surest(scores: Floats, prior: Floats, share: float) -> tuple[Ints, Ints]:
