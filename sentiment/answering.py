@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TypeGuard
 
 from sentiment.records.answers import Answers, Note
-from sentiment.scorer import ABSTAIN, Scorer
+from sentiment.scorer import Scorer
 
 
 def score_texts(
-    scorer: Scorer, texts: Sequence[str | None], min_confidence: float = 0.0
+    scorer: Scorer, texts: Sequence[str | None], min_confidence: float | None = None
 ) -> Answers:
     """Score texts of which some may be missing.
 
@@ -19,13 +19,14 @@ def score_texts(
     scorer : Scorer
     texts : sequence of (str or None)
         A blank text is none.
-    min_confidence : float
-        Below it the label is ``abstain``.
+    min_confidence : float, optional
+        Below it the label is withheld; by default as the model's decision says.
 
     Returns
     -------
     Answers
     """
+    least = scorer.decision.min_confidence if min_confidence is None else min_confidence
     found = scorer.predict([text for text in texts if _is_text(text)])
     rows = zip(
         found.labels,
@@ -34,12 +35,13 @@ def score_texts(
         (found.n_unknown >= found.n_tokens).tolist(),
         strict=True,
     )
-    answers = Answers([], [], [], [])
+    answers = Answers([], [], [], [], [])
     for text in texts:
         if _is_text(text):
             label, number, row, unknown = next(rows)
-            withheld = number < min_confidence
-            answers.labels.append(ABSTAIN if withheld else label)
+            withheld = number < least
+            answers.labels.append(None if withheld else label)
+            answers.would_be.append(label if withheld else None)
             answers.confidence.append(number)
             answers.probabilities.append(row)
             answers.notes.append(
@@ -47,6 +49,7 @@ def score_texts(
             )
         else:
             answers.labels.append("")
+            answers.would_be.append(None)
             answers.confidence.append(None)
             answers.probabilities.append(None)
             answers.notes.append(Note.NO_TEXT)

@@ -162,7 +162,11 @@ def evaluate(model: Scorer | str, texts: Iterable[str], labels: Iterable[str]) -
             f"({', '.join(scorer.labels)})"
         )
     return measure(
-        true, scorer.predict_proba(texts), scorer.labels, positive_label=scorer.positive_label
+        true,
+        scorer.predict_proba(texts),
+        scorer.labels,
+        positive_label=scorer.positive_label,
+        decision=scorer.decision,
     )
 
 

@@ -69,7 +69,7 @@ def score_file(
     output: str,
     output_format: Format,
     *,
-    min_confidence: float = 0.0,
+    min_confidence: float | None = None,
     top: int | None = None,
     resume: bool = False,
     force: bool = False,
@@ -91,8 +91,8 @@ def score_file(
         A file, an address, or ``-`` for standard output. For an address the rows are written on this
         machine first: the store shows all of them or nothing.
     output_format : str
-    min_confidence : float
-        Below it the label is ``abstain``.
+    min_confidence : float, optional
+        Below it the label is withheld; by default as the model's decision says.
     top : int, optional
         Write only the probabilities of so many labels, the likeliest first; 0 for none.
     resume : bool
@@ -114,6 +114,8 @@ def score_file(
         A row cannot be read; names file and row.
     """
     begin = time.perf_counter()
+    if min_confidence is None:
+        min_confidence = scorer.decision.min_confidence
     counts = dict.fromkeys(Note, 0)
     try:
         asked = {"top": top, "min_confidence": min_confidence}
@@ -126,6 +128,7 @@ def score_file(
         target.stream,
         output_format,
         scorer.labels,
+        withholds=min_confidence > 0.0,
         top=top,
         header=not target.n_resumed,
         schema=getattr(reader, "schema", None),

@@ -94,6 +94,27 @@ class CompileConfig:
 
 
 @dataclass
+class AbstainConfig:
+    """When no label is given; at most one of them."""
+
+    confidence: float | None = None
+    max_error: float | None = None
+    coverage: float | None = None
+
+
+@dataclass
+class DecisionConfig:
+    """How probabilities become labels; the options of ``configs/decision``."""
+
+    rule: str = "argmax"
+    metric: str | None = None
+    threshold: float | None = None
+    thresholds: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, Any] = field(default_factory=dict)
+    abstain: AbstainConfig = field(default_factory=AbstainConfig)
+
+
+@dataclass
 class SweepConfig:
     """How a multirun is driven; `sentiment.sweep.sweeper` checks the values before the first job."""
 
@@ -169,6 +190,7 @@ class Config:
     vectorizer: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     semi: SemiConfig = field(default_factory=SemiConfig)
+    decision: DecisionConfig = field(default_factory=DecisionConfig)
     compile: CompileConfig = field(default_factory=CompileConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)

@@ -111,7 +111,11 @@ def evaluate(
     from sentiment.evaluation.slices import make_slices
 
     metrics = measure(
-        found.labels, found.probabilities, scorer.labels, positive_label=scorer.positive_label
+        found.labels,
+        found.probabilities,
+        scorer.labels,
+        positive_label=scorer.positive_label,
+        decision=scorer.decision,
     )
     missed = missed_bounds(bounds, metrics)
     answers = Answers(
@@ -119,7 +123,7 @@ def evaluate(
         found.labels,
         scorer.labels,
         found.probabilities,
-        [scorer.labels[place] for place in found.probabilities.argmax(axis=1).tolist()],
+        [scorer.labels[place] for place in scorer.decision.best(found.probabilities).tolist()],
         scorer.positive_label,
         found.columns,
         read(scorer, found.texts) if found.texts and scorer.compiled else None,

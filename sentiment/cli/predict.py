@@ -43,8 +43,11 @@ def predict(
         str, typer.Option(help="Column of the file that holds the text.")
     ] = "text",
     min_confidence: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Below it the label is 'abstain'.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Below it no label is given; by default as the model decides."
+        ),
+    ] = None,
     top: Annotated[
         int | None,
         typer.Option(min=0, help="Write only the probabilities of so many labels."),
@@ -151,7 +154,7 @@ def load(model: str | None, output_dir: Path) -> Scorer:
 
 
 def _predict_texts(
-    scorer: Scorer, texts: list[str], min_confidence: float, top: int | None, *, json: bool
+    scorer: Scorer, texts: list[str], min_confidence: float | None, top: int | None, *, json: bool
 ) -> None:
     from sentiment.answering import score_texts
 
@@ -163,13 +166,15 @@ def _predict_texts(
         from sentiment.records.writer import Writer
 
         sys.stdout.flush()
-        Writer(sys.stdout.buffer, "jsonl", scorer.labels, top=top).write(
+        least = scorer.decision.min_confidence if min_confidence is None else min_confidence
+        Writer(sys.stdout.buffer, "jsonl", scorer.labels, withholds=least > 0.0, top=top).write(
             Batch(list(texts)), answers
         )
         return
-    for label, number, _, note in zip(*answers, strict=True):
+    for label, number, _, note, withheld in zip(*answers, strict=True):
         shown = "" if number is None else f"{number:.4f}"
-        print("\t".join([label, shown, *([note] if note else [])]))
+        said = f"{note}: would be {withheld}" if withheld else note
+        print("\t".join([label or "", shown, *([said] if said else [])]))
 
 
 def _predict_file(
@@ -178,7 +183,7 @@ def _predict_file(
     output: str,
     output_format: Format,
     *,
-    min_confidence: float,
+    min_confidence: float | None,
     top: int | None,
     workers: int | None,
     resume: bool,

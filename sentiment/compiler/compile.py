@@ -18,12 +18,13 @@ from sentiment.compiler.reference import MAX_REFERENCE, golden_texts, reference_
 from sentiment.errors import UsageError
 from sentiment.files import whole_folder
 from sentiment.scorer.container import Tensors, pack_tensors
+from sentiment.scorer.decision import Decision
 from sentiment.scorer.document import (
     DOCUMENT_NAME,
     FORMAT,
-    FORMAT_VERSION,
     WEIGHTS_NAME,
     dump_document,
+    format_version,
 )
 from sentiment.scorer.model import Scorer
 
@@ -129,6 +130,7 @@ def compile_scorer(
     reference_name: str = "held-out",
     dtype: Literal["float32", "float16"] = "float32",
     prune: float = 0.0,
+    decision: Decision | None = None,
 ) -> CompiledScorer:
     """Compile a fitted vectorizer and classifier.
 
@@ -152,6 +154,8 @@ def compile_scorer(
         Type of the stored values.
     prune : float
         Share of the reference texts whose label may change (0: keep every n-gram).
+    decision : Decision, optional
+        How probabilities become labels; by default the likeliest is given.
 
     Returns
     -------
@@ -177,13 +181,14 @@ def compile_scorer(
     ]
     document: dict[str, Any] = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
         "made_with": {"sentiment": sentiment.__version__},
         "labels": [str(label) for label in classifier.classes_],
         "positive_label": positive_label,
         "link": linear.link,
         "intercept": linear.intercept.tolist(),
+        **stored_decision(decision),
     }
+    document["format_version"] = format_version(document, least=2)
     compiled = _assemble(document, parts, "float32")
     check_against(compiled.scorer, vectorizer, classifier, reference_texts[:_CHECKED_TEXTS])
     # Evenly spread, so that files in the order of their labels are represented too.
@@ -228,6 +233,11 @@ def _assemble(
     compiled = CompiledScorer({**document, **extra}, tensors)
     compiled.extra = extra
     return compiled
+
+
+def stored_decision(decision: Decision | None) -> dict[str, Any]:
+    """Return what ``scorer.json`` holds of a decision: nothing of the usual one."""
+    return {"decision": decision.to_dict()} if decision else {}
 
 
 def tolerance(scores: Floats) -> float:

@@ -14,9 +14,15 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 import sentiment
-from sentiment.compiler.compile import write_scorer
+from sentiment.compiler.compile import stored_decision, write_scorer
 from sentiment.compiler.reference import MAX_REFERENCE, golden_words, reference_statistics
-from sentiment.scorer.document import PIPELINE_FORMAT, PIPELINE_NAME, dump_document
+from sentiment.scorer.decision import Decision
+from sentiment.scorer.document import (
+    PIPELINE_FORMAT,
+    PIPELINE_NAME,
+    dump_document,
+    format_version,
+)
 from sentiment.scorer.pipeline import PipelineScorer
 
 _PLACE = re.compile(r'(?<!\\)"(__id__|file)": (?:(\d+)|"([^"]+?)(\.\w+)")')
@@ -62,6 +68,7 @@ def keep_pipeline(
     reference_texts: Sequence[str] = (),
     reference_labels: Sequence[str] | None = None,
     reference_name: str = "held-out",
+    decision: Decision | None = None,
 ) -> KeptPipeline:
     """Keep a fitted vectorizer and classifier as they are.
 
@@ -70,21 +77,22 @@ def keep_pipeline(
     vectorizer, classifier : estimator
         The classifier has ``predict_proba``.
     positive_label : str, optional
-    reference_texts, reference_labels, reference_name
+    reference_texts, reference_labels, reference_name, decision
         As of `compile_scorer`.
     """
     pipeline = Pipeline([("vectorizer", vectorizer), ("classifier", classifier)])
     content = dump_pipeline(pipeline)
     document: dict[str, Any] = {
         "format": PIPELINE_FORMAT,
-        "format_version": 1,
         "made_with": {"sentiment": sentiment.__version__},
         "labels": [str(label) for label in classifier.classes_],
         "positive_label": positive_label,
         "n_features": int(vectorizer.transform(["a text"]).shape[1]),
         "golden": [],
         "reference": None,
+        **stored_decision(decision),
     }
+    document["format_version"] = format_version(document, least=1)
     scorer = PipelineScorer(document, pipeline, digest="", size_bytes=0)
     generator = np.random.Generator(np.random.PCG64(0))
     golden = golden_words(_known_words(vectorizer, generator), generator)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sentiment.scorer.decision import Decision
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -23,6 +27,7 @@ def evaluate(
     classes: Sequence[str],
     *,
     positive_label: str | None = None,
+    decision: Decision | None = None,
     seed: int = 0,
     n_bootstrap: int = 1000,
 ) -> dict[str, float]:
@@ -39,6 +44,10 @@ def evaluate(
     positive_label : str, optional
         With two classes, precision, recall, F1, ROC AUC and average precision are of this
         class (default: the last one). With more, they are macro averages.
+    decision : Decision, optional
+        Which label is given; by default the likeliest. With one that withholds answers there are also
+        ``coverage`` (share of rows answered) and ``answered_accuracy``; all else is of the
+        labels that would be given.
     seed, n_bootstrap : int
         Of the percentile bootstrap behind ``accuracy_low`` and ``accuracy_high`` (95 %).
 
@@ -70,7 +79,9 @@ def evaluate(
         )
     index = {name: position for position, name in enumerate(names)}
     codes = np.array([index.get(label, -1) for label in truth])
-    predicted = probabilities.argmax(axis=1)
+    likeliest = probabilities.argmax(axis=1)
+    changes = decision is not None and decision.changes_labels
+    predicted = decision.best(probabilities) if decision and changes else likeliest
     correct = codes == predicted
     low, high = bootstrap_interval(correct.astype(np.float64), seed=seed, n=n_bootstrap)
     result = {"accuracy": float(correct.mean()), "accuracy_low": low, "accuracy_high": high}
@@ -139,7 +150,12 @@ def evaluate(
         result["brier_score"] = float(np.mean((probabilities[:, 1] - onehot[:, 1]) ** 2))
     else:
         result["brier_score"] = float(np.mean(((probabilities - onehot) ** 2).sum(axis=1)))
-    result["ece"] = expected_calibration_error(probabilities.max(axis=1), correct)
+    result["ece"] = expected_calibration_error(probabilities.max(axis=1), codes == likeliest)
+    if decision and decision.min_confidence > 0.0:
+        sure = probabilities[np.arange(len(codes)), predicted] >= decision.min_confidence
+        result["coverage"] = float(sure.mean())
+        if sure.any():
+            result["answered_accuracy"] = float(correct[sure].mean())
     return result
 
 

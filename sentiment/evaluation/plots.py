@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from sentiment.evaluation.decisions import Chosen
+    from sentiment.scorer.decision import Decision
+
 _BLUE, _ORANGE, _GREY = "#2b6cb0", "#c05621", "#a0aec0"
 
+DECISION = "decision.png"  # that `save_decision` draws
 EVALUATION = "evaluation.png"  # the artifact of a run that `save_evaluation` draws
 
 
@@ -21,6 +26,7 @@ def save_evaluation(
     classes: Sequence[str],
     *,
     positive_label: str | None = None,
+    decision: Decision | None = None,
 ) -> None:
     """Draw what a run's test split shows, four panels on one page.
 
@@ -35,6 +41,8 @@ def save_evaluation(
     classes : sequence of str
     positive_label : str, optional
         With two classes, whose ROC curve is drawn (default: the last).
+    decision : Decision, optional
+        Which labels the confusion matrix counts; by default the likeliest.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -45,10 +53,45 @@ def save_evaluation(
     truth = np.array([list(classes).index(label) for label in labels])
     predicted = probabilities.argmax(axis=1)
     confidence, correct = probabilities.max(axis=1), predicted == truth
-    _confusion(top_left, truth, predicted, classes)
+    given = predicted if decision is None else decision.best(probabilities)
+    _confusion(top_left, truth, given, classes)
     _roc(top_right, truth, probabilities, classes, positive_label)
     _reliability(bottom_left, confidence, correct)
     _confidences(bottom_right, confidence, correct)
+    figure.savefig(path)
+
+
+def save_decision(path: Path, chosen: Chosen) -> None:
+    """Draw the metric against the threshold, and the error against the share that is answered.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG to write.
+    chosen : Chosen
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    both = [part for part in (chosen.curve, chosen.tradeoff) if part]
+    if not both:
+        return
+    figure = Figure(figsize=(5.5 * len(both), 4.5), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, part in zip(figure.subplots(1, len(both), squeeze=False)[0], both, strict=True):
+        (x, places), (y, values) = list(part.items())[:2]
+        axes.plot(places, values, color=_BLUE)
+        axes.set(xlabel=f"{x} on validation rows", ylabel=y, xlim=(0, 1))
+        mark = None
+        if part is chosen.curve:
+            mark = places[int(np.argmax(values))]
+            axes.axvline(0.5, color=_GREY, linestyle=":", label="0.5")
+        elif chosen.decision.min_confidence > 0:
+            answered = np.array(part["confidence"]) >= chosen.decision.min_confidence
+            mark = places[int(answered.sum()) - 1] if answered.any() else None
+        if mark is not None:
+            axes.axvline(mark, color=_ORANGE, label=f"chosen: {mark:.3g}")
+            axes.legend()
     figure.savefig(path)
 
 

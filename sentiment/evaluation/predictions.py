@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from sentiment.data.splits import Split
+    from sentiment.scorer.decision import Decision
 
 
 FILE_NAME = "test_predictions.parquet"
@@ -69,7 +70,11 @@ def read_predictions(file: Path) -> LoggedPredictions | None:
 
 
 def write_predictions(
-    folder: Path, test: Split, labels: Sequence[str], probabilities: NDArray[np.float64]
+    folder: Path,
+    test: Split,
+    labels: Sequence[str],
+    probabilities: NDArray[np.float64],
+    decision: Decision,
 ) -> None:
     """Write every test prediction for paired tests, and two small tables for people."""
     import hashlib
@@ -77,6 +82,7 @@ def write_predictions(
     import polars as pl
 
     names = np.asarray(labels, dtype=object)
+    best = decision.best(probabilities)
     frame = pl.DataFrame(
         {
             "row": np.arange(len(test)),
@@ -85,7 +91,7 @@ def write_predictions(
                 for text in test.texts
             ],
             "label": test.labels,
-            "predicted": names[probabilities.argmax(axis=1)].tolist(),
+            "predicted": names[best].tolist(),
             **{f"{_PROBABILITY}{label}": probabilities[:, i] for i, label in enumerate(labels)},
         }
     )
@@ -95,7 +101,7 @@ def write_predictions(
         pl.Series("text", test.texts).str.slice(0, 500),
         "label",
         "predicted",
-        pl.Series("confidence", probabilities.max(axis=1)),
+        pl.Series("confidence", probabilities[np.arange(len(best)), best]),
     )
     shown.head(N_SAMPLES).write_csv(folder / "sample_predictions.csv")
     errors = shown.filter(pl.col("label") != pl.col("predicted"))

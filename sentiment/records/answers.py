@@ -19,16 +19,18 @@ class Answers(NamedTuple):
 
     Attributes
     ----------
-    labels : list of str
-        Empty where there is no text; ``abstain`` where one is withheld: `notes` tell it from a class
-        of that name.
+    labels : list of (str or None)
+        Empty where there is no text, None where one is withheld.
     confidence : list of (float or None)
     probabilities : list of (list of float or None)
         One per label of the model.
     notes : list of (Note or None)
+    would_be : list of (str or None)
+        The labels that are withheld.
     """
 
-    labels: list[str]
+    labels: list[str | None]
     confidence: list[float | None]
     probabilities: list[list[float] | None]
     notes: list[Note | None]
+    would_be: list[str | None]

@@ -31,6 +31,8 @@ class Writer:
         One of `sentiment.records.FORMATS`.
     labels : sequence of str
         The model's labels, in order.
+    withholds : bool
+        Whether a label may be withheld: then there is a column ``would_be``.
     top : int, optional
         Write only the probabilities of so many labels, the likeliest first; 0 for none.
     header : bool
@@ -45,6 +47,7 @@ class Writer:
         kind: Format,
         labels: Sequence[str],
         *,
+        withholds: bool = False,
         top: int | None = None,
         header: bool = True,
         schema: pa.Schema | None = None,
@@ -52,6 +55,7 @@ class Writer:
         self._stream = stream
         self._kind = kind
         self._labels = list(labels)
+        self._withholds = withholds
         self._top = None if top is None else min(top, len(self._labels))
         self._header = header
         self._schema = schema
@@ -61,7 +65,8 @@ class Writer:
     def write(self, batch: Batch, answers: Answers) -> None:
         """Write one batch; a row without text has an empty label and no numbers."""
         if self._kind == "lines":
-            self._stream.write("".join(map(_line, *answers[:2], answers.notes)).encode())
+            lines = map(_line, answers.labels, answers.confidence, answers.notes, answers.would_be)
+            self._stream.write("".join(lines).encode())
         elif self._kind == "jsonl":
             self._write_jsonl(batch, answers)
         elif self._kind == "parquet":
@@ -90,7 +95,8 @@ class Writer:
             numbers = [name for n in places for name in (f"top_{n}", f"top_{n}_probability")]
         taken = set(names)
         result = []
-        for name in ("label", "confidence", *numbers, "note"):
+        last = ("note", "would_be") if self._withholds else ("note",)
+        for name in ("label", "confidence", *numbers, *last):
             fresh = name
             while fresh in taken:
                 fresh = f"predicted_{fresh}"
@@ -110,15 +116,31 @@ class Writer:
             return [None] * (2 * self._top)
         return [cell for pair in self._likeliest(row) for cell in pair]
 
+    def _answer(
+        self,
+        label: str | None,
+        number: float | None,
+        row: Sequence[float] | None,
+        note: Note | None,
+        withheld: str | None,
+    ) -> list[Any]:
+        """Return the added cells of one row."""
+        last = [note, withheld] if self._withholds else [note]
+        return [label, number, *self._numbers(row), *last]
+
     def _write_jsonl(self, batch: Batch, answers: Answers) -> None:
         lines = []
-        for record, label, number, row, note in zip(batch.records(), *answers, strict=True):
+        for record, label, number, row, note, withheld in zip(
+            batch.records(), *answers, strict=True
+        ):
             answer: dict[str, Any] = {"label": label, "confidence": number}
             if self._top != 0:
                 pairs = zip(self._labels, row or (), strict=False)
                 shown = pairs if self._top is None or row is None else self._likeliest(row)
                 answer["probabilities"] = None if row is None else dict(shown)
             answer["note"] = note
+            if self._withholds:
+                answer["would_be"] = withheld
             named = {
                 (f"predicted_{name}" if name in record else name): value
                 for name, value in answer.items()
@@ -144,7 +166,7 @@ class Writer:
             self._csv_header(list(records[0]))
         names = self._names or []
         rows = []
-        for record, label, number, row, note in zip(records, *answers, strict=True):
+        for record, *answer in zip(records, *answers, strict=True):
             if len(record) != len(names) or not all(name in record for name in names):
                 extra = [name for name in record if name not in names] or names
                 raise DataError(
@@ -152,8 +174,7 @@ class Writer:
                     "write .jsonl instead"
                 )
             cells = [_cell(record[name]) for name in names]
-            answer = (label, number, *self._numbers(row), note)
-            rows.append([*cells, *map(_answer_cell, answer)])
+            rows.append([*cells, *map(_answer_cell, self._answer(*answer))])
         self._write_cells(rows)
 
     def _write_parquet(self, batch: Batch, answers: Answers) -> None:
@@ -170,10 +191,7 @@ class Writer:
                 ) from None
         if self._parquet is None:
             self._open_parquet(table.schema)
-        rows = [
-            (label, number, *self._numbers(row), note)
-            for label, number, row, note in zip(*answers, strict=True)
-        ]
+        rows = [self._answer(*answer) for answer in zip(*answers, strict=True)]
         kinds = self._kinds()
         columns = [pa.array([row[place] for row in rows], kind) for place, kind in enumerate(kinds)]
         self._parquet.write_batch(
@@ -201,11 +219,14 @@ class Writer:
 
         text, number = pa.string(), pa.float64()
         numbers = [number] * len(self._labels) if self._top is None else [text, number] * self._top
-        return [text, number, *numbers, text]
+        return [text, number, *numbers, text, *([text] if self._withholds else [])]
 
 
-def _line(label: str, number: float | None, note: Note | None) -> str:
-    return "\t".join([label, _answer_cell(number), *([note] if note else [])]) + "\n"
+def _line(label: str | None, number: float | None, note: Note | None, withheld: str | None) -> str:
+    cells = [label or "", _answer_cell(number), note, withheld]
+    while cells[-1] is None:
+        cells.pop()
+    return "\t".join(cell or "" for cell in cells) + "\n"
 
 
 def _answer_cell(value: Any) -> str:

@@ -4,7 +4,7 @@
 `Scorer` loads, scores and explains, and imports nothing heavier than numpy.
 """
 
-from sentiment.scorer.model import ABSTAIN, Scorer
+from sentiment.scorer.model import Scorer
 from sentiment.scorer.prediction import Prediction, Predictions
 
-__all__ = ["ABSTAIN", "Prediction", "Predictions", "Scorer"]
+__all__ = ["Prediction", "Predictions", "Scorer"]

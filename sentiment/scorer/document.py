@@ -16,8 +16,15 @@ PIPELINE_FORMAT = "sentiment-pipeline"
 """Of a pipeline that does not compile: programs that know compiled models alone refuse it by name."""
 
 
-FORMAT_VERSION = 2
-"""2: the text's normalization, which programs that read 1 alone would leave out."""
+FORMAT_VERSION = 3
+"""3: a decision, without which a program would give other labels.
+2: the text's normalization, which programs that read 1 alone would leave out.
+"""
+
+
+def format_version(document: dict[str, Any], least: int) -> int:
+    """Return the version that a reader must know; as old as possible, so that old readers serve."""
+    return FORMAT_VERSION if document.get("decision") else least
 
 
 DOCUMENT_NAME = "scorer.json"

@@ -11,6 +11,7 @@ import numpy as np
 
 from sentiment.errors import ModelError
 from sentiment.scorer.container import Tensors, map_tensors
+from sentiment.scorer.decision import Decision
 from sentiment.scorer.document import (
     DOCUMENT_NAME,
     PIPELINE_FORMAT,
@@ -26,8 +27,6 @@ from sentiment.text.spec import MANY_CHARACTERS
 if TYPE_CHECKING:
     from sentiment.scorer.explain import ClassFeature, Explanation
 
-ABSTAIN = "abstain"
-"""The label of an answer whose confidence is below what the caller asked for."""
 _VIEWS: dict[str, type[View]] = {"ngrams": NgramView, "hashing": HashView}
 
 
@@ -57,6 +56,8 @@ class Scorer:
         self.link = str(document["link"])
         self.intercept: Floats = np.array(document["intercept"], dtype=np.float64)
         self._bias = float(self.intercept[0])
+        self.decision = Decision.from_dict(document.get("decision"), len(self.labels))
+        self._decides = self.decision.changes_labels
         self.views: list[View] = [
             _VIEWS[view["kind"]](view, tensors, f"view{number}")
             for number, view in enumerate(document["views"])
@@ -203,7 +204,7 @@ class Scorer:
         for part, (score, tokens, unknown) in zip(parts, scored, strict=True):
             scores[part], n_tokens[part], n_unknown[part] = score, tokens, unknown
         probabilities = link(self.link, scores)
-        best = best_class(scores)
+        best = self.decision.best(probabilities) if self._decides else best_class(scores)
         names = self.labels
         return Predictions(
             [names[number] for number in best.tolist()],
@@ -261,6 +262,10 @@ class Scorer:
         # exp of minus the absolute value cannot overflow; numpy's is that of `link`.
         small = float(np.exp(-abs(score)))
         likely, unlikely = 1.0 / (1.0 + small), small / (1.0 + small)
+        if self._decides:
+            both = (unlikely, likely) if score > 0 else (likely, unlikely)
+            best = self.decision.best_of(both)
+            return Prediction(self.labels[best], both[best], both, (score,), n_tokens, n_unknown)
         if score > 0:
             return Prediction(
                 self.labels[1], likely, (unlikely, likely), (score,), n_tokens, n_unknown
@@ -278,7 +283,7 @@ class Scorer:
 
     def _prediction_of_many(self, scores: Floats, n_tokens: int, n_unknown: int) -> Prediction:
         probabilities = link(self.link, scores[None])[0].tolist()
-        best = int(scores.argmax())
+        best = self.decision.best_of(probabilities) if self._decides else int(scores.argmax())
         return Prediction(
             self.labels[best],
             probabilities[best],

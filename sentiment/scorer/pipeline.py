@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sentiment.errors import DISTRIBUTION, ModelError
+from sentiment.scorer.decision import Decision
 from sentiment.scorer.document import DOCUMENT_NAME, PIPELINE_NAME, check_weights
 from sentiment.scorer.link import best_class
 from sentiment.scorer.model import Scorer
@@ -91,6 +92,7 @@ class PipelineScorer(Scorer):
         self.digest = digest
         self.size_bytes = size_bytes
         self.n_features = int(document["n_features"])
+        self.decision = Decision.from_dict(document.get("decision"), len(self.labels))
         self.views = []  # it has no weights to show
         self.pipeline = pipeline
         self._before, self._classifier = pipeline[:-1], pipeline[-1]
@@ -117,7 +119,8 @@ class PipelineScorer(Scorer):
         probabilities = np.concatenate(parts)
         logs = np.log(np.maximum(probabilities, _LEAST))
         scores = logs[:, 1:] - logs[:, :1] if len(self.labels) == 2 else logs
-        best = best_class(scores)
+        changed = self.decision.changes_labels
+        best = self.decision.best(probabilities) if changed else best_class(scores)
         n_tokens = np.array([len(_WORD.findall(text)) for text in texts], dtype=np.int64)
         return Predictions(
             [self.labels[number] for number in best.tolist()],

@@ -18,7 +18,7 @@ class Prediction(NamedTuple):
     Attributes
     ----------
     label : str
-        The label of the highest score.
+        What the model's decision makes of its probabilities; else the likeliest.
     confidence : float
         Its probability.
     probabilities : tuple of float

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from sentiment.scorer.document import PIPELINE_NAME
+from sentiment.scorer.document import PIPELINE_NAME, read_document
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -96,6 +96,10 @@ def save_model(
         ColSpec(DataType.double, "confidence"),
     ]
     outputs += [ColSpec(DataType.double, f"probability_{label}") for label in labels]
+    decision = read_document(scorer)[1].get("decision") or {}
+    if decision.get("min_confidence"):
+        outputs[0] = ColSpec(DataType.string, "label", required=False)
+        outputs.append(ColSpec(DataType.string, "would_be", required=False))
     document = Model(**about)
     compiled = not (scorer / PIPELINE_NAME).exists()
     needed = ["mlflow", "numpy", "pandas"]

@@ -4,7 +4,8 @@ MLflow runs it when it loads the model, with the scorer directory as the artifac
 the modules that score on the path. Nothing is unpickled.
 
 Input: a ``text`` column. Output: ``label``, ``confidence`` and ``probability_<label>`` each; a null
-text has an empty label and no numbers.
+text has an empty label and no numbers. A model that withholds answers gives no label (None) to an unsure
+text, and has a column ``would_be``.
 """
 
 from __future__ import annotations
@@ -50,11 +51,18 @@ class ScorerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         found = self.scorer.predict([str(text) for text in texts[given]])
         labels = np.full(len(texts), "", dtype=object)
         labels[given] = found.labels
+        least = self.scorer.decision.min_confidence
         numbers = np.full((len(texts), 1 + len(self.scorer.labels)), np.nan)
         numbers[given, 0] = found.confidence
         numbers[given, 1:] = found.probabilities
         names = ["confidence", *(f"probability_{label}" for label in self.scorer.labels)]
         table = pd.DataFrame(numbers, index=texts.index, columns=names)
+        if least > 0.0:
+            unsure = table["confidence"].to_numpy() < least
+            would_be = np.full(len(texts), None, dtype=object)
+            would_be[unsure] = labels[unsure]
+            table["would_be"] = would_be
+            labels[unsure] = None
         table.insert(0, "label", labels)
         return table
 

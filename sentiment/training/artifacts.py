@@ -206,7 +206,9 @@ def _write_artifacts(
 ) -> None:
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
     (folder / "overrides.json").write_text(json.dumps(list(overrides)), encoding="utf-8")
-    write_predictions(folder, splits.test, classes, judged.probabilities["test"])
+    write_predictions(
+        folder, splits.test, classes, judged.probabilities["test"], judged.chosen.decision
+    )
     hashes.write_hashes(splits.seen(), folder / hashes.FILE_NAME)
     if cfg.data.report:
         from sentiment.data.report import data_report
@@ -221,6 +223,19 @@ def _write_artifacts(
             judged.probabilities["test"],
             classes,
             positive_label=splits.positive_label,
+            decision=judged.chosen.decision,
+        )
+        if judged.chosen.decision:
+            plots.save_decision(folder / plots.DECISION, judged.chosen)
+    if judged.chosen.decision:
+        chosen = judged.chosen
+        _write_json(
+            folder / "decision.json",
+            {
+                "decision": chosen.decision.to_dict(),
+                "curve": chosen.curve,
+                "tradeoff": chosen.tradeoff,
+            },
         )
 
 

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from sentiment.compiler.compile import CompiledScorer
     from sentiment.compiler.fallback import KeptPipeline
     from sentiment.data.splits import Splits
+    from sentiment.evaluation.decisions import Chosen, Rule
     from sentiment.training.fitting import Fitted
 
 log = logging.getLogger(__name__)
+
+# What another label changes; the rest is of the probabilities alone.
+_OF_LABELS = {"accuracy", "accuracy_low", "accuracy_high", "precision", "recall", "f1_score"}
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,13 @@ class Judged:
         Named ``val_…`` and ``test_…``.
     probabilities : dict of str to float64[rows, classes]
         Of ``val`` where it holds rows, and ``test``.
+    chosen : Chosen
+        How probabilities become labels, and what was seen while that was chosen.
     """
 
     metrics: dict[str, float]
     probabilities: dict[str, NDArray[np.float64]]
+    chosen: Chosen
 
 
 Metric = Callable[[Sequence[str], "NDArray[np.float64]", Sequence[str]], float]
@@ -73,14 +80,24 @@ def own_metrics(nodes: Mapping[str, Any]) -> dict[str, Metric]:
 
 
 def judge(
-    fitted: Fitted, splits: Splits, *, seed: int, own: Mapping[str, Metric] | None = None
+    fitted: Fitted,
+    splits: Splits,
+    rule: Rule,
+    *,
+    seed: int,
+    own: Mapping[str, Metric] | None = None,
 ) -> Judged:
-    """Evaluate on validation and test rows.
+    """Choose the decision on validation rows, and evaluate it on them and on test rows.
+
+    Where it gives other labels than the likeliest, the figures of those stand beside it as
+    ``test_plain_…``.
 
     Parameters
     ----------
     fitted : Fitted
     splits : Splits
+    rule : Rule
+        Of the decision.
     seed : int
         Of the intervals' bootstrap.
     own : mapping of str to Metric, optional
@@ -89,8 +106,10 @@ def judge(
     Raises
     ------
     UsageError
-        The classifier gives no probabilities, or a metric of the user's fails.
+        The classifier gives no probabilities, the decision cannot be chosen, or a metric of the
+        user's fails.
     """
+    from sentiment.evaluation.decisions import choose
     from sentiment.evaluation.metrics import evaluate
 
     classifier = fitted.classifier
@@ -99,27 +118,44 @@ def judge(
             f"model: {type(classifier).__name__} gives no probabilities with these parameters; "
             "use a loss that does (model.loss=log_loss), or model=linear_svc, which is calibrated"
         )
-    metrics: dict[str, float] = {}
-    probabilities: dict[str, NDArray[np.float64]] = {}
-    for name, split in (("val", splits.val), ("test", splits.test)):
-        if not len(split):
-            continue
-        answers = np.asarray(classifier.predict_proba(fitted.features[name]), np.float64)
-        figures = evaluate(
-            split.labels,
-            answers,
-            fitted.classes,
-            positive_label=splits.positive_label,
-            seed=seed,
+    parts = {name: s for name, s in (("val", splits.val), ("test", splits.test)) if len(s)}
+    probabilities = {
+        name: np.asarray(classifier.predict_proba(fitted.features[name]), np.float64)
+        for name in parts
+    }
+    if rule.tuned and "val" not in parts:
+        raise UsageError(
+            "decision: it is tuned on validation rows, of which there are none; data.val_size=0.1"
         )
-        metrics |= {f"{name}_{key}": value for key, value in figures.items()}
-        probabilities[name] = answers
+    seen = probabilities.get("val", np.empty((0, len(fitted.classes))))
+    chosen = choose(
+        rule, splits.val.labels, seen, fitted.classes, positive_label=splits.positive_label
+    )
+    metrics: dict[str, float] = {}
+    for name, split in parts.items():
+        for prefix, decision in (("", chosen.decision), ("plain_", None)):
+            if decision is None and not chosen.decision.changes_labels:
+                continue
+            figures = evaluate(
+                split.labels,
+                probabilities[name],
+                fitted.classes,
+                positive_label=splits.positive_label,
+                decision=decision,
+                seed=seed,
+            )
+            metrics |= {
+                f"{name}_{prefix}{key}": value
+                for key, value in figures.items()
+                if decision is not None or key in _OF_LABELS
+            }
         for key, function in (own or {}).items():
             try:
-                metrics[f"{name}_{key}"] = float(function(split.labels, answers, fitted.classes))
+                figure = function(split.labels, probabilities[name], fitted.classes)
+                metrics[f"{name}_{key}"] = float(figure)
             except Exception as error:  # whatever the user's code raises
                 raise UsageError(f"metrics.{key}: {type(error).__name__}: {error}") from error
-    return Judged(metrics, probabilities)
+    return Judged(metrics, probabilities, chosen)
 
 
 def compiled_form(
@@ -155,6 +191,7 @@ def compiled_form(
         "reference_texts": reference.texts,
         "reference_labels": reference.labels,
         "reference_name": "validation" if len(splits.val) else "test",
+        "decision": judged.chosen.decision,
     }
     steps = fitted.vectorizer, fitted.classifier
     try:

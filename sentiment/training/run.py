@@ -109,13 +109,16 @@ def train(
         If the config, the data or the environment do not allow a training; nothing half
         written is left behind.
     """
+    from sentiment.evaluation import decisions
     from sentiment.training import folds
     from sentiment.training.pipeline import build_pipeline
     from sentiment.training.semi import Recipe, self_train
 
     begin = time.perf_counter()
     stages = Stages(watch, progress)
-    config.to_dict(cfg)  # what cannot be resolved is said before any work
+    resolved = config.to_dict(cfg)  # what cannot be resolved is said before any work
+    rule = decisions.Rule(**resolved["decision"])
+    decisions.check(rule)
     _check_writable(Path(cfg.output_dir))
     # Importing MLflow and opening its database take seconds that the machine's other core has.
     new_run = None if run is not None else _in_background(lambda: _new_run(cfg))
@@ -176,7 +179,7 @@ def train(
             else:
                 fitted = fit(pipeline, features, data, cache, passes=cfg.data.passes, seed=cfg.seed)
         with stages("evaluate"):
-            judged = judge(fitted, data.splits, seed=cfg.seed, own=own)
+            judged = judge(fitted, data.splits, rule, seed=cfg.seed, own=own)
             judged = replace(judged, metrics={**over_folds, **judged.metrics})
         with stages("compile"):
             compiled = compiled_form(

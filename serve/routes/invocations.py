@@ -65,9 +65,11 @@ class InvocationsRequest(Model):
 class Row(Model):
     """One prediction; each probability stands also in a column ``probability_<label>``."""
 
-    label: str
+    label: str | None
     confidence: float
     probabilities: dict[str, float]
+    note: str | None = None
+    would_be: str | None = None
 
 
 class InvocationsResponse(Model):
@@ -93,13 +95,15 @@ def endpoints(state: State) -> list[Endpoint]:
         columns = [f"probability_{label}" for label in model.labels]
         predictions = [
             {
-                "label": label,
-                "confidence": confidence,
-                "probabilities": dict(zip(model.labels, probabilities, strict=True)),
+                "label": said.label,
+                "confidence": said.confidence,
+                "probabilities": dict(zip(model.labels, said.probabilities, strict=True)),
                 # the columns that the model gives when MLflow itself serves it
-                **dict(zip(columns, probabilities, strict=True)),
+                **dict(zip(columns, said.probabilities, strict=True)),
+                "note": said.note,
+                "would_be": said.would_be,
             }
-            for label, confidence, probabilities, _ in rows(pieces)
+            for said in rows(pieces, model)
         ]
         return Reply(to_json({"predictions": predictions}))
 

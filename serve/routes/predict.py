@@ -20,7 +20,7 @@ from serve.routes.schemas import (
     PredictResponse,
     request_models,
 )
-from serve.routes.texts import classify, classify_one, note, parse, rows, take_model
+from serve.routes.texts import Row, classify, classify_one, parse, row, rows, take_model
 from serve.state import State
 
 ECHO_CHARACTERS = 200
@@ -35,13 +35,8 @@ def endpoints(state: State) -> list[Endpoint]:
         request: Any = await parse(models.predict, await exchange.json_body(), exchange.limits)
         model = take_model(state, exchange)
         found, seconds = await classify_one(state, exchange, model, request.text)
-        row = (
-            found.label,
-            found.confidence,
-            found.probabilities,
-            note(found.n_tokens, found.n_unknown),
-        )
-        answer = _prediction(state, model, request.text, row, _now())
+        said = row(found, model, request.min_confidence)
+        answer = _prediction(state, model, request.text, said, _now())
         answer["processing_time_ms"] = round(seconds * 1000, 3)
         return Reply(to_json(answer))
 
@@ -53,8 +48,8 @@ def endpoints(state: State) -> list[Endpoint]:
         pieces = await classify(state, exchange, model, texts)
         now = _now()
         answers = [
-            _prediction(state, model, text, row, now)
-            for text, row in zip(texts, rows(pieces), strict=True)
+            _prediction(state, model, text, said, now)
+            for text, said in zip(texts, rows(pieces, model, request.min_confidence), strict=True)
         ]
         total = round(exchange.milliseconds(), 3)
         return Reply(to_json({"predictions": answers, "total_processing_time_ms": total}))
@@ -96,23 +91,19 @@ def endpoints(state: State) -> list[Endpoint]:
     ]  # fmt: skip
 
 
-def _prediction(
-    state: State,
-    model: LoadedModel,
-    text: str,
-    row: tuple[str, float, Sequence[float], Note | None],
-    now: str,
-) -> dict[str, Any]:
+def _prediction(state: State, model: LoadedModel, text: str, said: Row, now: str) -> dict[str, Any]:
     """Return one prediction as the API gives it."""
-    label, confidence, probabilities, remark = row
     return {
         "text": _shorten(text),
-        "sentiment": label,
-        "confidence": confidence,
-        "probabilities": dict(zip(model.labels, probabilities, strict=True)),
-        "note": remark,
+        "sentiment": said.label,
+        "confidence": said.confidence,
+        "probabilities": dict(zip(model.labels, said.probabilities, strict=True)),
+        "note": said.note,
+        "would_be": said.would_be,
         "model_version": model.version,
-        "prediction_id": state.feedback.signer.sign(model.digest, label, confidence, text),
+        "prediction_id": state.feedback.signer.sign(
+            model.digest, said.given, said.confidence, text
+        ),
         "timestamp": now,
     }
 

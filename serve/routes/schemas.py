@@ -14,6 +14,17 @@ class Model(BaseModel):
     model_config = ConfigDict(protected_namespaces=(), extra="ignore")
 
 
+MinConfidence = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=1,
+        strict=True,
+        description="Withhold answers of less confidence; by default as the model decides.",
+    ),
+]
+
+
 class Requests(NamedTuple):
     """The request models of one application: the limits in them are settings."""
 
@@ -31,6 +42,7 @@ def request_models(max_text_length: int, max_batch_size: int) -> Requests:
 
         model_config = ConfigDict(json_schema_extra={"examples": [{"text": REVIEW}]})
         text: Annotated[Text, Field(description="The text to classify.")]
+        min_confidence: MinConfidence = None
 
     class PredictBatchRequest(Model):
         """Several texts."""
@@ -44,10 +56,13 @@ def request_models(max_text_length: int, max_batch_size: int) -> Requests:
                 description="The texts to classify; predictions keep their order.",
             ),
         ]
+        min_confidence: MinConfidence = None
 
-    class ExplainRequest(PredictRequest):
+    class ExplainRequest(Model):
         """One text, and how much to say about it."""
 
+        model_config = ConfigDict(json_schema_extra={"examples": [{"text": REVIEW}]})
+        text: Annotated[Text, Field(description="The text to classify.")]
         top: Annotated[
             int | None,
             Field(
@@ -62,13 +77,19 @@ class Prediction(Model):
     """The verdict on one text."""
 
     text: Annotated[str, Field(description="The text, shortened.")]
-    sentiment: Annotated[str, Field(description="The most probable label.")]
+    sentiment: Annotated[
+        str | None, Field(description="The label; null when it is withheld as unsure.")
+    ]
     confidence: Annotated[float, Field(ge=0, le=1, description="Its probability.")]
     probabilities: Annotated[dict[str, float], Field(description="Label to probability.")]
     note: Annotated[
-        Literal["no known word"] | None,
-        Field(description="What the label does not say: the model knows no word of the text."),
-    ]
+        Literal["abstained", "no known word"] | None,
+        Field(
+            description="abstained: the confidence is below what is asked for. no known word: the "
+            "model knows no word of the text, and answers what is usual."
+        ),
+    ] = None
+    would_be: Annotated[str | None, Field(description="The label that is withheld.")] = None
     model_version: str
     prediction_id: Annotated[str, Field(description="Names this prediction, for feedback.")]
     timestamp: Annotated[str, Field(description="When, in UTC.")]

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -89,16 +90,74 @@ async def classify(
     return pieces
 
 
-def rows(pieces: Iterable[Predictions]) -> Iterator[tuple[str, float, list[float], Note | None]]:
-    """Yield label, confidence, probabilities and note of each text."""
+class Row(NamedTuple):
+    """What is answered to one text.
+
+    Attributes
+    ----------
+    label : str or None
+        None when it is withheld.
+    confidence : float
+    probabilities : sequence of float
+    note : Note or None
+    would_be : str or None
+        The label that is withheld.
+    given : str
+        The label, withheld or not.
+    """
+
+    label: str | None
+    confidence: float
+    probabilities: Sequence[float]
+    note: Note | None
+    would_be: str | None
+    given: str
+
+
+def row(found: Prediction, model: LoadedModel, least: float | None = None) -> Row:
+    """Return the answer to one text; see `rows`."""
+    return _row(
+        found.label, found.confidence, found.probabilities, found.n_tokens, found.n_unknown,
+        model.scorer.decision.min_confidence if least is None else least,
+    )  # fmt: skip
+
+
+def rows(
+    pieces: Iterable[Predictions], model: LoadedModel, least: float | None = None
+) -> Iterator[Row]:
+    """Yield the answer to each text.
+
+    Parameters
+    ----------
+    pieces : iterable of Predictions
+    model : LoadedModel
+    least : float, optional
+        An answer of less confidence is withheld; by default as the model's decision says.
+    """
+    asked = model.scorer.decision.min_confidence if least is None else least
     for piece in pieces:
-        yield from zip(
+        for values in zip(
             piece.labels,
             piece.confidence.tolist(),
             piece.probabilities.tolist(),
-            map(note, piece.n_tokens.tolist(), piece.n_unknown.tolist()),
+            piece.n_tokens.tolist(),
+            piece.n_unknown.tolist(),
             strict=True,
-        )
+        ):
+            yield _row(*values, asked)
+
+
+def _row(
+    label: str,
+    confidence: float,
+    probabilities: Sequence[float],
+    n_tokens: int,
+    n_unknown: int,
+    least: float,
+) -> Row:
+    if confidence < least:
+        return Row(None, confidence, probabilities, Note.ABSTAINED, label, label)
+    return Row(label, confidence, probabilities, note(n_tokens, n_unknown), None, label)
 
 
 def note(n_tokens: int, n_unknown: int) -> Note | None:

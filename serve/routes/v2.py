@@ -2,8 +2,9 @@
 
 One input of BYTES strings, named ``text`` (any name is taken), shape ``[n]``, ``[n, 1]`` or
 ``[1, n]``; the outputs are ``label`` (BYTES, ``[n]``) and ``probabilities`` (FP64, ``[n, labels]``,
-in the order of the labels that the metadata names), as JSON or, as `serve.routes.tensors` says, as
-bytes.
+in the order of the labels that the metadata names), and, of a model that withholds unsure answers,
+``would_be`` (BYTES, ``[n]``): the label where ``label`` is empty. As JSON or, as
+`serve.routes.tensors` says, as bytes.
 Source: https://github.com/kserve/open-inference-protocol (specification/protocol/inference_rest.md)
 """
 
@@ -55,7 +56,7 @@ class InputTensor(Model):
 class RequestedOutput(Model):
     """An output that is asked for."""
 
-    name: Literal["label", "probabilities"]
+    name: Literal["label", "would_be", "probabilities"]
     parameters: Parameters = None
 
 
@@ -179,6 +180,11 @@ def endpoints(state: State) -> list[Endpoint]:
                     "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
                     "outputs": [
                         {"name": "label", "datatype": "BYTES", "shape": [-1]},
+                        *(
+                            [{"name": "would_be", "datatype": "BYTES", "shape": [-1]}]
+                            if model.scorer.decision.min_confidence > 0.0
+                            else []
+                        ),
                         {
                             "name": "probabilities",
                             "datatype": "FP64",
@@ -198,11 +204,13 @@ def endpoints(state: State) -> list[Endpoint]:
         document, data = split_body(body, length)
         request = cast(InferRequest, await parse(InferRequest, document, exchange.limits))
         texts = _texts(state, request, data)
-        answers = list(rows(await classify(state, exchange, model, texts)))
-        labels = [label for label, _, _, _ in answers]
-        numbers = [value for _, _, values, _ in answers for value in values]
+        answers = list(rows(await classify(state, exchange, model, texts), model))
+        labels = [said.label or "" for said in answers]
+        would_be = [said.would_be or "" for said in answers]
+        numbers = [value for said in answers for value in said.probabilities]
         found: dict[str, dict[str, Any]] = {
             "label": {"datatype": "BYTES", "shape": [len(answers)], "data": labels},
+            "would_be": {"datatype": "BYTES", "shape": [len(answers)], "data": would_be},
             "probabilities": {
                 "datatype": "FP64",
                 "shape": [len(answers), len(model.labels)],
@@ -212,11 +220,12 @@ def endpoints(state: State) -> list[Endpoint]:
         }
         packed: list[bytes] = []
         outputs = []
-        for name, binary in _wanted(request):
+        for name, binary in _wanted(request, model.scorer.decision.min_confidence > 0.0):
             tensor = {"name": name, **found[name]}
             if binary:
                 values = tensor.pop("data")
-                bytes_ = write_strings(values) if name == "label" else write_numbers(values)
+                numeric = name == "probabilities"
+                bytes_ = write_numbers(values) if numeric else write_strings(values)
                 tensor["parameters"] = {
                     **tensor.get("parameters", {}),
                     "binary_data_size": len(bytes_),
@@ -285,8 +294,10 @@ def _find(state: State, exchange: Exchange) -> LoadedModel:
     return model
 
 
-def _wanted(request: InferRequest) -> list[tuple[str, bool]]:
+def _wanted(request: InferRequest, withholds: bool) -> list[tuple[str, bool]]:
     """Return the outputs that are asked for, and whether as bytes.
+
+    A model that withholds labels tells them apart, unasked.
 
     Raises
     ------
@@ -305,7 +316,8 @@ def _wanted(request: InferRequest) -> list[tuple[str, bool]]:
                 raise invalid(f"{place}.{name}", "is not supported by this service")
     default = bool((request.parameters or {}).get("binary_data_output", False))
     if not request.outputs:
-        return [("label", default), ("probabilities", default)]
+        more = ["would_be"] if withholds else []
+        return [(name, default) for name in ("label", *more, "probabilities")]
     return [
         (out.name, bool((out.parameters or {}).get("binary_data", default)))
         for out in request.outputs

@@ -126,7 +126,9 @@ def test_plain_lines_in_and_out(scorer: Scorer, output_dir: Path, tmp_path: Path
         assert (label, float(confidence)) == (expected.label, pytest.approx(expected.confidence))
 
 
-def test_a_low_confidence_abstains(output_dir: Path, tmp_path: Path, cli: Any) -> None:
+def test_a_low_confidence_abstains(
+    scorer: Scorer, output_dir: Path, tmp_path: Path, cli: Any
+) -> None:
     (tmp_path / "in.txt").write_text("good\nunknown\n")
     answer = cli(
         "predict",
@@ -137,7 +139,9 @@ def test_a_low_confidence_abstains(output_dir: Path, tmp_path: Path, cli: Any) -
         "--output-dir",
         output_dir,
     )
-    assert [line.split("\t")[0] for line in answer.out.splitlines()] == ["abstain", "abstain"]
+    expected = [scorer.predict_one(text).label for text in ("good", "unknown")]
+    rows = [line.split("\t") for line in answer.out.splitlines()]
+    assert [(row[0], *row[2:]) for row in rows] == [("", "abstained", label) for label in expected]
     assert "2 abstained" in answer.err
     assert cli("predict", "x", "--min-confidence", "2", "--output-dir", output_dir).code == 2
 
@@ -462,7 +466,7 @@ def test_ctrl_c_leaves_what_can_be_resumed_and_nothing_else(
 
 
 def test_what_a_label_alone_does_not_say_is_noted(
-    output_dir: Path, tmp_path: Path, cli: Any
+    scorer: Scorer, output_dir: Path, tmp_path: Path, cli: Any
 ) -> None:
     """No text, no known word, a label withheld: in every door and format."""
     texts = ["good film", "", "  \t", "qqqq zzzz"]
@@ -481,7 +485,8 @@ def test_what_a_label_alone_does_not_say_is_noted(
         assert "2 without text, 1 of which no word is known" in answer.err
         assert [row["note"] or None for row in read_rows(target)] == notes
     answer = cli("predict", "good", "--min-confidence", "1", "--json", "--output-dir", output_dir)
-    assert (answer.document["label"], answer.document["note"]) == ("abstain", "abstained")
+    assert (answer.document["label"], answer.document["note"]) == (None, "abstained")
+    assert answer.document["would_be"] == scorer.predict_one("good").label
 
 
 def test_not_a_number_is_null_in_json(output_dir: Path, tmp_path: Path, cli: Any) -> None:

@@ -28,7 +28,7 @@ class Printed:
     @property
     def documents(self) -> list[Any]:
         """JSON Lines on stdout."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        return [json.loads(line) for line in self.out.rstrip().split("\n")]
 
 
 def run_cli(*words: object) -> Printed:

@@ -154,6 +154,15 @@ def test_a_model_stands_beside_the_baseline_and_the_champion(tmp_path, cli):
     )
 
 
+def test_a_usual_model_is_stored_as_before_there_were_decisions(quick):
+    """Programs that know none go on reading it."""
+    from sentiment.scorer.document import read_document
+
+    _, document = read_document(Path(quick[0].model) / "scorer")
+    assert document["format_version"] == 2
+    assert "decision" not in document
+
+
 def test_the_logged_model_scores_like_the_stored_one(quick, run):
     from sentiment.scorer import Scorer
 

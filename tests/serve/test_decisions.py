@@ -1,0 +1,169 @@
+"""A model's decision is the same through every door: which label, and whether one is given."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import polars as pl
+import pytest
+from support.reviews import balanced
+
+import sentiment
+from sentiment import config
+from sentiment.scorer import Scorer
+from sentiment.tracking import client as tracking
+from sentiment.training.run import train
+
+RULES = {
+    "threshold": ["decision=threshold", "decision.threshold=0.7", "decision.abstain.coverage=0.7"],
+    "costs of a forest": [
+        "decision=costs", "decision.costs.false_positive=4", "decision.abstain.confidence=0.6",
+        "model=custom", "model._target_=sklearn.ensemble.RandomForestClassifier",
+        "+model.n_estimators=20",
+    ],
+}  # fmt: skip
+TEXTS = balanced(60)[0]
+
+
+@pytest.fixture(scope="module", params=RULES)
+def decided(request, tmp_path_factory):
+    """Output folder, scorer, logged model and test predictions of a training with a rule."""
+    here = tmp_path_factory.mktemp("decided")
+    words = ["experiment=quick", "data.sample_size=400", *RULES[request.param]]
+    result = train(config.compose([*words, f"output_dir={here}"]), draw=True)
+    client = tracking.connect(here)
+    run = client.get_run(result.run_id)
+    (model,) = run.outputs.model_outputs
+    return (
+        here,
+        Scorer.load(Path(result.model) / "scorer"),
+        client.get_logged_model(model.model_id).artifact_location,
+        Path(run.info.artifact_uri.removeprefix("file://")),
+        result,
+    )
+
+
+def expected(scorer: Scorer, least: float) -> list[tuple[str | None, str | None]]:
+    """Label and withheld label, from the probabilities alone."""
+    decision, found = scorer.decision, scorer.predict(TEXTS)
+    answers = []
+    for row in found.probabilities.tolist():
+        if decision.thresholds:
+            best = int(row[1] >= decision.thresholds[1])
+        elif decision.costs:
+            means = [
+                sum(p * costs[answer] for p, costs in zip(row, decision.costs, strict=True))
+                for answer in range(2)
+            ]
+            best = means.index(min(means))
+        else:
+            best = row.index(max(row))
+        label = scorer.labels[best]
+        answers.append((None, label) if row[best] < least else (label, None))
+    return answers
+
+
+def test_it_changes_labels(decided):
+    """Or else the tests here could not fail."""
+    _, scorer, _, _, result = decided
+    found = scorer.predict(TEXTS)
+    likeliest = [scorer.labels[i] for i in found.probabilities.argmax(axis=1)]
+    assert found.labels != likeliest
+    assert {"test_accuracy", "test_plain_accuracy"} <= set(result.metrics)
+    assert scorer.document["format_version"] == 3
+
+
+def test_one_and_many_agree(decided):
+    _, scorer, *_ = decided
+    many = scorer.predict(TEXTS)
+    assert [scorer.predict_one(text).label for text in TEXTS] == many.labels
+    assert [one.label for one in scorer.predict_each(TEXTS)] == many.labels
+    assert [one.confidence for one in scorer.predict_each(TEXTS)] == pytest.approx(
+        many.confidence.tolist(), abs=1e-12
+    )
+
+
+def test_commands_and_files(decided, cli, tmp_path):
+    here, scorer, *_ = decided
+    told = expected(scorer, scorer.decision.min_confidence)
+    said = cli("predict", *TEXTS, "--json", "--output-dir", here).documents
+    assert [(row["label"], row.get("would_be")) for row in said] == told
+    given = tmp_path / "given.jsonl"
+    given.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    for kind in ("jsonl", "csv", "parquet"):
+        made = tmp_path / f"made.{kind}"
+        done = cli("predict", "--input", given, "--output", made, "--output-dir", here)
+        assert done.code == 0, done.err
+        if kind == "jsonl":
+            rows = [json.loads(line) for line in made.read_text().rstrip().split("\n")]
+        elif kind == "csv":
+            rows = list(csv.DictReader(made.open(newline="")))
+        else:
+            rows = pl.read_parquet(made).to_dicts()
+        assert [(row["label"] or None, row.get("would_be") or None) for row in rows] == told
+    asked = cli(
+        "predict", *TEXTS, "--json", "--min-confidence", 0.8, "--output-dir", here
+    ).documents
+    assert [(row["label"], row["would_be"]) for row in asked] == expected(scorer, 0.8)
+
+
+def test_http(decided, server_class):
+    here, scorer, *_ = decided
+    told = expected(scorer, scorer.decision.min_confidence)
+    running = server_class(here).ready()
+    try:
+        alone = [running.post("/predict", {"text": text}).json() for text in TEXTS]
+        batch = running.post("/predict/batch", {"texts": TEXTS, "min_confidence": 0.8}).json()
+        rows = running.post("/invocations", {"inputs": TEXTS}).json()["predictions"]
+        tensor = {"name": "text", "datatype": "BYTES", "shape": [len(TEXTS)], "data": TEXTS}
+        outputs = running.post("/v2/models/sentiment/infer", {"inputs": [tensor]}).json()["outputs"]
+        metrics = running.get("/metrics").text
+        refused = running.post("/predict", {"text": "x", "min_confidence": 1.5})
+    finally:
+        running.stop()
+        running.forget()
+    assert [(row["sentiment"], row["would_be"]) for row in alone] == told
+    assert all((row["note"] == "abstained") == (row["sentiment"] is None) for row in alone)
+    assert [(row["sentiment"], row["would_be"]) for row in batch["predictions"]] == expected(
+        scorer, 0.8
+    )
+    assert [(row["label"], row["would_be"]) for row in rows] == told
+    found = {output["name"]: output["data"] for output in outputs}
+    pairs = zip(found["label"], found["would_be"], strict=True)
+    assert [(label or None, withheld or None) for label, withheld in pairs] == told
+    assert "sentiment_predictions_total" in metrics
+    assert refused.status_code == 422
+
+
+def test_mlflow_and_the_api(decided):
+    _, scorer, logged, artifacts, result = decided
+    table = mlflow.pyfunc.load_model(logged).predict(pd.DataFrame({"text": TEXTS}))
+    told = (
+        table[["label", "would_be"]]
+        .astype(object)
+        .where(table[["label", "would_be"]].notna(), None)
+    )
+    assert list(told.itertuples(index=False, name=None)) == expected(
+        scorer, scorer.decision.min_confidence
+    )
+    # What the run says of its test rows is what the model makes of their probabilities.
+    frame = pl.read_parquet(artifacts / "test_predictions.parquet")
+    numbers = frame.select(pl.col("^probability_.*$")).to_numpy()
+    names = [scorer.labels[i] for i in scorer.decision.best(numbers)]
+    assert frame["predicted"].to_list() == names
+    assert result.metrics["test_accuracy"] == pytest.approx(
+        sum(a == b for a, b in zip(names, frame["label"], strict=True)) / len(names)
+    )
+    labels = balanced(60)[1]
+    measured = sentiment.evaluate(scorer, TEXTS, labels)
+    given = scorer.predict(TEXTS).labels
+    assert measured["accuracy"] == pytest.approx(
+        sum(a == b for a, b in zip(given, labels, strict=True)) / len(labels)
+    )
+    kept = json.loads((artifacts / "decision.json").read_text())
+    assert kept["decision"] == json.loads(json.dumps(scorer.decision.to_dict()))
+    assert (artifacts / "decision.png").stat().st_size > 10_000
