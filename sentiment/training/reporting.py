@@ -72,7 +72,7 @@ def write_reports(
         test.labels,
         classes,
         probabilities,
-        [classes[place] for place in probabilities.argmax(axis=1).tolist()],
+        [classes[place] for place in scorer.decision.best(probabilities).tolist()],
         splits.positive_label,
         test.columns,
         read(scorer, test.texts) if scorer.compiled else None,
