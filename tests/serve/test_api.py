@@ -28,7 +28,7 @@ def test_predict_answers_with_every_field(server, scorer):
     expected = scorer.predict_one(GOOD)
     assert set(document) == {
         *("text", "sentiment", "confidence", "probabilities", "model_version"),
-        *("prediction_id", "processing_time_ms", "timestamp", "note"),
+        *("prediction_id", "processing_time_ms", "timestamp", "note", "would_be"),
     }
     assert document["note"] is None
     assert document["text"] == GOOD
