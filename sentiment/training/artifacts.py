@@ -140,6 +140,7 @@ def publish(
             judged,
             compiled.scorer,
             overrides=overrides,
+            whole=draw,
         )
         run.log_artifacts(Path(scratch))
     return Published(folder, digest)

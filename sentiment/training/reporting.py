@@ -50,6 +50,7 @@ def write_reports(
     scorer: Scorer,
     *,
     overrides: Sequence[str],
+    whole: bool,
 ) -> None:
     """Write the page and the card of a run's model.
 
@@ -65,6 +66,9 @@ def write_reports(
     scorer : Scorer
     overrides : sequence of str
         The words of the command line.
+    whole : bool
+        Whether the page is written, and texts are read and behaviour is tested for the card: of a
+        sweep's jobs nobody looks at a hundred pages.
     """
     test, probabilities = splits.test, judged.probabilities["test"]
     answers = Answers(
@@ -75,7 +79,7 @@ def write_reports(
         [classes[place] for place in scorer.decision.best(probabilities).tolist()],
         splits.positive_label,
         test.columns,
-        read(scorer, test.texts) if scorer.compiled else None,
+        read(scorer, test.texts) if whole and scorer.compiled else None,
     )
     metrics = {
         name.removeprefix("test_"): value
@@ -92,8 +96,9 @@ def write_reports(
         _about(cfg, run, splits, digest, overrides),
     )
     slices = make_slices(answers)
-    page = model_report(answers, facts, explains, slices)
-    (folder / REPORT).write_text(page, encoding="utf-8")
+    if whole:
+        page = model_report(answers, facts, explains, slices)
+        (folder / REPORT).write_text(page, encoding="utf-8")
     strongest = {} if explains is None else explains.top_features(_NGRAMS)
     card = model_card(
         answers,
@@ -101,7 +106,7 @@ def write_reports(
         slices,
         data=_data(cfg, splits),
         strongest={label: [one.ngram for one in found] for label, found in strongest.items()},
-        behaviour=_behaviour(folder, run, scorer),
+        behaviour=_behaviour(folder, run, scorer) if whole else (),
     )
     (folder / CARD).write_text(card, encoding="utf-8")
 
