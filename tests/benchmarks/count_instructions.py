@@ -45,6 +45,8 @@ def environment() -> str:
 def make_model(outputs: Path) -> list[str]:
     """Train a model on 2,000 embedded reviews; return other reviews, all of about one length."""
     from sklearn.linear_model import LogisticRegression
+
+    sys.path.append(str(Path(__file__).parents[1]))  # run as a script, not by pytest
     from support.reviews import shuffled
 
     from sentiment.compiler.compile import compile_scorer
