@@ -1,7 +1,8 @@
-"""Models on this machine: ``<output_dir>/models/<digest>/{scorer/,info.json}`` and two pointers.
+"""Models on this machine: ``<output_dir>/models/<digest>/{scorer/,info.json}`` and pointers.
 
-A stored model is never modified. ``latest.json`` and ``champion.json`` name models and are
-replaced by rename, so a reader sees the old pointer or the new one. Needs no MLflow.
+A stored model is never modified. ``latest.json``, ``champion.json`` and one file in ``aliases/`` for
+each other alias name models and are replaced by rename, so a reader sees the old pointer or the
+new one. Needs no MLflow.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from sentiment.errors import ModelError, ModelNotFoundError, UsageError, nearest
 from sentiment.files import whole_folder, write_whole
 
-Pointer = Literal["latest", "champion"]
-POINTERS: tuple[Pointer, ...] = ("latest", "champion")
+POINTERS = ("latest", "champion")
+_ALIAS = re.compile(r"\w[\w.-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DIGEST_PREFIX = re.compile(r"[0-9a-f]{6,64}")
 _REMOTE = re.compile(r"(runs|models|mlflow-artifacts):/")
@@ -70,6 +71,12 @@ class StoredModel:
 def is_remote(reference: str) -> bool:
     """Tell whether a reference leads to MLflow (``runs:/…``, ``models:/…``)."""
     return _REMOTE.match(reference) is not None
+
+
+def pointer_of(reference: str) -> str:
+    """Return the alias by which a remote reference (``models:/NAME@ALIAS``, …) is served in the shadow."""
+    _, at, alias = reference.rpartition("@")
+    return alias if at and alias not in POINTERS else "challenger"
 
 
 def models_dir(output_dir: Path | str) -> Path:
@@ -142,7 +149,7 @@ def import_model(
 
 def set_pointer(
     output_dir: Path | str,
-    which: Pointer,
+    which: str,
     digest: str,
     *,
     name: str | None = None,
@@ -155,7 +162,8 @@ def set_pointer(
     Parameters
     ----------
     output_dir : Path
-    which : {"latest", "champion"}
+    which : str
+        ``latest``, ``champion`` or another alias.
     digest : str
         The stored model.
     name, version, run_id : optional
@@ -183,11 +191,34 @@ def set_pointer(
         "set_at": _now(),
         "source": source,
     }
-    _write_json(models_dir(output_dir) / f"{which}.json", pointer)
+    file = pointer_file(output_dir, which)
+    file.parent.mkdir(exist_ok=True)
+    _write_json(file, pointer)
     return pointer
 
 
-def read_pointer(output_dir: Path | str, which: Pointer) -> dict[str, Any] | None:
+def pointer_file(output_dir: Path | str, which: str) -> Path:
+    """Return where a pointer lies: ``latest``, ``champion`` or another alias."""
+    folder = models_dir(output_dir)
+    return (folder if which in POINTERS else folder / "aliases") / f"{which}.json"
+
+
+def pointer_names(output_dir: Path | str) -> list[str]:
+    """Return the pointers that there may be: `POINTERS`, and each alias that was set here."""
+    aliases = sorted(path.stem for path in (models_dir(output_dir) / "aliases").glob("*.json"))
+    return [*POINTERS, *aliases]
+
+
+def is_alias(reference: str) -> bool:
+    """Tell whether a reference may be an alias: no path, no address, no digest."""
+    return (
+        _ALIAS.fullmatch(reference) is not None
+        and _DIGEST_PREFIX.fullmatch(reference) is None
+        and not Path(reference).is_dir()
+    )
+
+
+def read_pointer(output_dir: Path | str, which: str) -> dict[str, Any] | None:
     """Return a pointer's content, or None when it is not set.
 
     Raises
@@ -195,7 +226,7 @@ def read_pointer(output_dir: Path | str, which: Pointer) -> dict[str, Any] | Non
     ModelError
         The pointer is not readable JSON with a digest.
     """
-    path = models_dir(output_dir) / f"{which}.json"
+    path = pointer_file(output_dir, which)
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -255,8 +286,9 @@ def resolve(reference: str | None, output_dir: Path | str) -> StoredModel:
     Parameters
     ----------
     reference : str or None
-        ``latest`` (also for None), ``champion``, a digest or its first six characters and more,
-        or a directory: a scorer directory or the one that holds ``scorer``.
+        ``latest`` (also for None), ``champion`` or another alias that was set here, a digest or
+        its first six characters and more, or a directory: a scorer directory or the one that
+        holds ``scorer``.
     output_dir : Path
 
     Raises
@@ -275,11 +307,13 @@ def resolve(reference: str | None, output_dir: Path | str) -> StoredModel:
             return _from_directory(candidate, reference)
     if _DIGEST_PREFIX.fullmatch(reference):
         return _by_digest(reference, output_dir)
+    if is_alias(reference) and pointer_file(output_dir, reference).is_file():
+        return _follow(reference, output_dir)
     if directory.exists():
         raise ModelNotFoundError(f"{reference}: not a scorer directory: it holds no scorer.json")
     raise ModelNotFoundError(
         f"no model {reference!r}: give a scorer directory, latest, champion, a digest, "
-        f"runs:/<run_id> or models:/<name>@<alias>{nearest(reference, POINTERS)}"
+        f"runs:/<run_id> or models:/<name>@<alias>{nearest(reference, pointer_names(output_dir))}"
     )
 
 
@@ -313,7 +347,7 @@ def list_models(output_dir: Path | str) -> list[StoredModel]:
     return [_stored(path.parent, path.parent.name) for path in found]
 
 
-def _follow(which: Pointer, output_dir: Path | str) -> StoredModel:
+def _follow(which: str, output_dir: Path | str) -> StoredModel:
     pointer = read_pointer(output_dir, which)
     if pointer is None:
         fix = (

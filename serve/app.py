@@ -14,7 +14,7 @@ from sentiment.errors import ModelError, ModelNotFoundError
 from sentiment.store import is_remote
 from serve.model import ModelHolder
 from serve.problems import ApiError
-from serve.routes import drift, feedback, health, invocations, pages, predict, v2
+from serve.routes import drift, feedback, health, invocations, pages, predict, shadow, v2
 from serve.service import Service, as_error
 from serve.settings import Settings, load_settings
 from serve.state import State
@@ -48,7 +48,7 @@ def create_app(
     """
     settings = settings or load_settings()
     state = State.make(model, registry, settings)
-    routes = (predict, health, drift, feedback, v2, invocations, pages)
+    routes = (predict, health, drift, shadow, feedback, v2, invocations, pages)
     app = Service(
         state,
         [endpoint for module in routes for endpoint in module.endpoints(state)],

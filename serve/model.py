@@ -14,7 +14,14 @@ from typing import Any
 from sentiment.errors import ModelNotFoundError, SentimentError
 from sentiment.scorer import Scorer
 from sentiment.scorer.document import DOCUMENT_NAME, PIPELINE_NAME, WEIGHTS_NAME
-from sentiment.store import POINTERS, is_remote, models_dir, read_pointer, resolve
+from sentiment.store import (
+    POINTERS,
+    is_alias,
+    is_remote,
+    pointer_file,
+    read_pointer,
+    resolve,
+)
 from sentiment.text.spec import MANY_CHARACTERS
 
 logger = logging.getLogger("sentiment.serve")
@@ -58,11 +65,19 @@ class ModelHolder:
         (``models:/...``) is brought by ``sentiment models pull``, which moves the champion.
     reload_seconds : float
         How soon a successor has to serve; 0 never looks.
+    role : str
+        What the log says of a model that was taken.
     """
 
     def __init__(
-        self, output_dir: Path, reference: str | None = None, reload_seconds: float = 5.0
+        self,
+        output_dir: Path,
+        reference: str | None = None,
+        reload_seconds: float = 5.0,
+        *,
+        role: str = "serving",
     ) -> None:
+        self.role = role
         self.output_dir = output_dir
         self.reference = reference
         self.reload_seconds = reload_seconds
@@ -162,8 +177,8 @@ class ModelHolder:
         self.on_swap(loaded, before, seconds)
         self.current = loaded  # one assignment: requests see the old model or the new one
         logger.info(
-            "serving model %s version %s (%s), loaded in %.3f s",
-            *(loaded.name, loaded.version, loaded.digest[:12], seconds),
+            "%s model %s version %s (%s), loaded in %.3f s",
+            *(self.role, loaded.name, loaded.version, loaded.digest[:12], seconds),
         )
         if not loaded.scorer.compiled:
             logger.warning("this model does not compile: scikit-learn answers, which is slower")
@@ -186,9 +201,9 @@ class ModelHolder:
     def _signature(self) -> tuple[object, ...]:
         """Return what changes when another model is to be served: a few stat calls."""
         reference = self.reference
-        if reference is None or reference in POINTERS or is_remote(reference):
+        if reference is None or is_remote(reference) or is_alias(reference):
             pointers = POINTERS if reference is None else [_followed(reference)]
-            files = [models_dir(self.output_dir) / f"{which}.json" for which in pointers]
+            files = [pointer_file(self.output_dir, which) for which in pointers]
         else:
             directory = Path(reference)
             files = [

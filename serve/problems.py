@@ -23,6 +23,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "model_not_ready": (503, "No model is loaded yet, or the service is shutting down."),
     "overloaded": (503, "Too many requests are in progress; try again after Retry-After."),
     "feedback_unavailable": (503, "The feedback database cannot be written."),
+    "shadow_unavailable": (503, "What the challenger said cannot be read."),
     "timeout": (504, "The answer was not ready in SENTIMENT_REQUEST_TIMEOUT seconds."),
 }
 

@@ -295,6 +295,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         loop.create_task(state.model.watch()),
         loop.create_task(state.drift.run()),
     ]
+    if state.shadow is not None:
+        work.append(loop.create_task(state.shadow.run()))
     if app.log is not None:
         work.append(loop.create_task(app.log.run()))
     # What start-up made lives as long as the process: the collector need not look at it again.

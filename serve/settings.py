@@ -108,6 +108,10 @@ class Settings(BaseSettings):
     feedback_url: SecretStr | None = None  # postgresql://…; else feedback.db in the output folder
     feedback_window: Annotated[int, Field(ge=1, le=1_000_000)] = 500  # answers
 
+    # a challenger that scores what the champion answers, in a process of its own for each worker
+    shadow: str | None = None  # an alias, a digest, a scorer directory, models:/..., runs:/...
+    shadow_texts: bool = False  # keep the texts of the strongest disagreements, shortened
+
     # set by the supervisor of several workers; the parent owns and wipes the directory
     metrics_dir: Path | None = Field(None, validation_alias="PROMETHEUS_MULTIPROC_DIR")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sentiment.store import is_remote, pointer_of
 from serve.claim import Signer, kept_key
 from serve.desk import FeedbackDesk
 from serve.exchange import Limits
@@ -17,6 +18,7 @@ from serve.metrics import Metrics
 from serve.model import LoadedModel, ModelHolder
 from serve.scoring import Scoring
 from serve.settings import Settings
+from serve.shadow import Shadow
 from serve.sync import ModelSync
 from serve.window import DriftWindow
 
@@ -45,6 +47,8 @@ class State:
     feedback : FeedbackDesk
     keys : Keys
         Who may ask.
+    shadow : Shadow or None
+        Where a challenger is named.
     draining : bool
         Set by the server on SIGTERM: not ready any more, but still serving.
     running : int
@@ -66,6 +70,7 @@ class State:
     drift: DriftWindow
     feedback: FeedbackDesk
     keys: Keys
+    shadow: Shadow | None = None
     draining: bool = False
     running: int = 0
     uploading: int = 0
@@ -93,9 +98,18 @@ class State:
         metrics.add(drift)
         metrics.add(ModelSync(settings.output_dir))
 
+        shadow = None
+        if settings.shadow is not None:
+            reference = settings.shadow
+            reference = pointer_of(reference) if is_remote(reference) else reference
+            shadow = Shadow(reference, settings.output_dir, registry)
+            metrics.add(shadow)
+
         def swapped(loaded: LoadedModel, before: LoadedModel | None, seconds: float) -> None:
             feedback.swapped(loaded)
             drift.swapped(loaded)
+            if shadow is not None:
+                shadow.swapped(loaded)
             metrics.swapped(loaded, before, seconds)
 
         model.on_swap = swapped
@@ -109,6 +123,7 @@ class State:
             drift,
             feedback,
             Keys(settings.api_keys, settings.api_keys_file),
+            shadow,
         )
 
     @property

@@ -125,11 +125,11 @@ def show(
 def _stored(reference: str, output_dir: Path) -> dict[str, Any]:
     """Describe a model on this machine; needs no MLflow."""
     from sentiment.scorer import Scorer
-    from sentiment.store import POINTERS, read_pointer, resolve
+    from sentiment.store import pointer_names, read_pointer, resolve
 
     stored = resolve(reference, output_dir)
     scorer = Scorer.load(stored.path, digest=stored.digest)
-    pointers = {which: read_pointer(output_dir, which) for which in POINTERS}
+    pointers = {which: read_pointer(output_dir, which) for which in pointer_names(output_dir)}
     return {
         "digest": stored.digest,
         "path": str(stored.path),
@@ -267,6 +267,14 @@ def pull(
             "--watch", metavar="SECONDS", min=0.0, help="Look again this often, for ever."
         ),
     ] = None,
+    pointer: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            metavar="ALIAS",
+            help="The local alias that follows: one to serve in the shadow.",
+        ),
+    ] = "champion",
     json_: Annotated[
         bool, typer.Option("--json", help="Print one JSON document per move.")
     ] = False,
@@ -279,12 +287,16 @@ def pull(
     from sentiment.cli.console import emit_json
     from sentiment.parent import end_as_bound
     from sentiment.registry.pull import pull as pull_once
+    from sentiment.registry.reference import check_alias
+
+    if pointer != "champion":
+        check_alias(pointer)
 
     end_as_bound()
     if watch is not None:
-        _watch(reference, output_dir, watch, json_=json_)
+        _watch(reference, output_dir, watch, pointer, json_=json_)
         return
-    pulled = pull_once(reference, output_dir)
+    pulled = pull_once(reference, output_dir, pointer)
     if json_:
         emit_json(pulled.to_dict())
     elif pulled.stale:
@@ -294,7 +306,7 @@ def pull(
         print(pulled)
 
 
-def _watch(reference: str, output_dir: Path, seconds: float, *, json_: bool) -> None:
+def _watch(reference: str, output_dir: Path, seconds: float, pointer: str, *, json_: bool) -> None:
     """Pull whenever the reference moves; SIGTERM ends it with 0."""
     from sentiment.cli.console import emit_json
     from sentiment.registry.pull import Watch
@@ -311,7 +323,7 @@ def _watch(reference: str, output_dir: Path, seconds: float, *, json_: bool) -> 
     def say(text: str) -> None:
         print(stamped(text), file=sys.stderr, flush=True)
 
-    watcher = Watch(reference, output_dir, seconds, report=report_move, say=say)
+    watcher = Watch(reference, output_dir, seconds, report=report_move, say=say, pointer=pointer)
     before = signal.signal(signal.SIGTERM, lambda _signal, _frame: watcher.stop())
     try:
         watcher.run()

@@ -34,6 +34,15 @@ def serve(
             metavar="SECONDS", help="How soon a moved champion serves; 0: never. [default: 5]"
         ),
     ] = None,
+    shadow: Annotated[
+        str | None,
+        typer.Option(
+            "--shadow",
+            metavar="REF",
+            help="A challenger that scores what the champion answers, unseen: an alias, a digest, "
+            "a scorer directory or models:/NAME@ALIAS. GET /model/shadow compares.",
+        ),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Start not ready when there is no model yet.")
     ] = False,
@@ -49,7 +58,7 @@ def serve(
     Every other setting is an environment variable: SENTIMENT_API_KEYS, SENTIMENT_MAX_BODY_BYTES,
     SENTIMENT_DRAIN_SECONDS and so on; see serve/settings.py.
     """
-    from sentiment.store import is_remote, resolve
+    from sentiment.store import is_remote, pointer_of, resolve
     from serve.settings import load_settings
 
     given = {
@@ -58,13 +67,20 @@ def serve(
         "port": port,
         "workers": workers,
         "reload_model": reload_model,
+        "shadow": shadow,
         "wait_for_model": wait or None,
         "output_dir": output_dir,
     }
     settings = load_settings(**given)
-    puller = None
+    pullers = []
+    if settings.shadow is not None:
+        if is_remote(settings.shadow):
+            alias = pointer_of(settings.shadow)
+            pullers.append(_pull_command(settings, settings.shadow, "--as", alias))
+        else:
+            _warn_without(settings.shadow, settings.output_dir)
     if settings.model is not None and is_remote(settings.model):
-        puller = _pull_command(settings)
+        pullers.append(_pull_command(settings, settings.model))
     elif not settings.wait_for_model:
         reference = settings.model
         if reference is None:
@@ -81,13 +97,24 @@ def serve(
 
     from serve.process.supervisor import run
 
-    return run(settings, puller)
+    return run(settings, pullers)
 
 
-def _pull_command(settings: Settings) -> list[str]:
-    """Return the command that keeps the local champion where the registry's alias points."""
+def _warn_without(reference: str, output_dir: Path) -> None:
+    """Say that there is no challenger yet: the champion serves all the same."""
+    from sentiment.errors import ModelNotFoundError
+    from sentiment.store import resolve
+
+    try:
+        resolve(reference, output_dir)
+    except ModelNotFoundError as error:
+        print(f"warning: nothing in the shadow yet: {error}", file=sys.stderr)
+
+
+def _pull_command(settings: Settings, reference: str, *words: str) -> list[str]:
+    """Return the command that keeps a local pointer where the registry's alias points."""
     watch = settings.reload_model or 30.0
     return [
-        *(sys.executable, "-m", "sentiment", "models", "pull", str(settings.model)),
+        *(sys.executable, "-m", "sentiment", "models", "pull", reference, *words),
         *("--watch", f"{watch:g}", "--output-dir", str(settings.output_dir)),
     ]

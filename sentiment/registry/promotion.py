@@ -194,6 +194,7 @@ def _take(
                     if raced and version is not None:
                         _record_refusal(registry, version, champion, why, result)
                     raise gate.GateRefusedError(source.label, result)
+            if promotion is not None or alias is not None:
                 store.import_model(folder, info_of(source), registry.output_dir, source.digest)
             tracking.ensure_registered_model(registry.client, registry.name)
             with turn(registry.client, registry.name) as mine:
@@ -234,7 +235,7 @@ def _move(
     forced: bool = False,
     result: gate.GateResult | None = None,
 ) -> Move | None:
-    """Move an alias, and the local pointer with the champion; in one's turn."""
+    """Move an alias, and the local pointer with it; in one's turn."""
     client, name = registry.client, registry.name
     registered = registry.registered()
     check_turn(mine, registered.tags)
@@ -256,18 +257,17 @@ def _move(
         )
         client.set_registered_model_alias(name, alias, version.version)
         move = history.end_move(client, name, move, "completed")
-    if alias == CHAMPION:
-        # A version that was registered elsewhere may lack the digest's tag.
-        digest = version.digest or registry.source_of_version(version).digest
-        store.set_pointer(
-            registry.output_dir,
-            "champion",
-            digest,
-            name=name,
-            version=version.version,
-            run_id=version.run_id,
-            source=f"models:/{name}@{CHAMPION}",
-        )
+    # A version that was registered elsewhere may lack the digest's tag.
+    digest = version.digest or registry.source_of_version(version).digest
+    store.set_pointer(
+        registry.output_dir,
+        alias,
+        digest,
+        name=name,
+        version=version.version,
+        run_id=version.run_id,
+        source=f"models:/{name}@{alias}",
+    )
     return move
 
 

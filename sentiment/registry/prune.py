@@ -53,7 +53,7 @@ def survey(output_dir: Path) -> list[Candidate]:
                 run = tracking.find(registry.client.get_run, model.run_id) if model.run_id else None
                 if run is not None and run.info.status in ("RUNNING", "SCHEDULED"):
                     needed[model.digest] = f"run {model.run_id} ({run.info.status})"
-    for which in store.POINTERS:
+    for which in store.pointer_names(output_dir):
         pointer = store.read_pointer(output_dir, which)
         if pointer is not None:
             needed[pointer["digest"]] = which

@@ -44,7 +44,7 @@ _ONLY_MLFLOW = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_CLIENT_CERT_PATH", "MLF
 
 @dataclass(frozen=True)
 class Pulled:
-    """Where the local champion stands after a pull.
+    """Where the local champion (or another ``pointer``) stands after a pull.
 
     ``moved`` tells whether the pointer moved; ``stale`` why the registry could not be asked,
     so that the model of an earlier pull stays.
@@ -59,6 +59,7 @@ class Pulled:
     age_seconds: float
     moved: bool
     stale: str | None = None
+    pointer: str = "champion"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain containers."""
@@ -70,12 +71,12 @@ class Pulled:
         if self.stale:
             return f"{self.stale}; keeping {model}, set {age(self.age_seconds)} ago"
         if self.moved:
-            return f"{self.reference}: the champion is now {model}"
-        return f"{self.reference}: the champion is {model} already, set {age(self.age_seconds)} ago"
+            return f"{self.reference}: the {self.pointer} is now {model}"
+        return f"{self.reference}: the {self.pointer} is {model} already, set {age(self.age_seconds)} ago"
 
 
-def pull(reference: str, output_dir: Path) -> Pulled:
-    """Fetch what a reference names and let the local champion point to it.
+def pull(reference: str, output_dir: Path, pointer: str = "champion") -> Pulled:
+    """Fetch what a reference names and let a local pointer, the champion, point to it.
 
     When the registry cannot be asked, the model of an earlier pull of the same reference stays.
 
@@ -84,6 +85,8 @@ def pull(reference: str, output_dir: Path) -> Pulled:
     reference : str
         ``models:/<name>@<alias>``, ``models:/<name>/<version>`` or ``runs:/<run_id>``.
     output_dir : Path
+    pointer : str
+        Another alias than the champion, such as one that is served in the shadow.
 
     Raises
     ------
@@ -101,11 +104,11 @@ def pull(reference: str, output_dir: Path) -> Pulled:
     except (UsageError, ModelError):
         raise
     except SentimentError as error:
-        kept = cached(reference, output_dir, str(error))
+        kept = cached(reference, output_dir, str(error), pointer)
         if kept is None:
             raise
         return kept
-    before = store.read_pointer(output_dir, "champion")
+    before = store.read_pointer(output_dir, pointer)
     wanted = {
         "digest": stored.digest,
         "name": stored.name,
@@ -116,22 +119,24 @@ def pull(reference: str, output_dir: Path) -> Pulled:
     if moved:
         store.set_pointer(
             output_dir,
-            "champion",
+            pointer,
             stored.digest,
             name=stored.name,
             version=stored.version,
             run_id=stored.run_id,
             source=reference,
         )
-    found = cached(reference, output_dir)
+    found = cached(reference, output_dir, None, pointer)
     if found is None:
         raise ModelError(f"{reference}: the model was removed while it was pulled; pull it again")
     return Pulled(**{**found.to_dict(), "moved": moved})
 
 
-def cached(reference: str, output_dir: Path, stale: str | None = None) -> Pulled | None:
-    """Return the champion that an earlier pull of this reference set, if its model is there."""
-    pointer = store.read_pointer(output_dir, "champion")
+def cached(
+    reference: str, output_dir: Path, stale: str | None = None, which: str = "champion"
+) -> Pulled | None:
+    """Return what an earlier pull of this reference set, if its model is there."""
+    pointer = store.read_pointer(output_dir, which)
     if pointer is None or pointer["source"] != reference:
         return None
     if not (store.models_dir(output_dir) / pointer["digest"] / "scorer").is_dir():
@@ -139,6 +144,7 @@ def cached(reference: str, output_dir: Path, stale: str | None = None) -> Pulled
     set_at = datetime.fromisoformat(pointer["set_at"])
     return Pulled(
         reference=reference,
+        pointer=which,
         digest=pointer["digest"],
         name=pointer["name"],
         version=pointer["version"],
@@ -163,6 +169,8 @@ class Watch:
         Called with every `Pulled` that moved the pointer.
     say : callable
         Called with one line whenever something changes that is no move.
+    pointer : str
+        What follows.
     """
 
     def __init__(
@@ -173,11 +181,13 @@ class Watch:
         *,
         report: Callable[[Pulled], None],
         say: Callable[[str], None],
+        pointer: str = "champion",
     ) -> None:
         from sentiment.registry.reference import parse
 
         self.reference = reference
         self.output_dir = output_dir
+        self.pointer = pointer
         self.seconds = max(seconds, _SHORTEST_PAUSE)
         self._report, self._say = report, say
         self._parsed = parse(reference)
@@ -225,7 +235,7 @@ class Watch:
                 count = count + 1 if text == trouble else 1
                 trouble = text
                 if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th … time
-                    kept = cached(self.reference, self.output_dir, text)
+                    kept = cached(self.reference, self.output_dir, text, self.pointer)
                     self._say(str(kept) if kept else text)
             if fixed and done is not None:
                 return
@@ -233,6 +243,8 @@ class Watch:
 
     def _note(self, *, answered: bool) -> None:
         """Leave word for whoever watches this process; a full disk must not end it."""
+        if self.pointer != "champion":
+            return  # alerts ask how old the champion is
         with contextlib.suppress(OSError):
             store.note_sync(self.output_dir, answered=answered)
 
@@ -252,7 +264,11 @@ class Watch:
         return f"{version.version} {version.digest}"
 
     def _pull(self) -> None:
-        pulled = self._pull_in_child() if self._server else pull(self.reference, self.output_dir)
+        pulled = (
+            self._pull_in_child()
+            if self._server
+            else pull(self.reference, self.output_dir, self.pointer)
+        )
         if pulled.stale:
             raise SentimentError(pulled.stale)
         if pulled.moved:
@@ -264,7 +280,7 @@ class Watch:
         self._child = subprocess.Popen(
             [
                 *(sys.executable, "-m", "sentiment", "models", "pull", self.reference, "--json"),
-                *("--output-dir", str(self.output_dir)),
+                *("--output-dir", str(self.output_dir), "--as", self.pointer),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -21,7 +21,7 @@ def remove_models(board: Board, output_dir: Path) -> None:
     """
     best = board.best()
     keep = {best.status.digest} if best else set()
-    for which in store.POINTERS:
+    for which in store.pointer_names(output_dir):
         keep.add((store.read_pointer(output_dir, which) or {}).get("digest"))
     for entry in board.entries:
         status = entry.status

@@ -18,6 +18,28 @@ _MAX_PAUSE = 60.0
 _STOP_SECONDS = 5.0
 
 
+class Pullers:
+    """Several `Puller`, looked at and ended together.
+
+    Parameters
+    ----------
+    commands : sequence of sequence of str
+    """
+
+    def __init__(self, commands: Sequence[Sequence[str]]) -> None:
+        self.each = [Puller(command) for command in commands]
+
+    def look(self) -> None:
+        """Start those that do not run."""
+        for puller in self.each:
+            puller.look()
+
+    def stop(self) -> None:
+        """End them."""
+        for puller in self.each:
+            puller.stop()
+
+
 class Puller:
     """Runs ``sentiment models pull REF --watch`` and starts it again when it ends with an error.
 

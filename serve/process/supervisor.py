@@ -31,7 +31,7 @@ from sentiment.errors import SentimentError, UsageError
 from serve.claim import kept_key
 from serve.process.json_log import configure_logging
 from serve.process.listening import refuse_new_connections
-from serve.process.puller import Puller
+from serve.process.puller import Pullers
 from serve.process.server import AT_ONCE, HAND_OVER, PoliteServer, server_config
 from serve.settings import Settings
 
@@ -54,7 +54,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
-def run(settings: Settings, puller: Sequence[str] | None = None) -> int:
+def run(settings: Settings, pullers: Sequence[Sequence[str]] = ()) -> int:
     """Serve until told to stop.
 
     The settings must also stand in the environment, from which each worker reads them.
@@ -62,8 +62,8 @@ def run(settings: Settings, puller: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     settings : Settings
-    puller : sequence of str, optional
-        A command that brings models, kept running beside the service.
+    pullers : sequence of sequence of str
+        Commands that bring models, kept running beside the service.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def run(settings: Settings, puller: Sequence[str] | None = None) -> int:
     if not settings.feedback_keys:
         os.environ["SENTIMENT_FEEDBACK_KEY"] = kept_key(settings.output_dir)
     sock = bind(settings.host, settings.port)
-    child = Puller(puller) if puller else None
+    child = Pullers(pullers) if pullers else None
     try:
         if settings.workers == 1:
             every_tick = child.look if child else None
@@ -122,7 +122,7 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _run_workers(settings: Settings, sock: socket.socket, child: Puller | None) -> int:
+def _run_workers(settings: Settings, sock: socket.socket, child: Pullers | None) -> int:
     directory = _metrics_dir()
     # prometheus_client decides when it is imported whether its values live in files.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
@@ -184,7 +184,7 @@ class _Supervisor:
     """The parent: starts workers, replaces them, and leads them out."""
 
     def __init__(
-        self, settings: Settings, sock: socket.socket, child: Puller | None, directory: Path
+        self, settings: Settings, sock: socket.socket, child: Pullers | None, directory: Path
     ) -> None:
         from prometheus_client import CollectorRegistry, Counter
 

@@ -63,6 +63,8 @@ def endpoints(state: State) -> list[Endpoint]:
             request.text,
             model.labels if model is not None else (),
         )
+        if first and state.shadow is not None:
+            state.shadow.answered(claim, request.label)
         document = {
             "status": "recorded" if first else "duplicate",
             "predicted": claim.label,

@@ -58,6 +58,8 @@ async def classify_one(
     seconds = time.perf_counter() - exchange.started
     state.metrics.predicted_one(found.label, found.confidence, seconds)
     state.drift.add_one(model, text, found)
+    if state.shadow is not None:
+        state.shadow.add_one(model, text, found)
     return found, seconds
 
 
@@ -87,6 +89,8 @@ async def classify(
         time.perf_counter() - exchange.started,
     )
     state.drift.add(model, texts, pieces)
+    if state.shadow is not None:
+        state.shadow.add(model, texts, pieces)
     return pieces
 
 

@@ -1,0 +1,188 @@
+"""The process in the shadow: scores with the challenger what the champion has answered.
+
+Reads lines of JSON that `serve.shadow` writes, and ends when there are no more. The event loop,
+the lock and the memory of who answers are in another process; this one takes what they leave.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sentiment.errors import SentimentError
+from sentiment.scorer import Predictions
+from sentiment.shadow import Challenger, Pair, ShadowStore, shadow_file
+from sentiment.store import is_remote, pointer_of
+from serve.model import LoadedModel, ModelHolder
+from serve.process.json_log import configure_logging
+from serve.settings import load_settings
+
+logger = logging.getLogger("sentiment.serve")
+
+_AT_ONCE = 16  # texts: what was seen is written often, however slow the challenger is
+
+
+class Contender(Protocol):
+    """What can score."""
+
+    labels: tuple[str, ...]
+
+    def predict(self, texts: Sequence[str]) -> Predictions:
+        """Score texts."""
+        ...
+
+
+def pairs_of(contender: Contender, digest: str, texts: Sequence[dict[str, Any]]) -> list[Pair]:
+    """Score texts and pair each answer with the champion's.
+
+    Parameters
+    ----------
+    contender : Contender
+        The challenger.
+    digest : str
+        Its own.
+    texts : sequence of dict
+        As `serve.shadow` writes them.
+    """
+    found = contender.predict([one["text"] for one in texts])
+    mine = {label: place for place, label in enumerate(contender.labels)}
+    pairs = []
+    rows = zip(texts, found.labels, found.probabilities.tolist(), strict=True)
+    for one, label, probabilities in rows:
+        theirs = dict(zip(one["labels"], one["probabilities"], strict=True))
+        # With two labels one of them tells all; with more, the one that was answered.
+        about = one["labels"][1] if len(theirs) == 2 else one["label"]
+        shared = about in mine
+        pairs.append(
+            Pair(
+                at=one["at"],
+                fingerprint=one["fingerprint"],
+                champion=one["champion"],
+                challenger=digest,
+                label_champion=one["label"],
+                label_challenger=label,
+                score_champion=theirs[about],
+                score_challenger=probabilities[mine[about]] if shared else 0.0,
+                comparable=shared and one["label"] in mine and label in theirs,
+                text=one["text"],
+            )
+        )
+    return pairs
+
+
+class Shade:
+    """The challenger, and the file that its answers go to.
+
+    Parameters
+    ----------
+    holder : ModelHolder
+        Of the challenger.
+    store : ShadowStore
+    """
+
+    def __init__(self, holder: ModelHolder, store: ShadowStore) -> None:
+        self.holder = holder
+        self.store = store
+        self.problem = ""
+        self._described: Challenger | None = None
+        self._look_at = 0.0
+        self._refused = False
+        holder.on_refused = self._on_refused
+        holder.on_swap = self._on_swap
+
+    def look(self) -> None:
+        """Take another challenger where there is one, and write down how it stands."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + max(self.holder.reload_seconds / 4, 0.2)
+            self.holder.look()
+        self._describe()
+
+    def hear(self, line: dict[str, Any]) -> None:
+        """Score what the champion answered, then note what people said of it."""
+        texts, model = line["texts"], self.holder.current
+        for start in range(0, len(texts) if model is not None else 0, _AT_ONCE):
+            assert model is not None
+            part = texts[start : start + _AT_ONCE]
+            try:
+                pairs = pairs_of(model.scorer, model.digest, part)
+            except Exception as error:
+                if not self.problem:
+                    logger.exception("the challenger cannot score")
+                self.problem = f"{type(error).__name__}; see the log"
+                self.store.add([], len(part))
+            else:
+                self.problem = ""
+                self.store.add(pairs)
+        for answer in line["answers"]:
+            self.store.answer(**answer)
+
+    def _on_refused(self) -> None:
+        self._refused = True
+
+    def _on_swap(self, _new: LoadedModel, _old: LoadedModel | None, _seconds: float) -> None:
+        self._refused = False
+        self.problem = ""
+
+    def _describe(self) -> None:
+        model = self.holder.current
+        status, reason = "scoring", ""
+        if self._refused:
+            status, reason = "refused", "another model is named and cannot be loaded; see the log"
+        elif model is None:
+            status, reason = "waiting", f"there is no {self.holder.reference} here yet"
+        elif self.problem:
+            status, reason = "failing", self.problem
+        about = Challenger(
+            str(self.holder.reference),
+            status,
+            reason,
+            *((model.digest, model.name, model.version, list(model.labels)) if model else ()),
+        )
+        if about != self._described:
+            self.store.describe(about)
+            self._described = about
+
+
+def step_back() -> None:
+    """Take only what other processes leave of the processor."""
+    os.nice(19)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def main() -> int:
+    """Score until there is nothing more to read."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who writes to this process ends it
+    step_back()
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    if settings.shadow is None:
+        return 2
+    reference = pointer_of(settings.shadow) if is_remote(settings.shadow) else settings.shadow
+    holder = ModelHolder(
+        settings.output_dir, reference, settings.reload_model or 5.0, role="the challenger is"
+    )
+    try:
+        store = ShadowStore(shadow_file(settings.output_dir), keep_texts=settings.shadow_texts)
+        shade = Shade(holder, store)
+        shade.look()
+        for line in sys.stdin.buffer:
+            shade.look()
+            if line.strip():
+                shade.hear(json.loads(line))
+        store.close()
+    except SentimentError as error:
+        logger.error("shadow: %s", error)  # noqa: TRY400 - the message says it all
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
