@@ -213,8 +213,22 @@ def _verdict(gate: dict[str, Any]) -> str:
 
 @app.command("promote")
 def promote(
-    version: Annotated[str, typer.Argument(help="The version's number, or an alias of it.")],
+    version: Annotated[
+        str | None,
+        typer.Argument(
+            help="The version's number, or an alias of it. With --from-shadow by default the "
+            "model that is there."
+        ),
+    ] = None,
     rules: Rules = None,
+    from_shadow: Annotated[
+        bool,
+        typer.Option(
+            "--from-shadow",
+            help="Only if it was better than the champion on the same texts of the service, by "
+            "what people answered.",
+        ),
+    ] = False,
     name: Name = "sentiment",
     gate: Gate = "default",
     force: Force = None,
@@ -223,7 +237,17 @@ def promote(
     json_: Json = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Make a registered version champion if it passes the gate."""
+    """Make a registered version champion if it passes the gate.
+
+    sentiment models promote 3 · sentiment models promote challenger gate.max_drop=0.01 ·
+    sentiment models promote --from-shadow
+    """
+    from sentiment.errors import UsageError
+
+    if from_shadow and version is not None and "=" in version:
+        rules, version = [version, *(rules or [])], None  # a rule, where no version is needed
+    if version is None and not from_shadow:
+        raise UsageError("which version? sentiment models promote VERSION, or --from-shadow")
     promotion = make_promotion(gate, rules, force, allow_other_labels)
 
     from sentiment.registry.promotion import promote as promote_version
@@ -231,11 +255,20 @@ def promote(
     from sentiment.registry.registry import Registry
     from sentiment.store import is_remote
 
-    if is_remote(version):
+    if version is not None and is_remote(version):
         parsed = parse(version)
         name, version = parsed.name, str(parsed.alias or parsed.version)
     registry = Registry(output_dir, name)
-    report(lambda: promote_version(registry, version, promotion, reason), json_=json_)
+    if from_shadow:
+        from dataclasses import replace
+
+        from sentiment.registry.evidence import challenger_version, shadow_evidence
+
+        which = version or challenger_version(registry)
+        promotion = replace(promotion, evidence=shadow_evidence(output_dir, promotion.rules))
+    else:
+        which = str(version)
+    report(lambda: promote_version(registry, which, promotion, reason), json_=json_)
 
 
 @app.command("rollback")

@@ -258,17 +258,28 @@ def paired_test(correct_a: Bools, correct_b: Bools, *, seed: int = 0) -> PairedT
     ----------
     McNemar, Psychometrika 12, 1947; Dietterich, Neural Computation 10, 1998.
     """
-    from scipy.special import bdtr  # scipy.stats takes half a second to import
-
     if correct_a.shape != correct_b.shape:
         raise ValueError(f"{len(correct_a)} rows cannot be paired with {len(correct_b)}")
     only_a = int(np.sum(correct_a & ~correct_b))
     only_b = int(np.sum(correct_b & ~correct_a))
     difference = correct_b.astype(np.float64) - correct_a.astype(np.float64)
     low, high = bootstrap_interval(difference, seed=seed)
-    # Both tails of a fair coin weigh the same; where they meet, twice one is more than all.
-    p_value = min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+    p_value = mcnemar(only_a, only_b)
     return PairedTest(float(difference.mean()), low, high, p_value, only_a, only_b)
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Return the two-sided p-value of McNemar's exact test.
+
+    Parameters
+    ----------
+    only_a, only_b : int
+        Rows that just one of two classifiers answers rightly.
+    """
+    from scipy.special import bdtr  # scipy.stats takes half a second to import
+
+    # Both tails of a fair coin weigh the same; where they meet, twice one is more than all.
+    return min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def unpaired_test(correct_a: Bools, correct_b: Bools) -> Difference:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,13 +35,15 @@ class Promotion:
     """The rules by which a model may become champion.
 
     ``force`` is the reason to overrule them, ``other_labels`` the reason to allow labels that are
-    not the champion's, which no force does.
+    not the champion's, which no force does. ``evidence`` gives further checks of champion and
+    candidate, by their digests.
     """
 
     rules: GateConfig
     option: str
     force: str | None = None
     other_labels: str | None = None
+    evidence: Callable[[str, str], tuple[gate.Check, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -327,13 +329,19 @@ def _judge(
                 registry, theirs, lambda: registry.load(theirs), Path(folder) / "champion"
             )
         candidate = _contender(registry, source, load, Path(folder) / "candidate")
-        return gate.judge(
+        result = gate.judge(
             promotion.rules,
             promotion.option,
             candidate,
             against,
             other_labels=promotion.other_labels,
         )
+    if promotion.evidence is None:
+        return result
+    if champion is None:
+        raise SentimentError(f"{registry.name} has no champion: nothing was compared in the shadow")
+    digest = champion.digest or registry.source_of_version(champion).digest
+    return replace(result, checks=(*result.checks, *promotion.evidence(digest, source.digest)))
 
 
 def _contender(

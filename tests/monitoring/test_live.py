@@ -86,7 +86,7 @@ def check_queries(prometheus, missing: dict[str, tuple[str, set[str], str]]) -> 
 @pytest.mark.slow
 def test_alerts_fire_for_their_causes_and_only_for_them(serve, streams, watch, wait_for):
     service = serve(
-        *("--workers", 2),
+        *("--workers", 2, "--shadow", "latest"),
         **{"drift_window": 300, "feedback_window": 80, "max_concurrency": 4, "queue_size": 0},
     )
     prometheus, webhook = watch(service)

@@ -132,9 +132,10 @@ def test_the_shipped_receiver_tells_each_alert_in_one_line(tmp_path):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_metric_of_an_alert_exists(serve, streams, workers):
     """Also with the one worker that every deployment here starts with."""
-    service = serve("--workers", workers)
+    service = serve("--workers", workers, "--shadow", "latest")
     note_sync(service.outputs, answered=True)
     service.predict(streams.movies[:5])
+    wait_for(lambda: "sentiment_shadow_agreement_ratio" in service.metrics(), 60, "the shadow")
     rules = (MONITORING / "prometheus/rules").glob("*.yml")
     read = {
         name

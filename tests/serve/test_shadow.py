@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import time
@@ -189,4 +188,4 @@ def test_other_labels_are_compared_where_they_share_names(serve, own_store):
     texts = {row["text"] for row in counts["strongest"]}
     assert texts
     assert texts <= set(TEXTS)
-    assert os.stat(shadow.shadow_file(own_store)).st_mode & 0o077 == 0
+    assert shadow.shadow_file(own_store).stat().st_mode & 0o077 == 0
