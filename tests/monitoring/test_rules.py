@@ -135,7 +135,12 @@ def test_every_metric_of_an_alert_exists(serve, streams, workers):
     service = serve("--workers", workers, "--shadow", "latest")
     note_sync(service.outputs, answered=True)
     service.predict(streams.movies[:5])
-    wait_for(lambda: "sentiment_shadow_agreement_ratio" in service.metrics(), 60, "the shadow")
+
+    def compared() -> str | None:
+        text = service.metrics()
+        return text if "\nsentiment_shadow_agreement_ratio " in text else None
+
+    text = wait_for(compared, 60, "the shadow")
     rules = (MONITORING / "prometheus/rules").glob("*.yml")
     read = {
         name
@@ -153,7 +158,6 @@ def test_every_metric_of_an_alert_exists(serve, streams, workers):
         assert len(panels) == 4
         read |= panels
     assert len(read) > 10
-    text = service.metrics()
     missing = {name for name in read if not re.search(rf"^{name}[ {{]", text, re.MULTILINE)}
     # With several workers the parent counts those that die; a process of its own each has none.
     assert missing == ({"process_start_time_seconds"} if workers > 1 else set())
