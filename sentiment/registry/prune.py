@@ -56,7 +56,8 @@ def survey(output_dir: Path) -> list[Candidate]:
     for which in store.pointer_names(output_dir):
         pointer = store.read_pointer(output_dir, which)
         if pointer is not None:
-            needed[pointer["digest"]] = which
+            digest = pointer["digest"]
+            needed[digest] = which if which in store.POINTERS else needed.get(digest, which)
     return [Candidate(model, _size(model.path), needed.get(model.digest)) for model in models]
 
 
