@@ -32,14 +32,14 @@ def challenger_version(registry: Registry) -> str:
     if found is None or found.digest is None:
         raise SentimentError(
             f"nothing was served in the shadow from {registry.output_dir}: "
-            "sentiment serve --shadow ALIAS compares a challenger with the champion"
+            "a service that is told SENTIMENT_SHADOW compares a challenger with the champion"
         )
     with registry.reaching():
         version = registry.version_with(found.digest)
     if version is None:
         raise SentimentError(
             f"the challenger {found.digest[:12]} is no version of {registry.name}: "
-            "register it first: sentiment register RUN_ID --alias challenger"
+            "register its run first"
         )
     return version.version
 
