@@ -40,7 +40,8 @@ def folder(tmp_path_factory):
 def words(folder, *more):
     return [
         "data=files", f"data.train={folder}/train.jsonl", f"data.test={folder}/test.jsonl",
-        "data.val_size=0", "vectorizer.ngram_range=[1,2]", f"output_dir={folder}/out", *more,
+        "data.val_size=0", "vectorizer.ngram_range=[1,1]",
+        "semi.dimensions=30", "semi.folds=3", f"output_dir={folder}/out", *more,
     ]  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def test_a_tiny_pool_and_soft_labels_work(folder, tmp_path, pool):
         pipeline,
         {"train": X[:100], "unlabelled": X[100:]},
         splits,
-        Recipe(share=1, labels="soft"),
+        Recipe(dimensions=30, share=1, labels="soft"),
         seed=1,
     )
     assert fitted.classes == ["negative", "positive"]
