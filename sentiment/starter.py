@@ -31,7 +31,7 @@ defaults:
   - override hydra/job_logging: sentiment
   - override hydra/hydra_logging: sentiment
 
-experiment_name: {name}   # in MLflow
+experiment_name: sentiment   # in MLflow; with another, `sentiment compare --experiment NAME`
 output_dir: ${{env_or:SENTIMENT_OUTPUT_DIR,outputs}}
 {data}
 hydra:
@@ -113,7 +113,7 @@ def start(folder: Path, file: str | None = None, detected: Detected | None = Non
         )  # fmt: skip
     source = "reviews" if file is None else "files"
     contents: Mapping[str, str] = {
-        f"{FOLDER}/config.yaml": CONFIG.format(source=source, name=_yaml(name), data=data),
+        f"{FOLDER}/config.yaml": CONFIG.format(source=source, data=data),
         f"{FOLDER}/experiment/first.yaml": EXPERIMENT,
         f"{FOLDER}/{groups.SCHEMA}": (groups.CONFIG_DIR / groups.SCHEMA).read_text(
             encoding="utf-8"

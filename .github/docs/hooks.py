@@ -24,6 +24,7 @@ ELSEWHERE = {
     "project/contributing.md": ".github/CONTRIBUTING.md",
     "project/security.md": ".github/SECURITY.md",
 }
+_OUTSIDE_WORKER = re.compile(r'<script src="https://[^"]*iframe-worker[^"]*"></script>')
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)#:]+)(#[^)]*)?\)")
 
 
@@ -41,6 +42,17 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     for name, make in reference.TABLES.items():
         markdown = markdown.replace("{{" + name + "}}", make())
     return markdown
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Take our own worker for pages without a server, in place of one from a server elsewhere."""
+    own = posixpath.relpath("worker.js", posixpath.dirname(page.url) or ".")
+    return _OUTSIDE_WORKER.sub(f'<script src="{own}"></script>', output)
+
+
+def on_post_template(output: str, template_name: str, config: Any) -> str:
+    """Do the same for the page that is shown where there is none."""
+    return _OUTSIDE_WORKER.sub("", output)
 
 
 def moved(page: str, source: Path) -> str:

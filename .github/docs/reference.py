@@ -19,7 +19,7 @@ _VARIABLE = re.compile(r"\bSENTIMENT_[A-Z][A-Z_]+[A-Z]\b")
 OTHERS = {
     "SENTIMENT_TRUSTED_TYPES": "types, comma-separated, that a model which does not compile may hold, beyond the fixed list",
     "SENTIMENT_PUSHGATEWAY_URL": "where `sentiment retrain` leaves how it ended, as metrics",
-    "SENTIMENT_FEEDBACK_URL": "set by deployments; not read by this version: feedback is kept in `output_dir/feedback.db`",
+    "SENTIMENT_TRAIN_ARGS": "words that `sentiment retrain` takes before those of its command line: what deployments train on",
 }
 # Set by the code for its own children, or named in examples only.
 INTERNAL = {"SENTIMENT_PARENT_PID", "SENTIMENT_COMPLETE"}
@@ -182,10 +182,19 @@ def _field_comments(model: type) -> dict[str, str]:
     """Return the comment behind each field of a class, also when its value takes several lines."""
     found: dict[str, str] = {}
     name, depth = "", 0
+    above: list[
+        str
+    ] = []  # a sentence of its own above a field; headings of sections are no sentence
     for line in inspect.getsource(model).splitlines():
+        if line.strip().startswith("# "):
+            above.append(line.strip()[2:])
+            continue
         match = re.match(r"    ([a-z_]\w*): ", line)
         if match and depth == 0:
             name = match[1]
+            if above and above[0][0].isupper():
+                found[name] = " ".join(above)
+        above = []
         bare, hash_, comment = line.partition("  # ")
         depth += sum(bare.count(c) for c in "([{") - sum(bare.count(c) for c in ")]}")
         if hash_ and name:
