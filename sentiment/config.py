@@ -356,7 +356,10 @@ def explain_error(error: Exception, overrides: Sequence[str], name: str = "confi
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = list(error.options or ())
         if not group:
-            return UsageError(f"unknown config {option!r}")
+            return UsageError(
+                f"unknown config {option!r}: there is no file {option}.yaml here"
+                " (another folder: --config-dir FOLDER)"
+            )
         return UsageError(
             f"unknown option {group}={option}{nearest(option, options)}"
             f" (options: {', '.join(options)})"

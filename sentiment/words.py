@@ -90,6 +90,16 @@ def sort_words(words: Sequence[str], schema: Any) -> Words:
             options.append(word)
         else:
             overrides.append(word)
+    if "config_name" in said and "config_dir" not in said:
+        # A file that lies here, as `sentiment config > my.yaml` leaves it.
+        file = Path(said["config_name"].removesuffix(".yaml") + ".yaml")
+        if file.is_file():
+            said["config_dir"], said["config_name"] = str(file.resolve().parent), file.stem
+            place = next(i for i, word in enumerate(options) if _VALUED.get(word) == "config_name")
+            options[place : place + 2] = [
+                *("--config-dir", said["config_dir"]),
+                *("--config-name", said["config_name"]),
+            ]
     swept = "-m" in options or "--multirun" in options
     texts = text_keys(schema)
     overrides = [_quoted(word, texts, swept=swept) for word in overrides]

@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": "Measure a model on a labelled file.",
     "explain": "Show what each n-gram of a text adds to the score.",
     "compare": "Compare runs: parameters, metrics and a paired test.",
+    "runs": "Log the runs that wait for an MLflow that was away.",
     "models": "List, show, promote, roll back, pull and prune models.",
     "monitor": "Tell whether texts have drifted from the training texts.",
     "label": "Label text on a page; the next texts are those that teach most.",

@@ -35,7 +35,7 @@ def train(
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    from sentiment.cli.console import emit_json, stderr
+    from sentiment.cli.console import emit_json
 
     words = with_file("train", overrides or [], text, label)
     words += ["data.resume=true"] if resume else []
@@ -50,7 +50,16 @@ def train(
     result = results[0]
     if json_:
         emit_json(result.to_dict())
-        return
+    else:
+        _tell(result)
+    if result.unsent:  # it has been said; who scripts this must know that the run is not logged
+        raise typer.Exit(1)
+
+
+def _tell(result: TrainResult) -> None:
+    """Print figures, and what can be done with the model."""
+    from sentiment.cli.console import stderr
+
     _show(result)
     # A pipeline that does not compile cannot be used by these.
     use = 'sentiment predict "text" · sentiment serve · ' if result.digest else ""

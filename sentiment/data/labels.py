@@ -68,8 +68,13 @@ def named_labels(names: Mapping[Any, str] | Sequence[str] | None) -> dict[str, s
     """
     if names is None:
         return None
-    pairs = names.items() if isinstance(names, Mapping) else enumerate(names)
+    pairs = list(names.items() if isinstance(names, Mapping) else enumerate(names))
     found: dict[str, str] = {}
+    if any(isinstance(name, bool) for _, name in pairs):
+        raise DataError(
+            "data.label_names names a label true or false, as YAML reads yes, no, on and off too: "
+            "quote the name that is meant, e.g. 'yes'"
+        )
     for raw, label in pairs:
         key, name = label_of(raw), label_of(label)
         if key is None or name is None:

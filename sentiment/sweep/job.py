@@ -17,16 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from sentiment.errors import UsageError
+from sentiment.errors import SentimentError, UsageError
 from sentiment.parent import end_with_parent
 from sentiment.sweep.status import CANCEL, REPLACED, STATUS, STOP, State, Status
 from sentiment.tracking.tags import SWEEP
 
 if TYPE_CHECKING:
     from sentiment.data.loading import Data
+    from sentiment.tracking.run import Run
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 180.0  # seconds that a job waits for MLflow before it begins
 BEAT = 5.0  # seconds between a running job's signs of life
 
 # The data that the last job used: jobs of one sweep mostly share them.
@@ -120,22 +122,28 @@ class Job:
         from sentiment.training import run as train
 
         output_dir = Path(cfg.output_dir)
-        client = tracking.connect(output_dir)
-        experiment = tracking.experiment_id(
-            client, cfg.experiment_name, output_dir, cfg.tracking.artifacts
-        )
         own = [word for word in words if word.split("=")[0] in self.keys]
-        run = Run.start(
-            client,
-            experiment,
-            name=cfg.run_name or " ".join(own) or None,
-            tags={
-                **train.run_tags(cfg),
-                **self.tags,
-                "mlflow.parentRunId": self.parent_run_id,
-                SWEEP: self.parent_run_id,
-            },
-        )
+
+        def start() -> Run:
+            client = tracking.connect(output_dir)
+            with tracking.reaching(client.tracking_uri):
+                experiment = tracking.experiment_id(
+                    client, cfg.experiment_name, output_dir, cfg.tracking.artifacts
+                )
+                return Run.start(
+                    client,
+                    experiment,
+                    name=cfg.run_name or " ".join(own) or None,
+                    tags={
+                        **train.run_tags(cfg),
+                        **self.tags,
+                        "mlflow.parentRunId": self.parent_run_id,
+                        SWEEP: self.parent_run_id,
+                    },
+                    output_dir=output_dir,
+                )
+
+        run = patiently(start)
         status.run_id = run.run_id
 
         def watch(stage: str, seconds: float | None) -> None:
@@ -164,6 +172,29 @@ class Job:
         status.objective = result.metrics.get(self.objective)
         status.metrics = result.metrics
         status.digest, status.model = result.digest, result.model
+
+
+def patiently(start: Callable[[], Run]) -> Run:
+    """Start a run, and wait some minutes for a server that went away.
+
+    Raises
+    ------
+    SentimentError
+        It has not come back.
+    """
+    end = time.monotonic() + PATIENCE
+    pause = 1.0
+    while True:
+        try:
+            return start()
+        except UsageError:
+            raise
+        except SentimentError as error:
+            if time.monotonic() + pause > end:
+                raise
+            log.info("%s; trying again for %.0f s", error, end - time.monotonic())
+        time.sleep(pause)
+        pause = min(pause * 2, 15.0)
 
 
 def data_key(cfg: DictConfig) -> str:

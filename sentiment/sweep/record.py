@@ -8,13 +8,14 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from sentiment.errors import Parameter, UsageError
+from sentiment.errors import Parameter, SentimentError, UsageError
 from sentiment.sweep.board import Board
 from sentiment.sweep.search import Space
 from sentiment.sweep.status import State, Status
@@ -99,7 +100,9 @@ class SweepRun:
         if earlier is None:
             names = " × ".join(key.rsplit(".", 1)[-1] for key in self.space.keys)
             name = default.run_name or f"sweep {names}".strip()
-            self.run = Run.start(self.client, self.experiment, name=name, tags=tags)
+            self.run = Run.start(
+                self.client, self.experiment, name=name, tags=tags, output_dir=self.output_dir
+            )
             self.run.log_params(
                 {
                     "method": self.settings.method,
@@ -111,7 +114,7 @@ class SweepRun:
                 }
             )
             return
-        self.run = Run(self.client, earlier.info.run_id)
+        self.run = Run(self.client, earlier.info.run_id, self.output_dir)
         self.client.update_run(self.run.run_id, status="RUNNING")
         self.run.set_tags(tags)
         self.end_dead_runs("KILLED", everywhere=True)
@@ -214,9 +217,20 @@ class SweepRun:
                 return
             time.sleep(0.1)  # processes that were told to end need a moment
 
+    @contextmanager
+    def though_away(self) -> Iterator[None]:
+        """Go on with a sweep whose server went away: its answer matters more."""
+        from sentiment.tracking.client import reaching
+
+        try:
+            with reaching(self.client.tracking_uri):
+                yield
+        except SentimentError as error:
+            log.warning("%s", error)
+
     def abandon(self) -> None:
         """Mark the sweep as failed."""
-        self.client.set_terminated(self.run.run_id, "FAILED")
+        self.run.end("FAILED")
 
     def end(self, state: str, artifacts: Sequence[Path]) -> None:
         """Log the answer, and end the run.
@@ -230,7 +244,7 @@ class SweepRun:
         """
         board = self.board
         for file in artifacts:
-            self.client.log_artifact(self.run.run_id, str(file))
+            self.run.log_artifacts(file)
         best = board.best()
         tags = {JOBS: str(len(board.entries)), STATE: state}
         if best is not None and best.status.objective is not None:
@@ -242,4 +256,4 @@ class SweepRun:
         self.run.set_tags(tags)
         failed = board.counts()[State.FAILED] and not best
         ended = {"finished": "FAILED" if failed else "FINISHED"}.get(state, "KILLED")
-        self.client.set_terminated(self.run.run_id, ended)
+        self.run.end(ended)

@@ -159,7 +159,8 @@ class Sweep(Sweeper):
     def _close(self, state: str, summary: Summary) -> dict[str, Any]:
         """End what is still open, rank the results, draw them and log the answer."""
         self.board.close()
-        self.record.end_dead_runs("KILLED")
+        with self.record.though_away():
+            self.record.end_dead_runs("KILLED")
         self._remove_models()
         document = summary.document(state, self.record)
         artifacts = [self.folder / "sweep.json", self.folder / "search.png"]
@@ -168,7 +169,8 @@ class Sweep(Sweeper):
             artifacts.pop()
         best = self.board.best()
         if best is not None and best.status.state == State.FINISHED:
-            summary.draw_evaluation(best, self.record)
+            with self.record.though_away():
+                summary.draw_evaluation(best, self.record)
         self.record.end(state, artifacts)
         return document
 

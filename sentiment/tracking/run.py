@@ -6,22 +6,27 @@ import contextlib
 import getpass
 import hashlib
 import json
+import logging
 import os
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiment import __version__
+from sentiment.errors import SentimentError, UsageError
+from sentiment.tracking.address import shown
+from sentiment.tracking.client import reaching
 from sentiment.tracking.tags import FAILURE, VERSION
+from sentiment.tracking.unsent import FOLDER, Journal
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+log = logging.getLogger(__name__)
 
 # MLflow cuts longer values or refuses the batch.
 _MAX_PARAM, _BATCH = 6000, 100
@@ -39,16 +44,35 @@ class Run:
         From `connect`.
     run_id : str
         An existing run; `Run.start` makes a new one.
+    output_dir : Path, optional
+        Where what MLflow does not take waits; without it, that is an error.
+
+    Attributes
+    ----------
+    unsent : str or None
+        Why it waits, once MLflow has not taken something: from there on nothing is sent.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
+    def __init__(self, client: MlflowClient, run_id: str, output_dir: Path | None = None) -> None:
         self.client = client
         self.run_id = run_id
         self.model_id: str | None = None
+        self.unsent: str | None = None
+        self._journal = (
+            Journal(output_dir / FOLDER / run_id, shown(client.tracking_uri))
+            if output_dir is not None
+            else None
+        )
 
     @classmethod
     def start(
-        cls, client: MlflowClient, experiment: str, *, name: str | None, tags: Mapping[str, str]
+        cls,
+        client: MlflowClient,
+        experiment: str,
+        *,
+        name: str | None,
+        tags: Mapping[str, str],
+        output_dir: Path | None = None,
     ) -> Run:
         """Create a run in the experiment with this id; inside ``mlflow run``, take that run.
 
@@ -59,10 +83,12 @@ class Run:
             Its id.
         name : str or None
         tags : mapping
+        output_dir : Path, optional
+            Where what MLflow does not take waits.
         """
         given = os.environ.pop("MLFLOW_RUN_ID", None)
         if given:
-            taken = cls(client, given)
+            taken = cls(client, given, output_dir)
             if name is not None:
                 client.update_run(given, name=name)
             taken.set_tags({VERSION: __version__, **tags})
@@ -74,7 +100,7 @@ class Run:
             VERSION: __version__,
         }
         run = client.create_run(experiment, run_name=name, tags={**standard, **tags})
-        return cls(client, run.info.run_id)
+        return cls(client, run.info.run_id, output_dir)
 
     @contextmanager
     def ending(self) -> Iterator[None]:
@@ -88,34 +114,27 @@ class Run:
             with contextlib.suppress(Exception):
                 self.client.set_tag(self.run_id, FAILURE, reason)
                 self.client.set_terminated(self.run_id, "KILLED" if killed else "FAILED")
+            if self._journal is not None:
+                self._journal.remove()
             raise
-        self.client.set_terminated(self.run_id, "FINISHED")
+        self.end("FINISHED")
+
+    def end(self, status: str) -> None:
+        """End the run with one of MLflow's states."""
+        self._log("end", status=status)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log parameters; values longer than MLflow takes are cut."""
-        from mlflow.entities import Param
-
-        entries = [Param(safe_name(key), str(value)[:_MAX_PARAM]) for key, value in params.items()]
-        for begin in range(0, len(entries), _BATCH):
-            self.client.log_batch(self.run_id, params=entries[begin : begin + _BATCH])
+        self._log("params", params={key: str(value)[:_MAX_PARAM] for key, value in params.items()})
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Log metrics under names that MLflow accepts, of the run's model too when it is logged."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        entries = [
-            Metric(safe_name(key), float(value), now, 0, model_id=self.model_id)
-            for key, value in metrics.items()
-        ]
-        for begin in range(0, len(entries), _BATCH):
-            self.client.log_batch(self.run_id, metrics=entries[begin : begin + _BATCH])
+        self._log("metrics", metrics={key: float(value) for key, value in metrics.items()},
+                  time=int(time.time() * 1000), model_id=self.model_id)  # fmt: skip
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags on the run."""
-        from mlflow.entities import RunTag
-
-        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        self._log("tags", tags=dict(tags))
 
     def log_dataset(self, *, name: str, source: str, context: str, digest: str, rows: int) -> None:
         """Log which data a run used, by fingerprint.
@@ -131,6 +150,97 @@ class Run:
         rows : int
             Number of rows.
         """
+        self._log("dataset", name=name, source=source, context=context, digest=digest, rows=rows)
+
+    def log_artifacts(self, place: Path) -> None:
+        """Log a file, or every file of a folder."""
+        self._log("artifacts", files=place)
+
+    def log_text(self, text: str, name: str) -> None:
+        """Log a text as an artifact of this name."""
+        self._log("text", text=text, name=name)
+
+    def log_scorer(self, scorer: Path, labels: Sequence[str], example: str) -> None:
+        """Log the scorer as an MLflow model that needs numpy alone.
+
+        Parameters
+        ----------
+        scorer : Path
+            The scorer directory.
+        labels : sequence of str
+            Of the output's probability columns.
+        example : str
+            A text for the input example.
+        """
+        self._log("scorer", files=scorer, labels=list(labels), example=example)
+
+    def _log(self, kind: str, **values: Any) -> None:
+        """Send a call, or keep it where an earlier one or this one was not taken."""
+        if self.unsent is None:
+            try:
+                with reaching(self.client.tracking_uri):
+                    self.send(kind, values)
+            except UsageError:
+                raise
+            except SentimentError as error:
+                if self._journal is None:
+                    raise
+                self.unsent = str(error)
+                log.warning(
+                    "%s; what is logged of the run waits in %s: `sentiment runs resend` sends it",
+                    error, self._journal.folder,
+                )  # fmt: skip
+            else:
+                return
+        assert self._journal is not None
+        self._journal.add(kind, values)
+
+    def send(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Tell MLflow what one of the methods above was called with.
+
+        Parameters
+        ----------
+        kind : str
+        values : mapping
+        """
+        sends: dict[str, Callable[..., None]] = {
+            "params": self._send_params,
+            "metrics": self._send_metrics,
+            "tags": self._send_tags,
+            "dataset": self._send_dataset,
+            "artifacts": self._send_artifacts,
+            "text": lambda text, name: self.client.log_text(self.run_id, text, name),
+            "scorer": self._send_scorer,
+            "end": lambda status: self.client.set_terminated(self.run_id, status),
+        }
+        sends[kind](**values)
+
+    def _send_params(self, params: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
+
+        entries = [Param(safe_name(key), value) for key, value in params.items()]
+        for begin in range(0, len(entries), _BATCH):
+            self.client.log_batch(self.run_id, params=entries[begin : begin + _BATCH])
+
+    def _send_metrics(self, metrics: Mapping[str, float], time: int, model_id: str | None) -> None:
+        from mlflow.entities import Metric
+
+        model_id = model_id or self.model_id
+        entries = [
+            Metric(safe_name(key), value, time, 0, model_id=model_id)
+            for key, value in metrics.items()
+        ]
+        for begin in range(0, len(entries), _BATCH):
+            self.client.log_batch(self.run_id, metrics=entries[begin : begin + _BATCH])
+
+    def _send_tags(self, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def _send_dataset(
+        self, *, name: str, source: str, context: str, digest: str, rows: int
+    ) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
         from mlflow.exceptions import MlflowException
 
@@ -162,29 +272,16 @@ class Run:
             else:
                 return
 
-    def log_artifacts(self, folder: Path) -> None:
-        """Log every file of a folder."""
-        self.client.log_artifacts(self.run_id, str(folder))
+    def _send_artifacts(self, files: Path) -> None:
+        if files.is_dir():
+            self.client.log_artifacts(self.run_id, str(files))
+        else:
+            self.client.log_artifact(self.run_id, str(files))
 
-    def log_text(self, text: str, name: str) -> None:
-        """Log a text as an artifact of this name."""
-        self.client.log_text(self.run_id, text, name)
-
-    def log_scorer(self, scorer: Path, labels: Sequence[str], example: str) -> None:
-        """Log the scorer as an MLflow model that needs numpy alone.
-
-        Parameters
-        ----------
-        scorer : Path
-            The scorer directory.
-        labels : sequence of str
-            Of the output's probability columns.
-        example : str
-            A text for the input example.
-        """
+    def _send_scorer(self, files: Path, labels: Sequence[str], example: str) -> None:
         from sentiment.tracking.packaging import log_model
 
-        self.model_id = log_model(self.client, self.run_id, scorer, labels, example)
+        self.model_id = log_model(self.client, self.run_id, files, labels, example)
 
 
 def safe_name(name: str) -> str:

@@ -50,6 +50,7 @@ class TrainResult:
     timings: dict[str, float]
     output_dir: str
     data: dict[str, Any] = field(default_factory=dict)
+    unsent: str | None = None  # why what is logged waits for `sentiment runs resend`
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain containers."""
@@ -203,6 +204,7 @@ def train(
             "name": data.splits.name, "source": data.splits.source, **data.splits.report, **data.splits.notes,
             **({} if semi is None else {"semi": semi}),
         },
+        unsent=run.unsent,
     )  # fmt: skip
 
 
@@ -253,6 +255,7 @@ def _new_run(cfg: DictConfig) -> Callable[[], Run]:
     from sentiment.tracking import origin
     from sentiment.tracking.address import remember
     from sentiment.tracking.run import Run
+    from sentiment.tracking.unsent import journals
 
     output_dir = Path(cfg.output_dir)
     remember(output_dir, cfg.tracking.uri)
@@ -260,11 +263,15 @@ def _new_run(cfg: DictConfig) -> Callable[[], Run]:
     experiment = tracking.experiment_id(
         client, cfg.experiment_name, output_dir, cfg.tracking.artifacts
     )
+    if waiting := journals(output_dir):
+        log.warning("%d runs wait to be logged: `sentiment runs resend`", len(waiting))
     hint = tracking.old_file_store(Path.cwd(), output_dir)
     if hint:
         log.warning("%s", hint)
     tags = run_tags(cfg) | origin.git_state()
-    return lambda: Run.start(client, experiment, name=cfg.run_name, tags=tags)
+    return lambda: Run.start(
+        client, experiment, name=cfg.run_name, tags=tags, output_dir=output_dir
+    )
 
 
 def run_tags(cfg: DictConfig) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -167,3 +168,32 @@ def test_many_classes_fit_a_screen(tmp_path, cli):
     answer = cli("data", file)
     assert "40 smaller classes are left out" in answer.out
     assert len(answer.out.splitlines()) < 80
+
+
+def test_a_config_of_one_s_own_is_found_where_one_stands(tmp_path, cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed = cli("config", "model=logreg", "data=rotten_tomatoes", "model.C=7")
+    for name in ("my.yaml", "conf/v1.2.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(printed.out)
+    for name in ("my", "my.yaml", "conf/v1.2", str(tmp_path / "my.yaml")):
+        assert "C: 7" in cli("config", "--config-name", name).out
+    dry = cli("sweep", "--config-name", "my", "--dry-run", "model.C=1,2", "--json")
+    assert len(dry.document["jobs"]) == 2, dry.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["conf", "my.yaml"]
+    answer = cli("train", "--config-name", "mine")
+    assert (answer.code, answer.out) == (2, "")
+    assert "unknown config 'mine': there is no file mine.yaml here" in answer.err
+
+
+def test_names_that_yaml_takes_for_truth_are_told(tmp_path, cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("x.csv").write_text("text,label\n" + "".join(f"text {n},{n % 2}\n" for n in range(80)))
+    words = ("config", "data=files", "data.train=x.csv", "data.label_names={0: a, 1: b}")
+    Path("my.yaml").write_text(cli(*words).out.replace("0: a", "0: no").replace("1: b", "1: yes"))
+    answer = cli("data", "--config-name", "my")
+    assert answer.code == 2
+    assert "YAML reads yes, no" in answer.err
+    text = Path("my.yaml").read_text().replace("0: no", "0: 'no'").replace("1: yes", "1: 'yes'")
+    Path("my.yaml").write_text(text)
+    assert "yes" in cli("data", "--config-name", "my").out

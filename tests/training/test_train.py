@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,8 @@ import polars as pl
 import pytest
 
 from sentiment import config, store
-from sentiment.errors import SentimentError
 from sentiment.tracking import client as tracking
+from sentiment.tracking.tags import DIGEST
 from sentiment.training.run import train
 
 SMALL = ["data=rotten_tomatoes", "data.sample_size=400"]
@@ -407,12 +408,45 @@ def test_two_processes_may_make_the_database_at_once(tmp_path):
         assert process.returncode == 0, error.decode()
 
 
-def test_a_database_that_goes_away_costs_the_record_and_not_the_model(tmp_path):
-    def watch(stage: str, seconds: float | None) -> None:
-        if stage == "save" and seconds is not None:
-            (tmp_path / "mlflow.db").write_bytes(b"no database any more" * 5000)
+@pytest.mark.parametrize("stage", ["track", "save"])
+def test_a_database_that_goes_away_costs_the_record_a_while(tmp_path, cli, stage):
+    database, kept = tmp_path / "mlflow.db", tmp_path / "kept.db"
 
-    with pytest.raises(SentimentError, match="the trained model is kept .latest") as error:
-        train(config.compose([*SMALL, f"output_dir={tmp_path}"]), watch=watch)
-    assert "MLflow at sqlite" in str(error.value)
-    assert store.resolve("latest", tmp_path).path.is_dir()
+    def watch(name: str, seconds: float | None) -> None:
+        if name == stage and seconds is not None:
+            shutil.copyfile(database, kept)
+            database.write_bytes(b"no database any more" * 5000)
+
+    result = train(config.compose([*SMALL, f"output_dir={tmp_path}"]), watch=watch)
+    assert "MLflow at sqlite" in str(result.unsent)
+    assert store.resolve("latest", tmp_path).digest == result.digest
+    away = cli("runs", "resend", "--output-dir", tmp_path)
+    assert (away.code, away.out) == (1, "")
+    assert "MLflow at sqlite" in away.err
+    database.write_bytes(kept.read_bytes())  # the same file: connections of this process stay open
+    done = cli("runs", "resend", "--output-dir", tmp_path, "--json")
+    assert done.code == 0, done.err
+    assert done.document == {"sent": [{"run_id": result.run_id, "status": "FINISHED"}]}
+    assert not list((tmp_path / "unsent").glob("[!.]*"))
+    again = cli("runs", "resend", "--output-dir", tmp_path)
+    assert (again.code, again.err.strip()) == (0, "no run waits")
+
+    # It is as whole as one that was logged at once.
+    other = train(config.compose([*SMALL, f"output_dir={tmp_path}"]))
+    client = tracking.connect(tmp_path)
+    late, usual = (client.get_run(run_id) for run_id in (result.run_id, other.run_id))
+    assert late.info.status == "FINISHED"
+    assert late.data.params == usual.data.params
+    assert late.data.metrics.keys() == usual.data.metrics.keys()
+    assert late.data.tags.keys() == usual.data.tags.keys()
+    assert late.data.tags[DIGEST] == result.digest
+    names = [
+        {file.path for file in client.list_artifacts(run_id)}
+        for run_id in (result.run_id, other.run_id)
+    ]
+    assert names[0] == names[1]
+    assert (
+        cli("predict", "--model", f"runs:/{result.run_id}", "good", "--output-dir", tmp_path).code
+        == 0
+    )
+    assert cli("register", "--run", result.run_id, "--output-dir", tmp_path).code == 0
