@@ -357,8 +357,7 @@ def explain_error(error: Exception, overrides: Sequence[str], name: str = "confi
         options = list(error.options or ())
         if not group:
             return UsageError(
-                f"unknown config {option!r}: there is no file {option}.yaml here"
-                " (another folder: --config-dir FOLDER)"
+                f"unknown config {option!r}: there is no file {option}.yaml here; name it with its folder"
             )
         return UsageError(
             f"unknown option {group}={option}{nearest(option, options)}"
