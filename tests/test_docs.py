@@ -17,7 +17,6 @@ PAGES = [
     ROOT / "monitoring" / "README.md",
     *sorted((ROOT / "docker").glob("*.md")),
     *sorted((ROOT / ".github").glob("*.md")),
-    *sorted((ROOT / ".github/docs/pages").rglob("*.md")),
 ]
 BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
