@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sentiment.errors import MissingExtraError, Parameter, SentimentError, UsageError, nearest
@@ -121,7 +122,7 @@ def _ray(address: str | None) -> Iterator[_Ray]:
                 logging_level=logging.ERROR,
                 include_dashboard=False if address is None else None,
                 # Every node runs the code of this one.
-                runtime_env={"py_modules": [sentiment]},
+                runtime_env={"py_modules": [str(Path(sentiment.__file__).parent)]},
             )
         except (ConnectionError, RuntimeError, OSError) as error:
             said = " ".join(str(error).split())[:200]

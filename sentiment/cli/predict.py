@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sentiment.records.formats import Format
     from sentiment.records.rows import Rows
     from sentiment.scorer import Scorer
+    from sentiment.store import StoredModel
 
 
 Model = Annotated[
@@ -63,6 +64,15 @@ def predict(
         bool, typer.Option("--resume", help="Go on with an interrupted run.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
+    engine: Annotated[
+        str, typer.Option(help="local; ray or spark: one part of the output for each file.")
+    ] = "local",
+    engine_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Of a cluster: auto, ray://…, spark://… (this machine)."
+        ),
+    ] = None,
     line_buffered: Annotated[
         bool, typer.Option("--line-buffered", help="Answer each line of stdin at once.")
     ] = False,
@@ -105,6 +115,18 @@ def predict(
     from sentiment.records.rows import open_rows
 
     assert input is not None
+    if engine != "local":
+        if resume or line_buffered or workers is not None:
+            raise UsageError(
+                f"--engine {engine} goes without --resume, --line-buffered and --workers"
+            )
+        _predict_parts(
+            model, output_dir, input, output, engine, engine_address,
+            kind=format, output_format=output_format, text_column=text_column,
+            min_confidence=min_confidence, top=top, batch_size=batch_size,
+            dialect=Dialect(delimiter, quote, encoding), force=force,
+        )  # fmt: skip
+        return
     if json and output_format is None and output == "-":
         output_format = "jsonl"
     if input == "-" and (line_buffered or sys.stdin.isatty()):
@@ -136,17 +158,22 @@ def predict(
     )
 
 
-def load(model: str | None, output_dir: Path) -> Scorer:
-    """Find and load a model, and name it on stderr."""
+def find_model(model: str | None, output_dir: Path) -> StoredModel:
+    """Find a model here or in the registry."""
     from sentiment import store
-    from sentiment.scorer import Scorer
 
     if model is not None and store.is_remote(model):
         from sentiment.registry.registry import fetch
 
-        stored = fetch(model, output_dir)
-    else:
-        stored = store.resolve(model, output_dir)
+        return fetch(model, output_dir)
+    return store.resolve(model, output_dir)
+
+
+def load(model: str | None, output_dir: Path) -> Scorer:
+    """Find and load a model, and name it on stderr."""
+    from sentiment.scorer import Scorer
+
+    stored = find_model(model, output_dir)
     scorer = Scorer.load(stored.path, digest=stored.digest)
     slower = "" if scorer.compiled else "; it does not compile: scikit-learn answers, slower"
     print(f"model: {stored}{slower}", file=sys.stderr)
@@ -269,3 +296,22 @@ class Meter:
         if self._drawn:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
             self._drawn = False
+
+
+def _predict_parts(
+    model: str | None,
+    output_dir: Path,
+    where: str,
+    output: str,
+    engine_name: str,
+    address: str | None,
+    **options: Any,
+) -> None:
+    from sentiment import engines
+    from sentiment.parts import score_parts
+
+    stored = find_model(model, output_dir)
+    print(f"model: {stored}", file=sys.stderr)
+    with engines.engine(engine_name, address) as engine:
+        summary = score_parts(stored.path, stored.digest, where, output, engine, **options)
+    print(_describe(summary), file=sys.stderr)
