@@ -15,7 +15,7 @@ import pytest
 import sentiment
 from sentiment.feedback import Answer, Feedback, FeedbackError, answers, observed
 from sentiment.store import read_pointer, set_pointer
-from serve.settings import OTHERS
+from serve.settings import OTHERS, Settings
 
 GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
 
@@ -202,8 +202,9 @@ def test_what_kubernetes_and_other_commands_set_is_no_mistake(serve, store, monk
 def test_what_other_commands_read_is_known():
     root = Path(sentiment.__file__).parent
     sources = "".join(file.read_text() for file in root.rglob("*.py"))
-    read = set(re.findall(r'environ(?:\.get\(|\[)"(SENTIMENT_\w+)"', sources))
-    assert read - {"SENTIMENT_OUTPUT_DIR"} <= OTHERS
+    named = set(re.findall(r'"(SENTIMENT_[A-Z_]+[A-Z])"', sources))
+    assert "SENTIMENT_TRUSTED_TYPES" in named
+    assert named <= OTHERS | {f"SENTIMENT_{name.upper()}" for name in Settings.model_fields}
 
 
 def test_keys_of_a_file_change_while_it_serves(serve, cli, store, tmp_path):
