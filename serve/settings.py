@@ -21,7 +21,14 @@ from sentiment.drift.signals import parse_limits
 from sentiment.errors import UsageError, nearest
 from sentiment.feedback import Place, place_of
 
-OTHERS = frozenset({"SENTIMENT_PUSHGATEWAY_URL", "SENTIMENT_TRAIN_ARGS", "SENTIMENT_TRUSTED_TYPES"})
+OTHERS = frozenset(
+    {
+        "SENTIMENT_PARENT_PID",
+        "SENTIMENT_PUSHGATEWAY_URL",
+        "SENTIMENT_TRAIN_ARGS",
+        "SENTIMENT_TRUSTED_TYPES",
+    }
+)
 """What other commands of this project read; a test holds that it is all of them."""
 
 # What Kubernetes sets for each service of the namespace: NAME_PORT, NAME_SERVICE_HOST and more.
