@@ -15,6 +15,8 @@ from sentiment import config
 from sentiment.data.detection import detect
 from sentiment.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 SAID = {"praise": "great fun, a joy", "complaint": "awful mess, so dull"}
 ROWS = [
     {"id": number, "Kind": kind, "body": f"{SAID[kind]}; customer {number} of us", "agent": "abc"[number % 3]}

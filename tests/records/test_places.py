@@ -21,6 +21,8 @@ from sentiment.records import places
 from sentiment.records.reader import Reader
 from sentiment.records.rows import Several, open_rows
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     (f"{word} film number {number}", label)
     for number in range(60)

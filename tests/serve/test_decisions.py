@@ -18,6 +18,8 @@ from sentiment.scorer import Scorer
 from sentiment.tracking import client as tracking
 from sentiment.training.run import train
 
+pytestmark = pytest.mark.slow
+
 RULES = {
     "threshold": ["decision=threshold", "decision.threshold=0.7", "decision.abstain.coverage=0.7"],
     "costs of a forest": [

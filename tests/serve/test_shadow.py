@@ -16,6 +16,8 @@ from sentiment.store import list_models, read_pointer, resolve, set_pointer
 
 from .conftest import BAD, GOOD, train_model
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [GOOD, BAD, "It was fine, I suppose.", "Not bad at all.", "Too long, but a joy."]
 
 
