@@ -209,6 +209,9 @@ def open_read(path: str) -> tuple[IO[bytes], int]:
     try:
         stream = file.open("rb")
         return stream, os.fstat(stream.fileno()).st_size
+    except FileNotFoundError:
+        siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
+        raise DataError(f"no such file: {path}{nearest(file.name, siblings)}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 

@@ -1,7 +1,7 @@
 """More text than memory: time, memory and disk of a training in blocks, beside fastText and Vowpal Wabbit.
 
     python tests/benchmarks/bench_scale.py --texts 100000 400000 --memory 1GB
-    python tests/benchmarks/bench_scale.py --texts 400000 --peers   # in an environment of their own
+    python tests/benchmarks/bench_scale.py --texts 400000 --fasttext PYTHON --vw PROGRAM
 
 Texts of 80 words are made from the embedded reviews by drawing sentences of one label, so that their
 vocabulary and its frequencies are real. Test texts are made of the sentences of other reviews than

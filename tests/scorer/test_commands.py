@@ -28,7 +28,7 @@ def test_predict_answers_each_text_and_names_the_model(
         (["x", "--input", "f.csv"], "not both"),
         (["x", "--output", "f.csv"], "--input"),
         (["x", "--model", "championn"], "did you mean 'champion'"),
-        (["--input", "nowhere.csv"], "cannot be read"),
+        (["--input", "nowhere.csv"], "no such file"),
         (["--input", "nowhere.xyz"], "--format"),
         (["--input", "-", "--format", "cvs"], "did you mean 'csv'"),
         (["--input", "-", "--output-format", "parquet"], "standard output"),

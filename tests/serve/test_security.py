@@ -220,6 +220,7 @@ def test_the_service_imports_nothing_heavy():
                 "errors",
                 "records",
                 "parent",
+                "shadow",
             ),
         )
     }

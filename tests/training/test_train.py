@@ -155,7 +155,7 @@ def test_a_model_stands_beside_the_baseline_and_the_champion(tmp_path, cli):
     )
 
 
-def test_a_usual_model_is_stored_as_before_there_were_decisions(quick):
+def test_a_usual_model_is_stored_as_before_there_were_decisions(quick, run):
     """Programs that know none go on reading it."""
     from sentiment.scorer.document import read_document
 
