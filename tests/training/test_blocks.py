@@ -213,7 +213,7 @@ def test_what_blocks_cannot_do_is_said_before_work(tmp_path, settings, said):
 def test_no_space_is_said_before_work_with_what_is_needed(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5_000_000))
     with pytest.raises(
-        UsageError, match=r"blocks need about 1\.4 GB .* 5\.0 MB are free.*cache\.dir="
+        UsageError, match=r"blocks need about 1\.8 GB .* 5\.0 MB are free.*cache\.dir="
     ):
         choose(tmp_path, 100_000_000, memory="1GB")
 
