@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ def clean_environment(monkeypatch):
             ("SENTIMENT_", "MLFLOW_TRACKING", "MLFLOW_REGISTRY", "MLFLOW_RUN", "HYDRA_")
         ):
             monkeypatch.delenv(name)
+    # Whoever served in this process has sent our records elsewhere.
+    monkeypatch.setattr(logging.getLogger("sentiment"), "propagate", True)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
 

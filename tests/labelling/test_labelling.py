@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 import threading
@@ -118,11 +117,7 @@ def test_an_answer_is_taken_back_whoever_answered_after(answers):
     assert len(answers.path.read_text().splitlines()) == 2
 
 
-def test_a_line_that_was_cut_is_dropped_and_what_is_no_answer_is_refused(
-    tmp_path, caplog, monkeypatch
-):
-    # Whoever served in this process has sent our records elsewhere.
-    monkeypatch.setattr(logging.getLogger("sentiment"), "propagate", True)
+def test_a_line_that_was_cut_is_dropped_and_what_is_no_answer_is_refused(tmp_path, caplog):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "one", "label": "positive"}\n{"text": "tw')
     opened = Answers(path)
