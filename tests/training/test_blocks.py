@@ -245,6 +245,15 @@ def test_the_model_in_blocks_has_the_digest_of_the_one_in_memory(
     assert not list((tmp_path / "outputs/cache").rglob("*-columns-data.npy"))
 
 
+def tokens_under(cache: Path) -> list[Path]:
+    """The files of tokens that an unfinished counting has written."""
+    return [
+        file
+        for blocks in cache.glob("*.blocks")
+        for file in (blocks / "work").glob("*-tokens.json")
+    ]
+
+
 def test_ctrl_c_leaves_nothing_behind_and_resume_takes_what_is_done(folder, tmp_path):
     """In the middle of the counting; with --resume the blocks stay for the next run."""
     big = tmp_path / "big.jsonl"
@@ -258,7 +267,7 @@ def test_ctrl_c_leaves_nothing_behind_and_resume_takes_what_is_done(folder, tmp_
             cwd=tmp_path, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
         )  # fmt: skip
-        while process.poll() is None and not list(cache.glob("*.blocks/work/*-tokens.json")):
+        while process.poll() is None and not tokens_under(cache):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
@@ -269,6 +278,6 @@ def test_ctrl_c_leaves_nothing_behind_and_resume_takes_what_is_done(folder, tmp_
     interrupted()
     assert not list(cache.glob("*.blocks"))
     interrupted("--resume")
-    assert list(cache.glob("*.blocks/work/*-tokens.json"))
+    assert tokens_under(cache)
     # The tokens that were written are whole.
-    assert all(json.loads(file.read_text()) for file in cache.glob("*.blocks/work/*-tokens.json"))
+    assert all(json.loads(file.read_text()) for file in tokens_under(cache))
