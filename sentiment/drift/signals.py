@@ -310,12 +310,23 @@ def _merged(counts: Sequence[int]) -> list[int]:
     return [number for number, group in enumerate(groups) for _ in group]
 
 
-def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's interval of a share (Wilson 1927), by default of 95 %."""
+def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return the interval of a share, by default of 95 %.
+
+    Parameters
+    ----------
+    right, n : int
+    z : float
+        Quantile of the normal distribution.
+
+    References
+    ----------
+    Wilson, Journal of the American Statistical Association 22, 1927.
+    """
     share = right / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
-    return middle - half, middle + half
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def _accuracy(reference: Reference, counts: Counts, n: int) -> Accuracy:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sentiment.drift.signals import wilson
 from sentiment.evaluation.answers import Answers
 from sentiment.evaluation.intervals import intervals
-from sentiment.evaluation.slices import Slice, make_slices, wilson
+from sentiment.evaluation.slices import Slice, make_slices
 from sentiment.page import charts
 from sentiment.page.html import (
     cards,

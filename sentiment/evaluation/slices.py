@@ -6,11 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sentiment.drift.signals import wilson
 from sentiment.evaluation.answers import Answers
 
 _NEGATION = re.compile(
@@ -50,20 +50,6 @@ class Slice:
     rest: float
     p_value: float
     worse: bool
-
-
-def wilson(right: int, rows: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share.
-
-    References
-    ----------
-    Wilson, Journal of the American Statistical Association 22, 1927.
-    """
-    z, share = 1.959964, right / max(rows, 1)
-    middle = share + z * z / (2 * rows)
-    half = z * sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
-    scale = 1 + z * z / rows
-    return max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0)
 
 
 def make_slices(answers: Answers) -> list[Slice]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentiment.drift.signals import wilson
+
 if TYPE_CHECKING:
     from sentiment.scorer.model import Scorer
 
@@ -144,17 +146,3 @@ class Learner:
 def _smoothed(right: NDArray[np.bool_]) -> float:
     """Return the share of errors, never none."""
     return float((len(right) - right.sum() + 0.5) / (len(right) + 1))
-
-
-def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share (JASA 22, 1927).
-
-    Parameters
-    ----------
-    right, n : int
-    z : float
-    """
-    share = right / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return middle - half, middle + half

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -35,6 +36,22 @@ def lengths_as_if_new(kernel: Kernel | BlockKernel, used: NDArray[np.bool_]) -> 
     rest = np.sqrt(kernel.squares(known.astype(np.float64))[~used])
     longer: Float = np.where(rest > 0, lengths[~used] / np.where(rest > 0, rest, 1.0), 1.0)
     return longer
+
+
+def affine(scores: Float, codes: NDArray[np.intp], weight: Float) -> tuple[float, Any]:
+    """Return slope and offset (one per class of more than two) that make scores log odds.
+
+    Parameters
+    ----------
+    scores : float64[n, 1 or classes]
+        One column of two classes, the second's.
+    codes : intp[n]
+        True classes.
+    weight : float64[n]
+    """
+    if scores.shape[1] == 1:
+        return platt(scores[:, 0], codes == 1, weight)
+    return temperature(scores, codes, weight)
 
 
 def platt(score: Float, positive: NDArray[np.bool_], weight: Float) -> tuple[float, float]:

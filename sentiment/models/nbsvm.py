@@ -33,7 +33,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from sentiment.models.blocks import BlockKernel, in_blocks
-from sentiment.models.calibration import ENOUGH_SCORES, lengths_as_if_new, platt, temperature
+from sentiment.models.calibration import ENOUGH_SCORES, affine, lengths_as_if_new
 from sentiment.models.solver import Float, Float32, Kernel, Loss, solve
 
 # Classes solved side by side: more share the reading of the matrix, but each needs two
@@ -255,16 +255,10 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not len(scores):
             self.link_ = "sigmoid" if binary else "ovr_sigmoid_normalized"
             return
-        if binary:
-            self.link_ = "sigmoid"
-            slope, offset = platt(scores[:, 0], codes == 1, weight)
-            self.coef_ *= slope
-            self.intercept_ = self.intercept_ * slope + offset
-        else:
-            self.link_ = "softmax"
-            slope, offsets = temperature(scores, codes, weight)
-            self.coef_ *= slope
-            self.intercept_ = self.intercept_ * slope + offsets
+        self.link_ = "sigmoid" if binary else "softmax"
+        slope, offsets = affine(scores, codes, weight)
+        self.coef_ *= slope
+        self.intercept_ = self.intercept_ * slope + offsets
 
     def decision_function(self, X: Any) -> Float:
         """Return calibrated scores, the logits of `predict_proba` up to the link.

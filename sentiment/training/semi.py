@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from sentiment.errors import DataError, UsageError
 from sentiment.groups import CHOICES
-from sentiment.models.calibration import ENOUGH_SCORES, platt, temperature
+from sentiment.models.calibration import ENOUGH_SCORES, affine
 from sentiment.training.fitting import Fitted
 
 if TYPE_CHECKING:
@@ -412,10 +412,9 @@ def _columns(scores: Floats) -> Floats:
 
 def _calibration(scores: Floats, truth: Ints) -> tuple[float, Any]:
     """Return slope and offsets of the affine map that makes scores log odds."""
-    weight = np.ones(len(truth))
     if scores.shape[1] == 2:
-        return platt(scores[:, 1] - scores[:, 0], truth == 1, weight)
-    return temperature(scores, truth, weight)
+        scores = scores[:, 1:] - scores[:, :1]
+    return affine(scores, truth, np.ones(len(truth)))
 
 
 def _logits(scores: Floats, found: tuple[float, Any]) -> Floats:

@@ -258,15 +258,14 @@ def out_of_fold(
 def _calibrated(scores: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
     from scipy.special import expit, softmax
 
-    from sentiment.models.calibration import platt, temperature
+    from sentiment.models.calibration import affine
 
-    weight = np.ones(len(codes))
-    if scores.shape[1] == 1:
-        slope, offset = platt(scores[:, 0], codes == 1, weight)
-        positive = expit(slope * scores[:, 0] + offset)
+    slope, offsets = affine(scores, codes, np.ones(len(codes)))
+    logits = slope * scores + offsets
+    if logits.shape[1] == 1:
+        positive = expit(logits[:, 0])
         return np.stack([1 - positive, positive], axis=1)
-    slope, offsets = temperature(scores, codes, weight)
-    found: NDArray[np.float64] = softmax(slope * scores + offsets, axis=1)
+    found: NDArray[np.float64] = softmax(logits, axis=1)
     return found
 
 

@@ -7,12 +7,13 @@ import re
 import numpy as np
 import pytest
 
+from sentiment.drift.signals import wilson
 from sentiment.evaluation.answers import Answers
 from sentiment.evaluation.card import model_card
 from sentiment.evaluation.intervals import intervals
 from sentiment.evaluation.metrics import evaluate, paired_test
 from sentiment.evaluation.report import Facts, Other, confused, majority, model_report, per_class
-from sentiment.evaluation.slices import make_slices, wilson
+from sentiment.evaluation.slices import make_slices
 
 
 def made(n, classes, *, right=0.8, seed=0, texts=None, columns=None):

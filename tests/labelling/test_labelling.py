@@ -12,11 +12,11 @@ import pytest
 from support.reviews import balanced, shuffled
 
 from sentiment.data.splits import load_splits
+from sentiment.drift.signals import wilson
 from sentiment.errors import DataError, UsageError
 from sentiment.labelling.answers import Answers
 from sentiment.labelling.choosing import choose
 from sentiment.labelling.desk import Desk, Item
-from sentiment.labelling.learner import wilson
 from sentiment.labelling.session import labelled, pool, suspects
 from sentiment.labelling.simulation import simulate
 
