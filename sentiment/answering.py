@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from sentiment.records.answers import Answers, Note
+from sentiment.records.answers import Answers, Note, note_of
 from sentiment.scorer import Scorer
 
 
@@ -26,27 +26,27 @@ def score_texts(
     -------
     Answers
     """
-    least = scorer.decision.min_confidence if min_confidence is None else min_confidence
+    least = scorer.decision.least(min_confidence)
     found = scorer.predict([text for text in texts if _is_text(text)])
     rows = zip(
         found.labels,
         found.confidence.tolist(),
         found.probabilities.tolist(),
-        (found.n_unknown >= found.n_tokens).tolist(),
+        found.n_tokens.tolist(),
+        found.n_unknown.tolist(),
         strict=True,
     )
     answers = Answers([], [], [], [], [])
     for text in texts:
         if _is_text(text):
-            label, number, row, unknown = next(rows)
-            withheld = number < least
+            label, number, row, n_tokens, n_unknown = next(rows)
+            note = note_of(number, least, n_tokens, n_unknown)
+            withheld = note is Note.ABSTAINED
             answers.labels.append(None if withheld else label)
             answers.would_be.append(label if withheld else None)
             answers.confidence.append(number)
             answers.probabilities.append(row)
-            answers.notes.append(
-                Note.ABSTAINED if withheld else Note.NO_KNOWN_WORD if unknown else None
-            )
+            answers.notes.append(note)
         else:
             answers.labels.append("")
             answers.would_be.append(None)

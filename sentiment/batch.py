@@ -114,8 +114,7 @@ def score_file(
         A row cannot be read; names file and row.
     """
     begin = time.perf_counter()
-    if min_confidence is None:
-        min_confidence = scorer.decision.min_confidence
+    min_confidence = scorer.decision.least(min_confidence)
     counts = dict.fromkeys(Note, 0)
     try:
         asked = {"top": top, "min_confidence": min_confidence}

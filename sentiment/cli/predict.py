@@ -196,7 +196,7 @@ def _predict_texts(
         from sentiment.records.writer import Writer
 
         sys.stdout.flush()
-        least = scorer.decision.min_confidence if min_confidence is None else min_confidence
+        least = scorer.decision.least(min_confidence)
         Writer(sys.stdout.buffer, "jsonl", scorer.labels, withholds=least > 0.0, top=top).write(
             Batch(list(texts)), answers
         )

@@ -151,7 +151,7 @@ def evaluate(
     else:
         result["brier_score"] = float(np.mean(((probabilities - onehot) ** 2).sum(axis=1)))
     result["ece"] = expected_calibration_error(probabilities.max(axis=1), codes == likeliest)
-    if decision and decision.min_confidence > 0.0:
+    if decision and decision.withholds:
         sure = probabilities[np.arange(len(codes)), predicted] >= decision.min_confidence
         result["coverage"] = float(sure.mean())
         if sure.any():

@@ -86,7 +86,7 @@ def save_decision(path: Path, chosen: Chosen) -> None:
         if part is chosen.curve:
             mark = places[int(np.argmax(values))]
             axes.axvline(0.5, color=_GREY, linestyle=":", label="0.5")
-        elif chosen.decision.min_confidence > 0:
+        elif chosen.decision.withholds:
             answered = np.array(part["confidence"]) >= chosen.decision.min_confidence
             mark = places[int(answered.sum()) - 1] if answered.any() else None
         if mark is not None:

@@ -14,6 +14,21 @@ class Note(StrEnum):
     ABSTAINED = "abstained"
 
 
+def note_of(confidence: float, least: float, n_tokens: int, n_unknown: int) -> Note | None:
+    """Return the note on an answer to a text.
+
+    Parameters
+    ----------
+    confidence, least : float
+        An answer of less confidence than `least` is withheld.
+    n_tokens, n_unknown : int
+        Of the text, and those that the model does not know.
+    """
+    if confidence < least:
+        return Note.ABSTAINED
+    return Note.NO_KNOWN_WORD if n_unknown >= n_tokens else None
+
+
 class Answers(NamedTuple):
     """What a model says of a batch's rows.
 

@@ -80,12 +80,21 @@ class Decision:
 
     def __bool__(self) -> bool:
         """Whether it differs from giving the likeliest label."""
-        return self.changes_labels or self.min_confidence > 0.0
+        return self.changes_labels or self.withholds
 
     @property
     def changes_labels(self) -> bool:
         """Whether the label may be another than the likeliest."""
         return self.thresholds is not None or self.costs is not None
+
+    @property
+    def withholds(self) -> bool:
+        """Whether an unsure answer is withheld, unasked."""
+        return self.min_confidence > 0.0
+
+    def least(self, asked: float | None) -> float:
+        """Return the confidence that an answer needs: what is asked for, else the model's own."""
+        return self.min_confidence if asked is None else asked
 
     def best(self, probabilities: Floats) -> Ints:
         """Return the number of the label of each row; the first of equals.

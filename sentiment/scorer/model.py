@@ -46,18 +46,10 @@ class Scorer:
         size_bytes: int,
         path: Path | None = None,
     ) -> None:
-        self.path = path
-        self.document = MappingProxyType(document)
-        self.labels: tuple[str, ...] = tuple(document["labels"])
-        self.positive_label: str | None = document["positive_label"]
-        self.digest = digest
-        self.size_bytes = size_bytes
-        self.n_features = int(document["n_features"])
+        self._describe(document, digest, size_bytes, path)
         self.link = str(document["link"])
         self.intercept: Floats = np.array(document["intercept"], dtype=np.float64)
         self._bias = float(self.intercept[0])
-        self.decision = Decision.from_dict(document.get("decision"), len(self.labels))
-        self._decides = self.decision.changes_labels
         self.views: list[View] = [
             _VIEWS[view["kind"]](view, tensors, f"view{number}")
             for number, view in enumerate(document["views"])
@@ -75,6 +67,20 @@ class Scorer:
         for view in self.views:
             if view.values.shape[1:] != (n_scores + (view.norm is not None),):
                 raise ValueError("values and scores do not match")
+
+    def _describe(
+        self, document: dict[str, Any], digest: str, size_bytes: int, path: Path | None
+    ) -> None:
+        """Take what every kind of model has in ``scorer.json``."""
+        self.path = path
+        self.document = MappingProxyType(document)
+        self.labels: tuple[str, ...] = tuple(document["labels"])
+        self.positive_label: str | None = document["positive_label"]
+        self.digest = digest
+        self.size_bytes = size_bytes
+        self.n_features = int(document["n_features"])
+        self.decision = Decision.from_dict(document.get("decision"), len(self.labels))
+        self._decides = self.decision.changes_labels
 
     @classmethod
     def load(cls, path: Path | str, *, digest: str | None = None, verify: bool = True) -> Scorer:
@@ -203,12 +209,17 @@ class Scorer:
         scored = each(self._score, [texts[part] for part in parts])
         for part, (score, tokens, unknown) in zip(parts, scored, strict=True):
             scores[part], n_tokens[part], n_unknown[part] = score, tokens, unknown
-        probabilities = link(self.link, scores)
+        return self._predictions(link(self.link, scores), scores, n_tokens, n_unknown)
+
+    def _predictions(
+        self, probabilities: Floats, scores: Floats, n_tokens: Ints, n_unknown: Ints
+    ) -> Predictions:
+        """Give each text the label that the model decides for."""
         best = self.decision.best(probabilities) if self._decides else best_class(scores)
         names = self.labels
         return Predictions(
             [names[number] for number in best.tolist()],
-            probabilities[np.arange(len(texts)), best],
+            probabilities[np.arange(len(best)), best],
             probabilities,
             scores,
             n_tokens,

@@ -13,15 +13,12 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sentiment.errors import DISTRIBUTION, ModelError
-from sentiment.scorer.decision import Decision
 from sentiment.scorer.document import DOCUMENT_NAME, PIPELINE_NAME, check_weights
-from sentiment.scorer.link import best_class
 from sentiment.scorer.model import Scorer
 from sentiment.scorer.prediction import Floats, Prediction, Predictions
 
@@ -85,14 +82,7 @@ class PipelineScorer(Scorer):
         size_bytes: int,
         path: Path | None = None,
     ) -> None:
-        self.path = path
-        self.document = MappingProxyType(document)
-        self.labels = tuple(document["labels"])
-        self.positive_label = document["positive_label"]
-        self.digest = digest
-        self.size_bytes = size_bytes
-        self.n_features = int(document["n_features"])
-        self.decision = Decision.from_dict(document.get("decision"), len(self.labels))
+        self._describe(document, digest, size_bytes, path)
         self.views = []  # it has no weights to show
         self.pipeline = pipeline
         self._before, self._classifier = pipeline[:-1], pipeline[-1]
@@ -119,17 +109,9 @@ class PipelineScorer(Scorer):
         probabilities = np.concatenate(parts)
         logs = np.log(np.maximum(probabilities, _LEAST))
         scores = logs[:, 1:] - logs[:, :1] if len(self.labels) == 2 else logs
-        changed = self.decision.changes_labels
-        best = self.decision.best(probabilities) if changed else best_class(scores)
         n_tokens = np.array([len(_WORD.findall(text)) for text in texts], dtype=np.int64)
-        return Predictions(
-            [self.labels[number] for number in best.tolist()],
-            probabilities[np.arange(len(texts)), best],
-            probabilities,
-            scores,
-            n_tokens,
-            np.where(np.concatenate(nothing), n_tokens, 0),
-        )
+        n_unknown = np.where(np.concatenate(nothing), n_tokens, 0)
+        return self._predictions(probabilities, scores, n_tokens, n_unknown)
 
     def predict_one(self, text: str) -> Prediction:
         """Score one text."""

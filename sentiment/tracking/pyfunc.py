@@ -51,14 +51,14 @@ class ScorerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         found = self.scorer.predict([str(text) for text in texts[given]])
         labels = np.full(len(texts), "", dtype=object)
         labels[given] = found.labels
-        least = self.scorer.decision.min_confidence
         numbers = np.full((len(texts), 1 + len(self.scorer.labels)), np.nan)
         numbers[given, 0] = found.confidence
         numbers[given, 1:] = found.probabilities
         names = ["confidence", *(f"probability_{label}" for label in self.scorer.labels)]
         table = pd.DataFrame(numbers, index=texts.index, columns=names)
-        if least > 0.0:
-            unsure = table["confidence"].to_numpy() < least
+        decision = self.scorer.decision
+        if decision.withholds:
+            unsure = table["confidence"].to_numpy() < decision.min_confidence
             would_be = np.full(len(texts), None, dtype=object)
             would_be[unsure] = labels[unsure]
             table["would_be"] = would_be

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from sentiment.records.answers import Note
+from sentiment.records.answers import Note, note_of
 from sentiment.scorer import Prediction, Predictions
 from serve.exchange import Exchange, Limits
 from serve.model import LoadedModel
@@ -122,7 +122,7 @@ def row(found: Prediction, model: LoadedModel, least: float | None = None) -> Ro
     """Return the answer to one text; see `rows`."""
     return _row(
         found.label, found.confidence, found.probabilities, found.n_tokens, found.n_unknown,
-        model.scorer.decision.min_confidence if least is None else least,
+        model.scorer.decision.least(least),
     )  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def rows(
     least : float, optional
         An answer of less confidence is withheld; by default as the model's decision says.
     """
-    asked = model.scorer.decision.min_confidence if least is None else least
+    asked = model.scorer.decision.least(least)
     for piece in pieces:
         for values in zip(
             piece.labels,
@@ -159,14 +159,10 @@ def _row(
     n_unknown: int,
     least: float,
 ) -> Row:
-    if confidence < least:
-        return Row(None, confidence, probabilities, Note.ABSTAINED, label, label)
-    return Row(label, confidence, probabilities, note(n_tokens, n_unknown), None, label)
-
-
-def note(n_tokens: int, n_unknown: int) -> Note | None:
-    """Return what a label alone does not say."""
-    return Note.NO_KNOWN_WORD if n_unknown >= n_tokens else None
+    note = note_of(confidence, least, n_tokens, n_unknown)
+    if note is Note.ABSTAINED:
+        return Row(None, confidence, probabilities, note, label, label)
+    return Row(label, confidence, probabilities, note, None, label)
 
 
 def check_texts(state: State, texts: Sequence[str], where: str) -> None:

@@ -182,7 +182,7 @@ def endpoints(state: State) -> list[Endpoint]:
                         {"name": "label", "datatype": "BYTES", "shape": [-1]},
                         *(
                             [{"name": "would_be", "datatype": "BYTES", "shape": [-1]}]
-                            if model.scorer.decision.min_confidence > 0.0
+                            if model.scorer.decision.withholds
                             else []
                         ),
                         {
@@ -220,7 +220,7 @@ def endpoints(state: State) -> list[Endpoint]:
         }
         packed: list[bytes] = []
         outputs = []
-        for name, binary in _wanted(request, model.scorer.decision.min_confidence > 0.0):
+        for name, binary in _wanted(request, model.scorer.decision.withholds):
             tensor = {"name": name, **found[name]}
             if binary:
                 values = tensor.pop("data")
