@@ -380,7 +380,7 @@ def test_a_request_leaves_nothing_for_the_garbage_collector(store):
     from serve.settings import load_settings
 
     holder = ModelHolder(store)
-    app = create_app(holder, CollectorRegistry(), load_settings(access_log=False))
+    app = create_app(holder, CollectorRegistry(), load_settings(access_log=False, output_dir=store))
     holder.load()
 
     async def ask() -> int:

@@ -165,7 +165,7 @@ def test_an_unexpected_error_is_a_500_in_the_same_shape(store):
     from serve.settings import load_settings
 
     holder = ModelHolder(store)
-    app = create_app(holder, CollectorRegistry(), load_settings(access_log=False))
+    app = create_app(holder, CollectorRegistry(), load_settings(access_log=False, output_dir=store))
 
     async def ask() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
