@@ -74,7 +74,7 @@ class DataConfig:
 
 @dataclass
 class SemiConfig:
-    """How texts without label are learned from; the parameters of `sentiment.training.semi.Recipe`."""
+    """How texts without label are learned from; the parameters of `sentiment.training.recipe.Recipe`."""
 
     dimensions: int = 100
     share: float = 0.4

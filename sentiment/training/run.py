@@ -112,14 +112,14 @@ def train(
     """
     from sentiment.evaluation import decisions
     from sentiment.training import folds
-    from sentiment.training.pipeline import build_pipeline
-    from sentiment.training.semi import Recipe, self_train
+    from sentiment.training.recipe import Recipe
 
     begin = time.perf_counter()
     stages = Stages(watch, progress)
     resolved = config.to_dict(cfg)  # what cannot be resolved is said before any work
     rule = decisions.Rule(**resolved["decision"])
     decisions.check(rule)
+    recipe = Recipe(**resolved["semi"])
     _check_writable(Path(cfg.output_dir))
     # Importing MLflow and opening its database take seconds that the machine's other core has.
     new_run = None if run is not None else _in_background(lambda: _new_run(cfg))
@@ -128,16 +128,18 @@ def train(
         if cfg.cv is not None:
             data = folds.pooled(data)
             folds.check_folds(cfg.cv, data, time_column=cfg.data.time_column)
+        # This imports scikit-learn: not before wrong words and data have been refused.
+        from sentiment.training.pipeline import build_pipeline
+
         pipeline = build_pipeline(cfg)
-        recipe = Recipe(**config.to_dict(cfg)["semi"])
-    # These import scikit-learn: not before wrong words and data have been refused.
     from sentiment import engines
     from sentiment.training.artifacts import publish
     from sentiment.training.cache import FeatureCache
     from sentiment.training.fitting import fit, vectorize
     from sentiment.training.judging import compiled_form, judge, own_metrics
+    from sentiment.training.semi import self_train
 
-    own = own_metrics(config.to_dict(cfg)["metrics"])
+    own = own_metrics(resolved["metrics"])
     cache = FeatureCache(config.cache_dir(cfg) / "features", int(cfg.cache.max_gb * 1e9))
     with ExitStack() as stack:
         engine: Engine = Threads()
@@ -171,11 +173,9 @@ def train(
                 run.log_text(json.dumps(each, indent=1), "folds.json")
         with stages("fit"):
             if data.splits.unlabelled:
-                fitted, decision = self_train(
-                    pipeline, features, data.splits, recipe, seed=cfg.seed
-                )
-                semi = decision.to_dict()
-                log.warning("%s", decision)
+                fitted, verdict = self_train(pipeline, features, data.splits, recipe, seed=cfg.seed)
+                semi = verdict.to_dict()
+                log.warning("%s", verdict)
                 run.log_text(json.dumps(semi, indent=1), "semi.json")
             else:
                 fitted = fit(pipeline, features, data, cache, passes=cfg.data.passes, seed=cfg.seed)
@@ -197,7 +197,7 @@ def train(
         model=str(published.folder),
         digest=published.digest,
         metrics=judged.metrics,
-        params=config.flatten(config.to_dict(cfg)),
+        params=config.flatten(resolved),
         timings=stages.timings,
         output_dir=str(cfg.output_dir),
         data={

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sentiment.errors import DataError, UsageError
-from sentiment.groups import CHOICES
 from sentiment.models.calibration import ENOUGH_SCORES, affine
 from sentiment.training.fitting import Fitted
 
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from sentiment.data.splits import Split, Splits
+    from sentiment.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -43,63 +42,7 @@ Labels = NDArray[np.object_]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How texts without label are learned from: the node ``semi``.
-
-    Parameters
-    ----------
-    dimensions : int
-        Directions of the texts; 0 leaves them out.
-    share : float in (0, 1]
-        Of the unlabelled texts, that the model labels; divided between the classes as the labels
-        are, so that it does not drift to one.
-    rounds : int
-        How often at most: each round is taught by the model of the last.
-    weight : float
-        Of a labelled row, where a text that the model labelled counts 1.
-    labels : {"hard", "soft"}
-        Whether such a text counts for its class alone, or for each by its probability.
-    folds : int
-        In which labelled rows judge a model that has not seen them.
-    keep : {"better", "always"}
-        Whether the labels alone are tried too, and the better is kept.
-
-    Raises
-    ------
-    UsageError
-        If a value is none of these.
-    """
-
-    dimensions: int = 100
-    share: float = 0.4
-    rounds: int = 1
-    weight: float = 1.0
-    labels: str = "hard"
-    folds: int = 5
-    keep: str = "better"
-
-    def __post_init__(self) -> None:
-        wrong = [
-            f"semi.{key}={value!r} is not one of {', '.join(CHOICES[f'semi.{key}'])}"
-            for key, value in (("labels", self.labels), ("keep", self.keep))
-            if value not in CHOICES[f"semi.{key}"]
-        ]
-        if not 0 < self.share <= 1:
-            wrong.append(f"semi.share={self.share:g}: give a share above 0, at most 1")
-        if self.dimensions < 0:
-            wrong.append(f"semi.dimensions={self.dimensions}: give a number of directions, or 0")
-        if self.rounds < 1:
-            wrong.append(f"semi.rounds={self.rounds}: give 1 or more")
-        if self.folds < 2:
-            wrong.append(f"semi.folds={self.folds}: give 2 or more")
-        if not 0 < self.weight < math.inf:
-            wrong.append(f"semi.weight={self.weight:g}: give a weight above 0")
-        if wrong:
-            raise UsageError("; ".join(wrong))
-
-
-@dataclass(frozen=True)
-class Decision:
+class Verdict:
     """What the labelled rows said, out of fold.
 
     Attributes
@@ -133,7 +76,7 @@ class Decision:
         return asdict(self)
 
     def __str__(self) -> str:
-        """Return the decision in one line."""
+        """Return the verdict in one line."""
         what = f"{self.n_unlabelled:,} texts without label"
         if self.accuracy_alone is None:
             said = f" (accuracy {self.accuracy:.4f} out of fold)" if self.accuracy else ""
@@ -150,7 +93,7 @@ class Decision:
 
 def self_train(
     pipeline: Pipeline, features: dict[str, Any], splits: Splits, recipe: Recipe, *, seed: int
-) -> tuple[Fitted, Decision]:
+) -> tuple[Fitted, Verdict]:
     """Fit the classifier on the labelled rows and on the surest texts without label.
 
     It is calibrated on out-of-fold scores of labelled rows alone, whose log loss also says how many
@@ -191,36 +134,36 @@ def self_train(
             "a class has a single labelled row, so nothing can judge what texts without label add"
         )
         if alone is not None:
-            return _labels_alone(alone, X_alone, features, splits), Decision(False, 0, n_unlabelled)
+            return _labels_alone(alone, X_alone, features, splits), Verdict(False, 0, n_unlabelled)
         found = teacher.fit(X, rows.labels, recipe.rounds)[-1]
-        return _fitted(pipeline, found, features), Decision(True, recipe.rounds, n_unlabelled)
+        return _fitted(pipeline, found, features), Verdict(True, recipe.rounds, n_unlabelled)
     truth = codes[judged]
     maps = [_calibration(each, truth) for each in scores]
     losses = [_losses(each, truth, found) for each, found in zip(scores, maps, strict=True)]
     first = 2 if recipe.keep == "always" else 0
     best = min(range(first, len(losses)), key=lambda number: float(losses[number].mean()))
-    decision = Decision(
+    verdict = Verdict(
         True, max(best - 1, 0), n_unlabelled, len(judged),
         _accuracy(scores[best], truth, maps[best]), float(losses[best].mean()),
     )  # fmt: skip
     if alone is not None:
         own = _calibration(scores_alone, truth)
         loss_alone = _losses(scores_alone, truth, own)
-        decision = Decision(
-            bool(losses[best].mean() <= loss_alone.mean()), decision.rounds, n_unlabelled, len(judged),
-            decision.accuracy, decision.log_loss,
+        verdict = Verdict(
+            bool(losses[best].mean() <= loss_alone.mean()), verdict.rounds, n_unlabelled, len(judged),
+            verdict.accuracy, verdict.log_loss,
             _accuracy(scores_alone, truth, own), float(loss_alone.mean()),
             _p_value(losses[best] - loss_alone),
         )  # fmt: skip
-        if not decision.kept:
-            return _labels_alone(alone, X_alone, features, splits), decision
+        if not verdict.kept:
+            return _labels_alone(alone, X_alone, features, splits), verdict
     classifier = teacher.fit(X, rows.labels, max(best - 1, 0))[best]
     slope, offsets = maps[best]
     classifier.coef_ = classifier.coef_ * slope
     classifier.intercept_ = classifier.intercept_ * slope + offsets
     if len(classifier.classes_) > 2 and hasattr(classifier, "link_"):
         classifier.link_ = "softmax"
-    return _fitted(pipeline, classifier, features), decision
+    return _fitted(pipeline, classifier, features), verdict
 
 
 def _bare(classifier: Any) -> Any:

@@ -14,8 +14,9 @@ from sentiment.data.corrections import with_corrections
 from sentiment.data.loading import load as load_data
 from sentiment.errors import DataError, UsageError
 from sentiment.training.pipeline import build_pipeline
+from sentiment.training.recipe import Recipe
 from sentiment.training.run import train
-from sentiment.training.semi import Recipe, self_train, surest
+from sentiment.training.semi import self_train, surest
 
 LABELLED, POOL, TEST = slice(0, 100), slice(100, 2100), slice(2100, 2900)
 

@@ -317,6 +317,19 @@ def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, cli, words, messag
     assert not [name for name in left if "runs/" in name or "models/" in name], left
 
 
+def test_data_that_is_missing_is_said_before_scikit_learn_is_imported(tmp_path):
+    program = (
+        "import sys\nfrom sentiment.cli import main\n"
+        "sys.argv = ['sentiment', 'train', 'data=files', 'data.train=nope.csv']\n"
+        "try:\n    main()\nfinally:\n    print('sklearn' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == "False\n"
+
+
 def test_unwritable_output_folder(tmp_path, cli):
     (tmp_path / "file").write_text("")
     answer = cli("train", *SMALL, f"output_dir={tmp_path}/file/out")
