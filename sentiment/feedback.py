@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from sentiment import sqlite
 from sentiment.errors import DataError, MissingExtraError, UsageError
 from sentiment.files import locked
 
@@ -225,13 +226,8 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, os.stat_result]:
 
 
 def _connect_file(path: Path) -> tuple[sqlite3.Connection, os.stat_result]:
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    status = os.fstat(file)
-    os.close(file)
-    database = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+    database, status = sqlite.connect(path, _BUSY_SECONDS)
     try:
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=NORMAL")
         for statement in _schema("feedback", "INTEGER PRIMARY KEY"):
             database.execute(statement)
         (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
@@ -372,15 +368,8 @@ def _read(place: Place, query: str, values: tuple[Any, ...], seconds: float) -> 
     """Yield the rows of a query; none where the table was not made yet."""
     with _told(place, "read"):
         if isinstance(place, Path):
-            if not place.is_file():
-                return
-            uri = f"{place.resolve().as_uri()}?mode=ro"
-            with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=seconds)) as database:
-                try:
-                    yield from database.execute(query.format(table="feedback", mark="?"), values)
-                except sqlite3.OperationalError as error:
-                    if "no such table" not in str(error):
-                        raise
+            query = query.format(table="feedback", mark="?")
+            yield from sqlite.read(place, query, values, seconds)
             return
         with contextlib.closing(_connect(place, seconds)) as connection:
             if not _is_made(connection):

@@ -81,6 +81,15 @@ def whole_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written or replaced; None where there is none."""
+    try:
+        found = path.stat()  # through links: a mounted secret is changed by turning one
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file beside and rename it: a reader sees the old one or the new one.
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sentiment import sqlite
 from sentiment.errors import DataError
 
 WINDOW = 10_000
@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS challenger (one INTEGER PRIMARY KEY CHECK (one = 1), 
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 _BUSY_SECONDS = 5.0
+_GLANCE_SECONDS = 2.0
 _DIGEST = 32  # hexadecimal digits that a prediction's id has of a digest
 
 
@@ -195,10 +196,7 @@ class ShadowStore:
         self.keep_texts = keep_texts
         with _told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._sqlite = sqlite3.connect(path, timeout=_BUSY_SECONDS)
-            self._sqlite.execute("PRAGMA journal_mode=WAL")
-            self._sqlite.execute("PRAGMA synchronous=NORMAL")
+            self._sqlite, _ = sqlite.connect(path, _BUSY_SECONDS)
             self._sqlite.executescript(_SCHEMA)
             if not keep_texts:
                 with self._sqlite:
@@ -383,19 +381,8 @@ def _quantiles(values: list[float]) -> dict[str, float]:
 
 
 def _read(path: Path, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
-    if not path.is_file():
-        return
-    with (
-        _told(path, "read"),
-        contextlib.closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=2.0)
-        ) as database,
-    ):
-        try:
-            yield from database.execute(query, values)
-        except sqlite3.OperationalError as error:
-            if "no such table" not in str(error):
-                raise
+    with _told(path, "read"):
+        yield from sqlite.read(path, query, values, _GLANCE_SECONDS)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sentiment.files import locked
+from serve.settings import LEAST_KEY
 
 logger = logging.getLogger("sentiment.serve")
 
@@ -22,7 +23,6 @@ VERSION = 1
 # Version, digest (the first half), confidence, time (ms), fingerprint of the text, nonce.
 _CLAIM = struct.Struct(">B16sfQQQ")
 _MAC_BYTES = 16
-_LEAST_KEY = 16  # characters
 _FOR_URLS = bytes.maketrans(b"+/", b"-_")
 
 
@@ -124,7 +124,7 @@ def kept_key(output_dir: Path) -> str:
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
         with locked(output_dir / "feedback.key.lock"):
-            if path.is_file() and len(key := path.read_text("ascii").strip()) >= _LEAST_KEY:
+            if path.is_file() and len(key := path.read_text("ascii").strip()) >= LEAST_KEY:
                 return key
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(file, "w", encoding="ascii") as writer:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sentiment.errors import UsageError
+from sentiment.files import stamp
+from serve.settings import LEAST_KEY
 
 logger = logging.getLogger("sentiment.serve")
-
-LEAST_CHARACTERS = 16
 
 
 class Keys:
@@ -38,7 +38,7 @@ class Keys:
         self._path = path
         self._seen: object = None
         if path is not None:
-            self._seen = _stamp(path)
+            self._seen = stamp(path)
             self._digests = [*self._given, *map(_digest, _read(path))]
 
     def __bool__(self) -> bool:
@@ -53,9 +53,9 @@ class Keys:
 
     def look(self) -> None:
         """Read the file again if it has changed; while it is no good, the keys of before stay."""
-        if self._path is None or (stamp := _stamp(self._path)) == self._seen:
+        if self._path is None or (seen := stamp(self._path)) == self._seen:
             return
-        self._seen = stamp
+        self._seen = seen
         try:
             self._digests = [*self._given, *map(_digest, _read(self._path))]
         except UsageError as error:
@@ -74,19 +74,11 @@ def _read(path: Path) -> list[bytes]:
     keys = [line for line in lines if line and not line.startswith(b"#")]
     if not keys:
         raise UsageError(f"SENTIMENT_API_KEYS_FILE: {path} holds no key, one a line")
-    if any(len(key) < LEAST_CHARACTERS for key in keys):
+    if any(len(key) < LEAST_KEY for key in keys):
         raise UsageError(
-            f"SENTIMENT_API_KEYS_FILE: {path}: a key has fewer than {LEAST_CHARACTERS} characters"
+            f"SENTIMENT_API_KEYS_FILE: {path}: a key has fewer than {LEAST_KEY} characters"
         )
     return keys
-
-
-def _stamp(path: Path) -> object:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _digest(key: bytes) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment.errors import ModelNotFoundError, SentimentError
+from sentiment.files import stamp
 from sentiment.scorer import Scorer
 from sentiment.scorer.document import DOCUMENT_NAME, PIPELINE_NAME, WEIGHTS_NAME
 from sentiment.store import (
@@ -210,16 +211,8 @@ class ModelHolder:
                 *(directory / name for name in FILES),
                 *(directory / "scorer" / n for n in FILES),
             ]
-        return tuple(_stamp(file) for file in files)
+        return tuple(stamp(file) for file in files)
 
 
 def _followed(reference: str) -> str:
     return "champion" if is_remote(reference) else reference
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sentiment.drift.signals import parse_limits
 from sentiment.errors import UsageError, nearest
 from sentiment.feedback import Place, place_of
+from sentiment.store import is_remote, pointer_of
 
 OTHERS = frozenset(
     {
@@ -37,6 +38,9 @@ _LINK_NAME = re.compile(
     r"SENTIMENT_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?"
     r"|PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?)"
 )
+
+LEAST_KEY = 16
+"""Characters of a key that is worth something."""
 
 Names = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -155,10 +159,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _keys_are_worth_something(self) -> Self:
-        if any(len(key) < 16 for key in self.api_keys):
-            raise ValueError("api_keys: a key has fewer than 16 characters")
-        if any(len(key) < 16 for key in self.feedback_keys):
-            raise ValueError("feedback_key: has fewer than 16 characters")
+        if any(len(key) < LEAST_KEY for key in self.api_keys):
+            raise ValueError(f"api_keys: a key has fewer than {LEAST_KEY} characters")
+        if any(len(key) < LEAST_KEY for key in self.feedback_keys):
+            raise ValueError(f"feedback_key: has fewer than {LEAST_KEY} characters")
         return self
 
     @property
@@ -172,6 +176,12 @@ class Settings(BaseSettings):
         """The keys that sign prediction ids; the first signs."""
         given = self.feedback_key.get_secret_value() if self.feedback_key is not None else ""
         return [key.strip() for key in given.split(",") if key.strip()]
+
+    @property
+    def shadow_pointer(self) -> str | None:
+        """What the challenger is found by here: a remote one is brought under an alias."""
+        named = self.shadow
+        return pointer_of(named) if named is not None and is_remote(named) else named
 
     @property
     def max_pending(self) -> int:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sentiment.store import is_remote, pointer_of
 from serve.claim import Signer, kept_key
 from serve.desk import FeedbackDesk
 from serve.exchange import Limits
@@ -99,10 +98,8 @@ class State:
         metrics.add(ModelSync(settings.output_dir))
 
         shadow = None
-        if settings.shadow is not None:
-            reference = settings.shadow
-            reference = pointer_of(reference) if is_remote(reference) else reference
-            shadow = Shadow(reference, settings.output_dir, registry)
+        if settings.shadow_pointer is not None:
+            shadow = Shadow(settings.shadow_pointer, settings.output_dir, registry)
             metrics.add(shadow)
 
         def swapped(loaded: LoadedModel, before: LoadedModel | None, seconds: float) -> None:

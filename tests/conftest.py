@@ -9,6 +9,7 @@ import signal
 import sys
 
 import pytest
+from support.browser import CHROMIUM
 from support.commands import Printed
 
 # A run that was started in the background (nohup, &) ignores SIGINT, and so would every child of it.
@@ -47,3 +48,15 @@ def cli(monkeypatch, capfd):
         return Printed(code if isinstance(code, int) else 0, out, err)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real Chromium, for tests that are marked `needs_chromium`."""
+    playwright_api = pytest.importorskip("playwright.sync_api")
+    with playwright_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield running
+        running.close()

@@ -15,7 +15,7 @@ from sentiment.data.division import column
 from sentiment.data.labels import label_of
 from sentiment.errors import DataError, UsageError, nearest
 from sentiment.records.dialect import Dialect, find_column
-from sentiment.records.places import is_remote
+from sentiment.records.places import absent, is_remote
 
 if TYPE_CHECKING:
     import polars as pl
@@ -87,10 +87,8 @@ def labelled_chunks(
     from sentiment.records.rows import open_rows
 
     for place in find(path):
-        file = Path(place.path)
-        if not is_remote(place.path) and not file.exists():
-            siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
-            raise DataError(f"no such file: {place.path}{nearest(file.name, siblings)}")
+        if not is_remote(place.path) and not Path(place.path).exists():
+            raise absent(place.path)
         try:
             find_format(place.path, None)
         except UsageError as error:

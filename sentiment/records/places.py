@@ -210,10 +210,16 @@ def open_read(path: str) -> tuple[IO[bytes], int]:
         stream = file.open("rb")
         return stream, os.fstat(stream.fileno()).st_size
     except FileNotFoundError:
-        siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise DataError(f"no such file: {path}{nearest(file.name, siblings)}") from None
+        raise absent(path) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def absent(path: str) -> DataError:
+    """Return what is said of a file of this machine that is not there, with the nearest that is."""
+    file = Path(path)
+    siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
+    return DataError(f"no such file: {path}{nearest(file.name, siblings)}")
 
 
 def version(path: str) -> str:

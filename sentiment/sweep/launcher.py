@@ -166,7 +166,7 @@ class Launches:
         except Exception as error:
             crash, returned = error, []
             if not isinstance(error, SentimentError):
-                crash = SentimentError(" ".join(f"{type(error).__name__}: {error}".split())[:500])
+                crash = SentimentError(_in_one_line(error))
                 crash.__cause__ = error
             log.warning("the launcher failed: %s", crash)
         self.board.refresh()
@@ -228,6 +228,15 @@ class Launches:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return what a launcher raised, with the reason that another process gave for it."""
+    said = f"{type(error).__name__}: {error}"
+    if error.__cause__ is not None:  # joblib's holds the other process's traceback as its text
+        reason = str(error.__cause__).strip().strip('"').strip().splitlines()
+        said = f"{said[:300]} ({reason[-1] if reason else type(error.__cause__).__name__})"
+    return " ".join(said.split())[:500]
 
 
 def outlast(

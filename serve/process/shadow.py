@@ -12,19 +12,23 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sentiment.errors import SentimentError
 from sentiment.scorer import Predictions
 from sentiment.shadow import Challenger, Pair, ShadowStore, shadow_file
-from sentiment.store import is_remote, pointer_of
 from serve.model import LoadedModel, ModelHolder
 from serve.process.json_log import configure_logging
 from serve.settings import load_settings
 
 logger = logging.getLogger("sentiment.serve")
 
+# Another worker's process writes the pair that an answer is about, and may be slower: so many
+# answers wait for theirs, so long.
+MAX_WAITING = 1_000
+WAIT_SECONDS = 60.0
 _AT_ONCE = 16  # texts: what was seen is written often, however slow the challenger is
 
 
@@ -91,6 +95,7 @@ class Shade:
         self.store = store
         self.problem = ""
         self._described: Challenger | None = None
+        self._waiting: deque[tuple[float, dict[str, Any]]] = deque(maxlen=MAX_WAITING)
         self._look_at = 0.0
         self._refused = False
         holder.on_refused = self._on_refused
@@ -102,6 +107,7 @@ class Shade:
         if now >= self._look_at:
             self._look_at = now + max(self.holder.reload_seconds / 4, 0.2)
             self.holder.look()
+            self._answer([self._waiting.popleft() for _ in range(len(self._waiting))])
         self._describe()
 
     def hear(self, line: dict[str, Any]) -> None:
@@ -120,8 +126,14 @@ class Shade:
             else:
                 self.problem = ""
                 self.store.add(pairs)
-        for answer in line["answers"]:
-            self.store.answer(**answer)
+        until = time.monotonic() + WAIT_SECONDS
+        self._answer([(until, answer) for answer in line["answers"]])
+
+    def _answer(self, answers: Sequence[tuple[float, dict[str, Any]]]) -> None:
+        """Write what people said beside the pairs; what has no pair yet waits for it."""
+        for until, answer in answers:
+            if not self.store.answer(**answer) and time.monotonic() < until:
+                self._waiting.append((until, answer))
 
     def _on_refused(self) -> None:
         self._refused = True
@@ -163,9 +175,9 @@ def main() -> int:
     step_back()
     settings = load_settings()
     configure_logging(settings.log_level)
-    if settings.shadow is None:
+    reference = settings.shadow_pointer
+    if reference is None:
         return 2
-    reference = pointer_of(settings.shadow) if is_remote(settings.shadow) else settings.shadow
     holder = ModelHolder(
         settings.output_dir, reference, settings.reload_model or 5.0, role="the challenger is"
     )

@@ -290,4 +290,5 @@ def test_a_killed_parent_leaves_the_port_and_its_folder_to_the_next(
     first.wait_for(port_is_free)
     second = serve(store, "--workers", 2).ready()
     assert len(list(tmp_path.glob("sentiment-metrics-*"))) == 2
-    assert other.metric("sentiment_workers") == second.metric("sentiment_workers") == 2
+    for server in (other, second):
+        server.wait_for(lambda server=server: server.metric("sentiment_workers") == 2)

@@ -221,6 +221,7 @@ def test_the_service_imports_nothing_heavy():
                 "records",
                 "parent",
                 "shadow",
+                "sqlite",
             ),
         )
     }

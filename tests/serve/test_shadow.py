@@ -13,6 +13,9 @@ import pytest
 from sentiment import shadow
 from sentiment.scorer import Scorer
 from sentiment.store import list_models, read_pointer, resolve, set_pointer
+from serve.model import ModelHolder
+from serve.process.shadow import Shade
+from serve.shadow import FRESH_SECONDS
 
 from .conftest import BAD, GOOD, train_model
 
@@ -82,8 +85,13 @@ def test_every_door_is_compared_and_people_s_answers_are_paired(serve, shadowed,
     for answer in answers:
         truth = "positive"
         server.post("/feedback", {"prediction_id": answer["prediction_id"], "label": truth})
-    server.wait_for(lambda: server.get("/model/shadow").json()["feedback"]["texts"] == len(TEXTS))
-    feedback = server.get("/model/shadow").json()["feedback"]
+
+    def paired():
+        feedback = server.get("/model/shadow").json()["feedback"]
+        return feedback if feedback["texts"] == len(TEXTS) else None
+
+    feedback = server.wait_for(paired)
+    time.sleep(FRESH_SECONDS)  # each worker's figures may be so old
     right = {name: np.array([x == "positive" for x in given]) for name, given in labels.items()}
     assert feedback["champion_accuracy"] == pytest.approx(right["champion"].mean())
     assert feedback["challenger_accuracy"] == pytest.approx(right["challenger"].mean())
@@ -191,3 +199,25 @@ def test_other_labels_are_compared_where_they_share_names(serve, own_store):
     assert texts
     assert texts <= set(TEXTS)
     assert shadow.shadow_file(own_store).stat().st_mode & 0o077 == 0
+
+
+def test_an_answer_that_comes_before_its_pair_waits_for_it(shadowed):
+    """Two workers have a process each: one is told what a person said, the other still scores."""
+    file = shadow.shadow_file(shadowed)
+    slow, quick = (
+        Shade(ModelHolder(shadowed, "challenger", 5.0), shadow.ShadowStore(file)) for _ in "ab"
+    )
+    slow.look()
+    champion = Scorer.load(resolve("champion", shadowed).path)
+    digest = read_pointer(shadowed, "champion")["digest"]
+    text = {
+        "at": 100.0, "champion": digest, "fingerprint": "f" * 16, "text": GOOD, "label": "positive",
+        "labels": champion.labels, "probabilities": [0.1, 0.9],
+    }  # fmt: skip
+    said = {"fingerprint": "f" * 16, "champion": digest[:32], "at": 100.0, "label": "positive"}
+    quick.hear({"texts": [], "answers": [said]})
+    slow.hear({"texts": [text], "answers": []})
+    quick.look()
+    found = shadow.compare(file, digest, challenger_of(shadowed))
+    assert found.answered.n == 1
+    assert found.answered.champion == 1.0
