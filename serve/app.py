@@ -89,7 +89,12 @@ def from_env() -> Service:
         There is no model, or it is damaged, and ``SENTIMENT_WAIT_FOR_MODEL`` is not set.
     """
     settings = load_settings()
-    model = ModelHolder(settings.output_dir, settings.model, settings.reload_model)
+    model = ModelHolder(
+        settings.output_dir,
+        settings.model,
+        settings.reload_model,
+        shared=settings.metrics_dir and settings.metrics_dir / "weights",
+    )
     app = create_app(model, CollectorRegistry(), settings)
     try:
         model.load()

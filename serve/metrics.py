@@ -133,6 +133,13 @@ class Metrics:
             "Worker processes that serve this model.",
             ["name", "version", "digest"],
         )
+        self.intact = Gauge(
+            "sentiment_model_files_intact",
+            "Whether the files on the disk are still those of the model that is served from memory.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.intact.set(1)
         self.model_loaded = Gauge(
             "sentiment_model_loaded_timestamp_seconds",
             "When the model that is served was loaded, in Unix time.",

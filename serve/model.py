@@ -24,6 +24,7 @@ from sentiment.store import (
     resolve,
 )
 from sentiment.text.spec import MANY_CHARACTERS
+from serve import weights
 
 logger = logging.getLogger("sentiment.serve")
 
@@ -46,6 +47,9 @@ class LoadedModel:
     labels: tuple[str, ...]
     run_id: str | None
     info: Mapping[str, Any]
+    path: Path
+    files: tuple[object, ...]
+    """What changes when its files on the disk do."""
     loaded: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -68,6 +72,14 @@ class ModelHolder:
         How soon a successor has to serve; 0 never looks.
     role : str
         What the log says of a model that was taken.
+    shared : Path, optional
+        Where several workers keep the one copy of the weights that they share.
+
+    Attributes
+    ----------
+    intact : bool
+        Whether the files on the disk are still those of the model that is served. It is in memory
+        and goes on as it is; a start would fail.
     """
 
     def __init__(
@@ -77,8 +89,12 @@ class ModelHolder:
         reload_seconds: float = 5.0,
         *,
         role: str = "serving",
+        shared: Path | None = None,
     ) -> None:
         self.role = role
+        self.intact = True
+        self._read_weights = weights.reader(shared)
+        self._checked: tuple[object, ...] = ()
         self.output_dir = output_dir
         self.reference = reference
         self.reload_seconds = reload_seconds
@@ -144,12 +160,32 @@ class ModelHolder:
             await asyncio.sleep(pause)
             if self.current is None or self._signature() != self._seen:
                 await asyncio.to_thread(self.look)
+            elif _files(self.current.path) != self._checked:
+                await asyncio.to_thread(self.check, self.current)
+
+    def check(self, model: LoadedModel) -> None:
+        """Look whether the files of the model that is served, which somebody touched, are whole."""
+        files = _files(model.path)
+        try:
+            Scorer.load(model.path, digest=model.digest, read=weights.read_own)
+        except SentimentError as error:
+            if self.intact:
+                logger.error(  # noqa: TRY400 - the message says it all
+                    "the model goes on from memory, but a start would fail: %s", error
+                )
+            self.intact = False
+        else:
+            if not self.intact:
+                logger.info("the files of the model that is served are whole again")
+            self.intact = True
+        self._checked = files
 
     def _read(self) -> tuple[LoadedModel, float]:
         started = time.perf_counter()
         target = self._target()
         stored = resolve(target, self.output_dir)
-        scorer = Scorer.load(stored.path, digest=stored.digest)
+        files = _files(stored.path)
+        scorer = Scorer.load(stored.path, digest=stored.digest, read=self._read_weights)
         scorer.predict_one(WARM_TEXT)
         scorer.predict([WARM_TEXT, WARM_TEXT])
         scorer.predict([WARM_TEXT] * (MANY_CHARACTERS // len(WARM_TEXT) + 1))
@@ -162,6 +198,8 @@ class ModelHolder:
             labels=tuple(scorer.labels),
             run_id=stored.run_id,
             info=stored.info,
+            path=stored.path,
+            files=files,
         )
         self._follows = target
         return loaded, time.perf_counter() - started
@@ -177,6 +215,7 @@ class ModelHolder:
             return False
         self.on_swap(loaded, before, seconds)
         self.current = loaded  # one assignment: requests see the old model or the new one
+        self.intact, self._checked = True, loaded.files
         logger.info(
             "%s model %s version %s (%s), loaded in %.3f s",
             *(self.role, loaded.name, loaded.version, loaded.digest[:12], seconds),
@@ -212,6 +251,10 @@ class ModelHolder:
                 *(directory / "scorer" / n for n in FILES),
             ]
         return tuple(stamp(file) for file in files)
+
+
+def _files(directory: Path) -> tuple[object, ...]:
+    return tuple(stamp(directory / name) for name in FILES)
 
 
 def _followed(reference: str) -> str:

@@ -156,3 +156,4 @@ class State:
         metrics.connections.set(len(self.connections))
         metrics.queued.set(self.scoring.waiting)
         metrics.ready.set(1 if self.ready else 0)
+        metrics.intact.set(1 if self.model.intact else 0)

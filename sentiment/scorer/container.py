@@ -1,4 +1,4 @@
-"""Tensors in one file in the safetensors layout: written in order, read as a read-only memory map.
+"""Tensors in one file in the safetensors layout: written in order, read as views of its bytes.
 
 The ``safetensors`` package copies every tensor into private memory when it hands out numpy
 arrays. Scoring wants the opposite: pages that all worker processes share. The layout is simple
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ _ALIGNMENT = 64
 _MAX_HEADER = 1 << 20
 
 Tensors = dict[str, np.ndarray[Any, np.dtype[Any]]]
+Reader = Callable[[Path, str], memoryview]
 
 
 def pack_tensors(tensors: Mapping[str, np.ndarray[Any, np.dtype[Any]]]) -> list[bytes]:
@@ -74,18 +75,36 @@ def pack_tensors(tensors: Mapping[str, np.ndarray[Any, np.dtype[Any]]]) -> list[
     return [len(text).to_bytes(8, "little"), text, *chunks]
 
 
-def map_tensors(path: Path) -> tuple[Tensors, memoryview]:
-    """Map a safetensors file and return its tensors as read-only views.
+def map_file(path: Path, _sha256: str = "") -> memoryview:
+    """Map a file: the pages are the file's, and every process that maps it shares them.
+
+    Raises
+    ------
+    OSError, ValueError
+        It cannot be read, or is empty.
+    """
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def read_tensors(
+    path: Path, read: Reader = map_file, sha256: str = ""
+) -> tuple[Tensors, memoryview]:
+    """Read a safetensors file and return its tensors as read-only views.
 
     Parameters
     ----------
     path : Path
         The file.
+    read : callable
+        Gives the file's bytes, of its path and the checksum that they should have.
+    sha256 : str
+        That checksum; whether the bytes have it is for the caller to see.
 
     Returns
     -------
     tensors : dict of str to ndarray
-        Views of the map; nothing is copied.
+        Views of the bytes; nothing is copied.
     data : memoryview
         Every byte of the file, for a checksum.
 
@@ -95,8 +114,7 @@ def map_tensors(path: Path) -> tuple[Tensors, memoryview]:
         The file is missing, cut off, or its header does not describe it exactly.
     """
     try:
-        with path.open("rb") as file:
-            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        data = read(path, sha256)
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
         raise ModelError(f"{path}: cannot be read: {error}") from None
     try:

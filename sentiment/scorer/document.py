@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ MAX_GOLDEN_TEXT = 100_000
 MAX_VIEWS = 16
 MAX_ORDER = 64
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 _WEIGHTS = {FORMAT: WEIGHTS_NAME, PIPELINE_FORMAT: PIPELINE_NAME}
 
 
@@ -125,6 +127,10 @@ def _impossible(document: dict[str, Any]) -> str:
         text = case.get("text") if isinstance(case, dict) else None
         if not isinstance(text, str) or len(text) > MAX_GOLDEN_TEXT:
             return f"a golden text must be a text of at most {MAX_GOLDEN_TEXT} characters"
+    weights = document.get("weights")
+    sha256 = weights.get("sha256") if isinstance(weights, dict) else None
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        return "weights must have a SHA-256"
     views = document.get("views", [])
     if not isinstance(views, list) or len(views) > MAX_VIEWS:
         return f"views must be a list of at most {MAX_VIEWS}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sentiment.errors import ModelError
-from sentiment.scorer.container import Tensors, map_tensors
+from sentiment.scorer.container import Reader, Tensors, map_file, read_tensors
 from sentiment.scorer.decision import Decision
 from sentiment.scorer.document import (
     DOCUMENT_NAME,
@@ -83,7 +83,14 @@ class Scorer:
         self._decides = self.decision.changes_labels
 
     @classmethod
-    def load(cls, path: Path | str, *, digest: str | None = None, verify: bool = True) -> Scorer:
+    def load(
+        cls,
+        path: Path | str,
+        *,
+        digest: str | None = None,
+        verify: bool = True,
+        read: Reader = map_file,
+    ) -> Scorer:
         """Load a scorer directory.
 
         Parameters
@@ -96,6 +103,9 @@ class Scorer:
         verify : bool
             Read the whole of the weights to compare their checksum, and answer the golden texts.
             Leave out only when this process's parent has just done it.
+        read : callable
+            Gives the bytes of the weights, of their path and checksum. By default they are mapped:
+            whoever writes into that file changes this model.
 
         Raises
         ------
@@ -116,7 +126,8 @@ class Scorer:
 
                 scorer: Scorer = open_pipeline(path, document, found, verify=verify)
             else:
-                tensors, data = map_tensors(path / WEIGHTS_NAME)
+                sha256 = document["weights"]["sha256"]
+                tensors, data = read_tensors(path / WEIGHTS_NAME, read, sha256)
                 check_weights(path, document, data, verify=verify)
                 size = len(data) + (path / DOCUMENT_NAME).stat().st_size
                 scorer = cls(document, tensors, digest=found, size_bytes=size, path=path)

@@ -6,7 +6,6 @@ has named them (`trust`, ``SENTIMENT_TRUSTED_TYPES``); what the file says of its
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
 import sys
@@ -184,13 +183,13 @@ def open_pipeline(
     """Load the directory of a pipeline whose ``scorer.json`` has been read; see `Scorer.load`."""
     file = path / PIPELINE_NAME
     try:
-        with file.open("rb") as opened:
-            data = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError) as error:
+        data = file.read_bytes()  # once: what is checked is what is loaded
+    except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error})") from None
-    check_weights(path, document, data, verify=verify)
+    check_weights(path, document, memoryview(data), verify=verify)
     size = len(data) + (path / DOCUMENT_NAME).stat().st_size
-    return PipelineScorer(document, load_pipeline(file), digest=digest, size_bytes=size, path=path)
+    pipeline = load_pipeline(file, data)
+    return PipelineScorer(document, pipeline, digest=digest, size_bytes=size, path=path)
 
 
 def trust(names: Iterable[str]) -> None:
@@ -222,8 +221,8 @@ def untrusted_types(source: Path | bytes) -> list[str]:
     return sorted(name for name in set(named) if name not in by_user and not _is_trusted(name))
 
 
-def load_pipeline(path: Path) -> Any:
-    """Read a pipeline in skops format.
+def load_pipeline(path: Path, data: bytes) -> Any:
+    """Make a pipeline of the bytes of a file in skops format.
 
     Raises
     ------
@@ -239,9 +238,9 @@ def load_pipeline(path: Path) -> Any:
             "training image"
         ) from None
     try:
-        unknown = untrusted_types(path)
-        named = skops.io.get_untrusted_types(file=path)
-        pipeline = None if unknown else skops.io.load(path, trusted=named)
+        unknown = untrusted_types(data)
+        named = skops.io.get_untrusted_types(data=data)
+        pipeline = None if unknown else skops.io.loads(data, trusted=named)
     except Exception as error:  # skops has no error class of its own for damaged files
         text = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: not a whole skops file ({text})") from None

@@ -179,7 +179,11 @@ def main() -> int:
     if reference is None:
         return 2
     holder = ModelHolder(
-        settings.output_dir, reference, settings.reload_model or 5.0, role="the challenger is"
+        settings.output_dir,
+        reference,
+        settings.reload_model or 5.0,
+        role="the challenger is",
+        shared=settings.metrics_dir and settings.metrics_dir / "challenger",
     )
     try:
         store = ShadowStore(shadow_file(settings.output_dir), keep_texts=settings.shadow_texts)

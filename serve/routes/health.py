@@ -28,6 +28,7 @@ def endpoints(state: State) -> list[Endpoint]:
             "status": "healthy" if state.ready else "unhealthy",
             "model_loaded": model is not None,
             "model_version": model.version if model else None,
+            "model_files_intact": state.model.intact if model else None,
         }
         if state.ready:
             return Reply(to_json(document))

@@ -147,6 +147,7 @@ class HealthResponse(Model):
     status: Literal["healthy", "unhealthy"]
     model_loaded: bool
     model_version: str | None
+    model_files_intact: bool | None  # false: it is served from memory, and a start would fail
 
 
 class LiveResponse(Model):

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from serve.window import DriftWindow
 
 
 def loaded(scorer, name="reviews"):
-    return LoadedModel(scorer, name, "1", scorer.digest, scorer.labels, None, {})
+    return LoadedModel(scorer, name, "1", scorer.digest, scorer.labels, None, {}, Path(), ())
 
 
 @pytest.fixture(scope="module")

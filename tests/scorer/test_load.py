@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from sentiment.errors import ModelError
 from sentiment.scorer import Scorer
-from sentiment.scorer.container import map_tensors, pack_tensors
+from sentiment.scorer.container import pack_tensors, read_tensors
 from sentiment.scorer.document import FORMAT_VERSION, dump_document
 from sentiment.text.table import Table, build_table
 
@@ -171,7 +171,7 @@ def test_headers_of_any_bytes_are_read_or_refused(
     file = tmp_path_factory.getbasetemp() / "fuzz.safetensors"
     file.write_bytes(len(header).to_bytes(8, "little") + header + rest)
     try:
-        tensors, _ = map_tensors(file)
+        tensors, _ = read_tensors(file)
     except ModelError as refused:
         assert "\n" not in str(refused)  # noqa: PT017 - may be refused, need not
     else:
@@ -185,7 +185,7 @@ def test_tensors_come_back_as_read_only_views(tmp_path: Path) -> None:
         "c": np.zeros((0, 4), dtype=np.float32),
     }
     (tmp_path / "t").write_bytes(b"".join(pack_tensors(tensors)))
-    found, _ = map_tensors(tmp_path / "t")
+    found, _ = read_tensors(tmp_path / "t")
     for name, array in tensors.items():
         np.testing.assert_array_equal(found[name], array)
         assert found[name].dtype == array.dtype
@@ -323,7 +323,7 @@ def test_what_would_take_long_is_refused_before_it_is_built(directory: Path) -> 
 
 def test_weights_that_are_no_numbers_are_refused(directory: Path) -> None:
     file = directory / "weights.safetensors"
-    tensors = {name: array.copy() for name, array in map_tensors(file)[0].items()}
+    tensors = {name: array.copy() for name, array in read_tensors(file)[0].items()}
     for bad in (np.nan, np.inf):
         tensors["view0.values"][-1] = bad
         data = b"".join(pack_tensors(tensors))

@@ -131,7 +131,12 @@ def test_health_says_it_can_serve(server):
     for path in ("/health", "/health/ready"):
         answer = server.get(path)
         assert answer.status_code == 200
-        assert answer.json() == {"status": "healthy", "model_loaded": True, "model_version": "1"}
+        assert answer.json() == {
+            "status": "healthy",
+            "model_loaded": True,
+            "model_version": "1",
+            "model_files_intact": True,
+        }
     assert server.get("/health/live").json() == {"status": "alive"}
     assert server.get("/ping").status_code == 200
     assert server.get("/version").text == sentiment.__version__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -10,11 +11,13 @@ import sqlite3
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 import sentiment
 from sentiment.feedback import Answer, Feedback, FeedbackError, answers, observed
 from sentiment.store import read_pointer, set_pointer
+from serve import weights
 from serve.settings import OTHERS, Settings
 
 GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
@@ -247,6 +250,68 @@ def test_a_worker_without_a_good_model_waits_for_it_instead_of_dying(serve, own_
     away.rename(models)
     server.wait_for(lambda: server.metric("sentiment_workers_ready") == 2)
     assert server.post("/predict", {"text": GOOD}).status_code == 200
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_weights_that_change_in_place_change_no_answer(serve, own_store, workers):
+    second = read_pointer(own_store, "latest")["digest"]
+    server = serve(own_store, "--workers", workers, "--reload-model", 0.2).ready()
+    server.wait_for(lambda: server.metric("sentiment_workers_ready") == workers)
+    first = read_pointer(own_store, "champion")["digest"]
+    file = own_store / "models" / first / "scorer" / "weights.safetensors"
+    whole = file.read_bytes()
+    processes = server.workers()
+    with httpx.Client(base_url=server.url) as client:
+
+        def answer() -> dict:
+            found = client.post("/predict", json={"text": GOOD}).json()
+            return {key: found[key] for key in ("model_version", "probabilities")}
+
+        before = answer()
+        for damage in (b"", whole[:-4096], os.urandom(len(whole)), None):
+            if damage is None:
+                file.unlink()
+            else:
+                with file.open("r+b") as opened:  # in place: the file that was mapped
+                    opened.write(damage)
+                    opened.truncate()
+            for _ in range(10):
+                assert answer() == before
+            server.wait_for(lambda: server.metric("sentiment_model_files_intact") == 0)
+            health = client.get("/health")
+            assert health.status_code == 200
+            assert health.json()["model_files_intact"] is False
+            file.write_bytes(whole)
+            server.wait_for(lambda: server.metric("sentiment_model_files_intact") == 1)
+        file.write_bytes(b"")
+        set_pointer(own_store, "champion", second, name="reviews", version=2, source="promote")
+        server.wait_for(lambda: server.metric("sentiment_model_info", version="2") == workers)
+        assert answer()["model_version"] == "2"
+        server.wait_for(lambda: server.metric("sentiment_model_files_intact") == 1)
+    assert server.workers() == processes
+    assert "a start would fail" in server.log
+
+
+def test_workers_share_one_copy_of_the_weights(tmp_path):
+    file, folder = tmp_path / "file", tmp_path / "shared"
+    file.write_bytes(b"first" * 1000)
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    read = weights.reader(folder)
+    held = read(file, sha256)
+    file.write_bytes(b"")
+    assert held == read(file, sha256) == b"first" * 1000  # the second one takes the copy
+    file.write_bytes(b"other" * 1000)
+    other = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert read(file, "0" * 64) == b"other" * 1000  # which is not what was asked for: not copied
+    assert read(file, other) == b"other" * 1000
+    assert [path.name for path in folder.glob("*.*")] == [f"{other}.weights"]
+    assert held == b"first" * 1000
+    file.unlink()
+    with pytest.raises(FileNotFoundError):
+        read(file, "0" * 64)
+    folder = tmp_path / "nowhere" / "shared"  # there is no room for a copy
+    file.write_bytes(b"again")
+    assert weights.reader(folder)(file, other) == b"again"
 
 
 @pytest.mark.slow
