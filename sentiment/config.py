@@ -59,6 +59,8 @@ class DataConfig:
     on_bad_rows: str = "drop"
     on_leak: str | None = None
     corrections: str | None = None
+    soft_labels: Any = None
+    weight_column: str | None = None
     slice_columns: list[str] | None = None
     report: bool = False
     delimiter: str | None = None

@@ -44,12 +44,7 @@ def with_corrections(
     kept = splits.train.take(
         [place for place, text in enumerate(splits.train.texts) if text not in added]
     )
-    train = Split(
-        [*kept.texts, *added],
-        [*kept.labels, *added.values()],
-        # What was added belongs to no group but its own.
-        None if kept.groups is None else [*kept.groups, *(f"text {text}" for text in added)],
-    )
+    train = kept.joined(Split([*added], [*added.values()]))
     report = {
         **splits.report,
         "rows_train": len(train),

@@ -76,7 +76,14 @@ def load(settings: Mapping[str, Any], seed: int, *, in_blocks: bool = False) -> 
                 f"data.split={settings['split']}: a stream is divided by hash; leave it out, or "
                 "data.streaming=false"
             )
-        for key in ("corrections", "on_leak", "slice_columns", "unlabelled"):
+        for key in (
+            "corrections",
+            "on_leak",
+            "slice_columns",
+            "soft_labels",
+            "unlabelled",
+            "weight_column",
+        ):
             if settings.get(key) is not None:
                 raise UsageError(
                     f"data.{key} needs the rows in memory: data.streaming=false, or data.{key}=null"
@@ -104,6 +111,15 @@ def _warn_of_rows(splits: Splits) -> None:
         log.warning("%d of data.corrections name no row of the data", missed)
     if held_out := splits.report.get("unlabelled_held_out"):
         log.warning("%d texts of data.unlabelled are validation or test texts: left out", held_out)
+    if left_out := splits.report.get("held_out_without_label"):
+        log.warning(
+            "%d held-out rows have no label of their own: left out, others have one", left_out
+        )
+    if splits.report.get("held_out_judged_by_teacher"):
+        log.warning(
+            "no held-out row has a label of its own: figures say how far the model agrees with "
+            "data.soft_labels (a file of true labels judges it: data.test=FILE)"
+        )
     shared = splits.report.get("test_texts_also_in_train", 0)
     if shared:
         log.warning(

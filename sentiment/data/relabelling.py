@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentiment.data.labels import label_of
 from sentiment.data.sources import sound
+from sentiment.data.teacher import without_doubt
 from sentiment.errors import DataError, nearest
 from sentiment.records.dialect import find_column
 
@@ -77,6 +78,7 @@ def corrected(
     for part, frame in frames.items():
         labels = frame["label"].to_list()
         texts, rows = frame["text"].to_list(), frame["row"].to_list()
+        sure: set[int] = set()
         for place, (text, row) in enumerate(zip(texts, rows, strict=True)):
             label = by_text.get(text)
             if label is not None:
@@ -84,10 +86,13 @@ def corrected(
             if part == "train" and row - 1 in by_row:
                 used_rows.add(row - 1)
                 label = by_row[row - 1]
-            if label is not None and label != labels[place]:
+            if label is not None:
+                sure.add(place)
+                changed += label != labels[place]
                 labels[place] = label
-                changed += 1
-        result[part] = frame.with_columns(label=pl.Series(labels, dtype=pl.String))
+        result[part] = without_doubt(
+            frame.with_columns(label=pl.Series(labels, dtype=pl.String)), sorted(sure)
+        )
     report["labels_corrected"] = changed
     report["corrections_not_found"] = len(by_text) + len(by_row) - len(used_texts) - len(used_rows)
     return result

@@ -8,11 +8,13 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiment.data.division import column
 from sentiment.data.labels import label_of
+from sentiment.data.teacher import meant
 from sentiment.errors import DataError, UsageError, nearest
 from sentiment.records.dialect import Dialect, find_column
 from sentiment.records.places import absent, is_remote
@@ -48,6 +50,7 @@ def labelled_chunks(
     text_column: str,
     label_column: str,
     extra: Sequence[str] = (),
+    optional: Sequence[str] = (),
     chunk_rows: int = 10_000,
     dialect: Dialect | None = None,
     notes: dict[str, str] | None = None,
@@ -61,7 +64,9 @@ def labelled_chunks(
     text_column, label_column : str
         Columns to read.
     extra : sequence of str
-        Further columns to read.
+        Further columns to read; a pattern with ``*`` is every column that it fits.
+    optional : sequence of str
+        Those that may be missing, `label_column` among them or not.
     chunk_rows : int
         Rows at a time; memory grows with it.
     dialect : Dialect, optional
@@ -108,11 +113,13 @@ def labelled_chunks(
             else:
                 # A row of JSON may lack the key: then its label is missing.
                 known = list(dict.fromkeys(key for record in records or () for key in record))
-            for name in (label_column, *extra):
-                found = read.get(name) or find_column(known, name)
-                if found is None:
-                    raise _no_column(name, known, path, label_column)
-                read[name] = found
+            for asked in (label_column, *extra, *optional):
+                for name in meant(asked, known):
+                    found = read.get(name) or find_column(known, name)
+                    if found is not None:
+                        read[name] = found
+                    elif asked not in optional and not any(fnmatchcase(own, asked) for own in read):
+                        raise _no_column(name, known, path, label_column)
             if likely is None:
                 likely = group_like(known, (reader.text_column, text_column, *read.values()))
                 read |= {name: name for name in likely}
@@ -133,7 +140,8 @@ def labelled_chunks(
                     ),
                     **{
                         column(name): pl.Series(values.get(name, nothing), strict=False)
-                        for name in (*extra, *likely)
+                        for name in read
+                        if name != label_column or name in extra
                     },
                 }
             )
@@ -187,22 +195,34 @@ Frames = tuple[dict[str, "pl.DataFrame"], "Mapping[Any, str] | None"]
 
 
 def _labelled(
-    frame: pl.DataFrame, text_column: str, label_column: str, extra: Sequence[str], where: str
+    frame: pl.DataFrame,
+    text_column: str,
+    label_column: str,
+    asked: Sequence[str],
+    where: str,
+    optional: Sequence[str] = (),
 ) -> pl.DataFrame:
     import polars as pl
 
+    extra = [
+        name
+        for pattern in (*asked, *(name for name in optional if name != label_column))
+        for name in meant(pattern, frame.columns)
+        if name in frame.columns or pattern not in optional
+    ]
     for name in (text_column, label_column, *extra):
-        if name not in frame.columns:
+        if name not in frame.columns and name not in optional:
             key = {text_column: "data.text_column", label_column: "data.label_column"}.get(name)
             raise DataError(
                 f"{where} has no column {name!r}{nearest(name, frame.columns)}"
                 f" (columns: {', '.join(frame.columns[:20])}; set {key or 'it'}=…)"
             )
     used = (text_column, label_column, *extra)
+    labels = frame[label_column].to_list() if label_column in frame.columns else [None] * len(frame)
     return pl.DataFrame(
         {
             "text": frame[text_column],
-            "label": pl.Series(_labels(frame[label_column].to_list(), where, 0), dtype=pl.String),
+            "label": pl.Series(_labels(labels, where, 0), dtype=pl.String),
             **{column(name): frame[name] for name in (*extra, *group_like(frame.columns, used))},
         }
     )
@@ -253,11 +273,14 @@ def read_files(
     label_column: str,
     extra: Sequence[str],
     everywhere: Sequence[str],
+    soft: Sequence[str],
     dialect: Dialect,
     notes: dict[str, str],
     **_: Any,
 ) -> Frames:
     """Read labelled files whole; ``extra`` columns are those of train alone, others stand ``everywhere``.
+
+    With ``soft`` columns, which train must have, no file needs labels.
 
     Raises
     ------
@@ -277,7 +300,8 @@ def read_files(
                 file,
                 text_column=text_column,
                 label_column=label_column,
-                extra=(*(extra if part == "train" else ()), *everywhere),
+                extra=(*((*extra, *soft) if part == "train" else ()), *everywhere),
+                optional=(label_column, *(soft if part != "train" else ())) if soft else (),
                 dialect=dialect,
                 notes=notes,
             )
@@ -296,6 +320,7 @@ def read_hub(
     label_column: str,
     extra: Sequence[str],
     everywhere: Sequence[str],
+    soft: Sequence[str],
     **_: Any,
 ) -> Frames:
     """Read splits of a Hub data set or a local data-set folder.
@@ -324,12 +349,13 @@ def read_hub(
             )
         rows = dataset[split]
         names = names or getattr(rows.features.get(label_column), "names", None)
-        further = (*(extra if key == "train" else ()), *everywhere)
-        frame = _labelled(rows.to_polars(), text_column, label_column, further, path)
+        further = (*((*extra, *soft) if key == "train" else ()), *everywhere)
+        optional = (label_column, *(soft if key != "train" else ())) if soft else ()
+        frame = _labelled(rows.to_polars(), text_column, label_column, further, path, optional)
         if names:
             # The Hub's way to keep the labels of a test split to itself.
             frame = frame.with_columns(label=pl.col("label").replace("-1", None))
-        if key != "train" and frame["label"].null_count() == len(frame):
+        if key != "train" and not soft and frame["label"].null_count() == len(frame):
             others = [other for other in dataset if other not in (train or "train", val, test)]
             raise DataError(
                 f"the split {split!r} of {path} has no labels: set data.{key}=… "

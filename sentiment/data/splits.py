@@ -32,6 +32,15 @@ from sentiment.data.leaks import without_leaks
 from sentiment.data.pool import ROWS, read_texts, usable_pool
 from sentiment.data.relabelling import corrected
 from sentiment.data.sources import group_like, read_embedded, read_files, read_hub
+from sentiment.data.teacher import (
+    JUDGED,
+    SOFT,
+    WEIGHT,
+    held_out_without_label,
+    known_classes,
+    teacher_columns,
+    with_teacher,
+)
 from sentiment.data.usable import usable
 from sentiment.errors import DataError, UsageError, nearest
 from sentiment.groups import CHOICES
@@ -44,6 +53,7 @@ log = logging.getLogger(__name__)
 
 # A column of fewer values says what kind a row is of, not what it belongs to.
 _FEWEST_GROUPS = 10
+_LEFT_OUT = -1
 SHARED_GROUPS = "test_rows_that_share_with_train_their_"
 """Of the report: begins the count for a column that looks like groups."""
 
@@ -62,6 +72,10 @@ class Split:
         validation or test set of its own.
     columns : mapping of str to list of str
         The values of ``slice_columns``.
+    soft : float64[rows, classes], optional
+        Probability of each class, in the order of `Splits.classes`; not-a-number where the label is sure.
+    weights : float64[rows], optional
+        How much each row counts; 1 without them.
     """
 
     texts: list[str]
@@ -69,6 +83,8 @@ class Split:
     groups: list[str] | None = None
     rows: list[int] | None = None
     columns: Mapping[str, list[str]] = field(default_factory=dict)
+    soft: NDArray[np.float64] | None = field(default=None, compare=False)
+    weights: NDArray[np.float64] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -81,10 +97,43 @@ class Split:
             None if self.groups is None else [self.groups[i] for i in places],
             None if self.rows is None else [self.rows[i] for i in places],
             {name: [values[i] for i in places] for name, values in self.columns.items()},
+            None if self.soft is None else self.soft[list(places)],
+            None if self.weights is None else self.weights[list(places)],
+        )
+
+    def shares(self, classes: Sequence[str]) -> NDArray[np.float64]:
+        """Return how much each row is of each class, shape (rows, classes): a sure label is one of them."""
+        index = {label: place for place, label in enumerate(classes)}
+        sure = np.zeros((len(self), len(classes)))
+        sure[np.arange(len(self)), [index[label] for label in self.labels]] = 1.0
+        if self.soft is None:
+            return sure
+        return np.where(np.isnan(self.soft), sure, self.soft)
+
+    def joined(self, other: Split) -> Split:
+        """Return the rows of both; those of the other are groups of their own unless it names some."""
+        soft, weights = self.soft, self.weights
+        if soft is not None or other.soft is not None:
+            width = next(part.shape[1] for part in (soft, other.soft) if part is not None)
+            soft = np.concatenate([
+                np.full((len(part), width), np.nan) if part.soft is None else part.soft
+                for part in (self, other)
+            ])  # fmt: skip
+        if weights is not None or other.weights is not None:
+            weights = np.concatenate([
+                np.ones(len(part)) if part.weights is None else part.weights for part in (self, other)
+            ])  # fmt: skip
+        groups = other.groups or [f"text {text}" for text in other.texts]
+        return Split(
+            [*self.texts, *other.texts],
+            [*self.labels, *other.labels],
+            None if self.groups is None else [*self.groups, *groups],
+            soft=soft,
+            weights=weights,
         )
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of all texts and labels in order."""
+        """Return the SHA-256 of all texts and labels in order, with what is known beyond these."""
         return self._fingerprint
 
     @cached_property
@@ -94,6 +143,9 @@ class Split:
             encoded = [row.encode("utf-8", "surrogatepass") for row in rows]
             digest.update(np.array([len(row) for row in encoded], dtype="<u8").tobytes())
             digest.update(b"".join(encoded))
+        for numbers in (self.soft, self.weights):
+            if numbers is not None:
+                digest.update(numbers.astype("<f8").tobytes())
         return digest.hexdigest()
 
 
@@ -163,6 +215,8 @@ def load_splits(
     quote: str | None = None,
     encoding: str | None = None,
     unlabelled: str | None = None,
+    soft_labels: Any = None,
+    weight_column: str | None = None,
     seed: int = 42,
 ) -> Splits:
     """Load labelled text and split it.
@@ -206,6 +260,11 @@ def load_splits(
         How files are written, where that is not to be found out: `sentiment.records.dialect.Dialect`.
     unlabelled : str, optional
         Texts without label to learn from too: files, or ``rows`` for the training rows without one.
+    soft_labels : str or mapping, optional
+        Columns of probabilities to learn from instead of labels: a pattern such as ``probability_*``, where
+        ``*`` is the class, or the column of each class. See `sentiment.data.teacher`.
+    weight_column : str, optional
+        How much each training row counts.
     seed : int
         Of sampling and splitting.
 
@@ -224,6 +283,12 @@ def load_splits(
         raise UsageError(
             f"data.text_column and data.label_column are both {text_column!r}: "
             "a model would read the answer"
+        )
+    soft = teacher_columns(soft_labels)
+    if unlabelled is not None and (soft or weight_column is not None):
+        raise UsageError(
+            f"data.unlabelled={unlabelled} is learned from by sure labels that count alike: leave out "
+            f"data.{'soft_labels' if soft else 'weight_column'}, or data.unlabelled=null"
         )
     report: dict[str, int] = {}
     notes: dict[str, str] = {}
@@ -245,12 +310,14 @@ def load_splits(
         test=test,
         text_column=text_column,
         label_column=label_column,
-        extra=plan.columns,
+        extra=(*plan.columns, *((weight_column,) if weight_column is not None else ())),
+        soft=soft,
         everywhere=tuple(slice_columns or ()),
         dialect=Dialect(delimiter, quote, encoding),
         notes=notes,
     )
     label_names = label_names if label_names is not None else names
+    raw, taught = with_teacher(raw, soft_labels, weight_column, named_labels(label_names))
     bare = raw["train"].filter(raw["train"]["label"].is_null())["text"].drop_nulls().to_list()
     frames = {
         part: usable(frame, label_names, on_bad_rows, report, part) for part, frame in raw.items()
@@ -261,7 +328,11 @@ def load_splits(
     if corrections is not None:
         frames = corrected(frames, corrections, named_labels(label_names), report)
         rows = frames["train"]
-    classes = check_classes(Counter(rows["label"].to_list()), positive_label, label_column)
+    if taught is not None:
+        known_classes(frames, taught)
+    classes = check_classes(
+        Counter(taught or rows["label"].to_list()), positive_label, label_column
+    )
     for part in ("val", "test"):
         if part in frames:
             labels = Counter(frames[part]["label"].to_list())
@@ -275,9 +346,10 @@ def load_splits(
             rows = rows[sample(rows, sample_size, plan)]
     parts = divide(rows, plan)
     check_parts(rows["label"].to_list(), parts, plan)
+    parts[held_out_without_label(rows, parts != TRAIN)] = _LEFT_OUT
     report |= _shared_groups(rows, parts)
     cut = {
-        part: as_split(frames[part], plan, slice_columns, apart=True)
+        part: as_split(_judging(frames[part]), plan, slice_columns, apart=True)
         if part in frames
         else as_split(rows.filter(parts == number), plan, slice_columns)
         for part, number in (("val", VAL), ("test", TEST))
@@ -289,6 +361,9 @@ def load_splits(
     seen = set(learned.texts)
     report["test_texts_also_in_train"] = sum(text in seen for text in cut["test"].texts)
     report["val_texts_also_in_train"] = sum(text in seen for text in cut["val"].texts)
+    if taught is not None:
+        report |= _of_teacher(frames, rows, parts, learned)
+    _check_weights(learned, classes)
     report |= {
         "rows_train": len(learned), "rows_val": len(cut["val"]), "rows_test": len(cut["test"]),
     }  # fmt: skip
@@ -407,7 +482,42 @@ def as_split(
         groups_of(frame, plan) if grouped else None,
         None if apart else [row - 1 for row in frame["row"].to_list()],
         {name: _values(frame[column(name)]) for name in slice_columns or ()},
+        frame[SOFT].to_numpy().copy() if SOFT in frame.columns else None,
+        frame[WEIGHT].to_numpy().copy() if WEIGHT in frame.columns else None,
     )
+
+
+def _judging(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a validation or test set that can judge."""
+    return frame.filter(~held_out_without_label(frame, np.ones(len(frame), dtype=bool)))
+
+
+def _of_teacher(
+    frames: Mapping[str, pl.DataFrame], rows: pl.DataFrame, parts: Parts, learned: Split
+) -> dict[str, int]:
+    """Count the rows that a teacher labelled, and the held-out ones that are judged by it or left out."""
+    held_out = [rows.filter(parts != TRAIN), *(frames[part] for part in frames if part != "train")]
+    without = sum(int((~frame[JUDGED]).sum()) for frame in held_out)
+    judged = sum(int(frame[JUDGED].sum()) for frame in held_out)
+    soft = 0 if learned.soft is None else int((~np.isnan(learned.soft).any(axis=1)).sum())
+    return {
+        "rows_soft": soft,
+        "held_out_without_label": without if judged else 0,
+        "held_out_judged_by_teacher": 0 if judged else without,
+    }
+
+
+def _check_weights(learned: Split, classes: Sequence[str]) -> None:
+    if learned.weights is None and learned.soft is None:
+        return
+    shares = learned.shares(classes)
+    if learned.weights is not None:
+        shares = shares * learned.weights[:, None]
+    for label, total in zip(classes, shares.sum(axis=0), strict=True):
+        if not total:
+            raise DataError(
+                f"no training row counts for the class {label!r}: its probabilities or weights are all 0"
+            )
 
 
 def _values(series: pl.Series) -> list[str]:

@@ -147,17 +147,29 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        classes: ArrayLike | None = None,
+    ) -> Self:
         """Fit ratio, weights and calibration.
+
+        A text whose label is known as probabilities counts for each class by that much: in the ratio,
+        whose counts are then expected ones, in the loss and in the calibration.
 
         Parameters
         ----------
         X : array-like, sparse matrix or matrix in blocks, of shape (n_samples, n_features)
             Counts, presence or tf-idf; the ratio looks only at what is not zero.
-        y : array-like of shape (n_samples,)
-            Labels: two or more classes.
+        y : array-like of shape (n_samples,), or (n_samples, n_classes) where `classes` are given
+            Labels: two or more classes; or the probability of each of these.
         sample_weight : array-like of shape (n_samples,), optional
             Weight of each text in the ratio, the loss and the calibration.
+        classes : array-like of shape (n_classes,), optional
+            Names of the columns of `y`, sorted.
 
         Raises
         ------
@@ -168,9 +180,18 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.n_features_in_ = X.shape[1]
             y = np.asarray(y)
         else:
-            X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float32, np.float64])
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+            X, y = validate_data(
+                self, X, y, accept_sparse="csr", dtype=[np.float32, np.float64],
+                multi_output=classes is not None,
+            )  # fmt: skip
+        if classes is None:
+            check_classification_targets(y)
+            self.classes_, codes = np.unique(y, return_inverse=True)
+            shares = np.zeros((len(codes), len(self.classes_)))
+            shares[np.arange(len(codes)), codes] = 1.0
+        else:
+            self.classes_, shares = np.asarray(classes), np.array(y, dtype=np.float64)
+            codes = shares.argmax(axis=1)
         n_classes = len(self.classes_)
         if n_classes < 2:
             raise ValueError(
@@ -178,7 +199,10 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{self.classes_[0]!r}"
             )
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        weight *= compute_class_weight(self.class_weight, classes=self.classes_, y=y)[codes]
+        shares *= class_weights(self.class_weight, self.classes_, shares)
+        total = shares.sum(axis=1)
+        weight = weight * total  # not in place: it may be the caller's
+        shares /= total[:, None]
 
         folds, n_folds = self._deal_folds(codes)
         targets = np.arange(1, 2) if n_classes == 2 else np.arange(n_classes)
@@ -189,17 +213,17 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.n_iter_ = 0
             for start in range(0, len(targets), _COLUMNS_AT_ONCE):
                 columns = slice(start, start + _COLUMNS_AT_ONCE)
-                sign = np.where(codes[:, None] == targets[columns], 1.0, -1.0)
+                share = shares[:, targets[columns]]
                 everything: Float | None = None
                 # All texts first; each fold then starts from what was found on all of them.
                 for fold in range(-1, n_folds):
                     used = folds != fold
-                    cost = np.repeat((weight * used)[:, None], sign.shape[1], axis=1)
-                    scale = self._scale(kernel, sign, cost) ** 2
+                    cost = np.repeat((weight * used)[:, None], share.shape[1], axis=1)
+                    scale = self._scale(kernel, share, cost) ** 2
                     # A slope and an offset need no more than the rough scores of a fold.
                     tol = self.tol if fold < 0 else 3 * self.tol
                     dual, margin, n_iter = solve(
-                        kernel, scale, sign, self.C * cost, self.loss, tol, self.max_iter,
+                        kernel, scale, share, self.C * cost, self.loss, tol, self.max_iter,
                         start=None if everything is None else everything * used[:, None],
                     )  # fmt: skip
                     self.n_iter_ = max(self.n_iter_, n_iter)
@@ -211,7 +235,7 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                         longer = lengths_as_if_new(kernel, used)[:, None]
                         scores[~used, columns] = (margin[~used] - intercept) * longer + intercept
         held_out = folds < n_folds
-        self._calibrate(scores[held_out], codes[held_out], weight[held_out])
+        self._calibrate(scores[held_out], shares[held_out], weight[held_out])
         return self
 
     def _kernel(self, X: Any) -> Kernel | BlockKernel:
@@ -227,7 +251,8 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folds = np.zeros(len(codes), dtype=np.intp)
         if self.calibration is None:
             return folds, 0
-        n_folds = min(self.calibration_folds, int(np.bincount(codes).min()))
+        counts = np.bincount(codes)
+        n_folds = min(self.calibration_folds, int(counts[counts > 0].min()))
         if n_folds < 2:
             warnings.warn(
                 "a class has a single text: probabilities are not calibrated", stacklevel=3
@@ -239,24 +264,25 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folds[order] = np.arange(len(codes)) % n_folds
         return folds, min(n_folds, -(-ENOUGH_SCORES * n_folds // len(codes)))
 
-    def _scale(self, kernel: Kernel | BlockKernel, sign: Float, cost: Float) -> Float32:
+    def _scale(self, kernel: Kernel | BlockKernel, share: Float, cost: Float) -> Float32:
         """Return the factor of every feature, one column per problem."""
         if self.beta == 0:
-            return np.ones((kernel.shape[1], sign.shape[1]), dtype=np.float32)
-        inside = self.alpha + kernel.counts(cost * (sign > 0))
-        outside = self.alpha + kernel.counts(cost * (sign < 0))
+            return np.ones((kernel.shape[1], share.shape[1]), dtype=np.float32)
+        inside = self.alpha + kernel.counts(cost * share)
+        outside = self.alpha + kernel.counts(cost * (1.0 - share))
         ratio = np.log(inside / outside) - np.log(inside.sum(axis=0) / outside.sum(axis=0))
         scale: Float32 = (1 - self.beta + self.beta * np.abs(ratio)).astype(np.float32)
         return scale
 
-    def _calibrate(self, scores: Float, codes: NDArray[np.intp], weight: Float) -> None:
+    def _calibrate(self, scores: Float, shares: Float, weight: Float) -> None:
         """Fold the affine map that makes out-of-fold scores honest into the weights."""
         binary = len(self.classes_) == 2
         if not len(scores):
             self.link_ = "sigmoid" if binary else "ovr_sigmoid_normalized"
             return
         self.link_ = "sigmoid" if binary else "softmax"
-        slope, offsets = affine(scores, codes, weight)
+        rows, codes = np.nonzero(shares)  # a text counts for each class that it may be of
+        slope, offsets = affine(scores[rows], codes, weight[rows] * shares[rows, codes])
         self.coef_ *= slope
         self.intercept_ = self.intercept_ * slope + offsets
 
@@ -298,6 +324,27 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def class_weights(
+    class_weight: dict[Any, float] | Literal["balanced"] | None,
+    classes: NDArray[Any],
+    shares: Float,
+) -> Float:
+    """Return the weight of each class, where texts belong to classes by shares.
+
+    Parameters
+    ----------
+    class_weight : "balanced", dict or None
+        As in scikit-learn: ``balanced`` gives every class the same expected count.
+    classes : ndarray of shape (n_classes,)
+    shares : float64[n_samples, n_classes]
+    """
+    if class_weight == "balanced":
+        expected = shares.sum(axis=0)
+        found: Float = shares.sum() / (len(classes) * np.where(expected > 0, expected, 1.0))
+        return found
+    return np.asarray(compute_class_weight(class_weight, classes=classes, y=classes), np.float64)
 
 
 def linear_svc(

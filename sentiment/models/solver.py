@@ -129,15 +129,17 @@ def _split(matrix: Any, parts: int) -> Iterator[Any]:
 def solve(
     kernel: Products,
     scale: Float32,
-    sign: Float,
+    share: Float,
     cost: Float,
     loss: Loss,
     tol: float,
     max_iter: int,
     start: Float | None = None,
 ) -> tuple[Float, Float, int]:
-    """Minimise ``|w|^2 / 2 + sum(cost * loss(sign * margin))`` for every column at once.
+    """Minimise ``|w|^2 / 2 + sum(cost * expected loss)`` for every column at once.
 
+    The loss of a text is ``share * loss(margin) + (1 - share) * loss(-margin)``: `share` is 1 where it
+    belongs to the class, 0 where it does not, and a probability where that is what is known.
     Everything lives in the space of the texts: the weights are ``scale * X.T @ dual`` but for one
     factor (`scale` is its square), and a vector ``v`` of that space has the squared length
     ``v @ K @ v`` of the weights it stands for, with K the kernel. `start` is a guess of the dual;
@@ -154,12 +156,12 @@ def solve(
     margin = np.zeros_like(cost)
     first_norm: Float | None = None
     if start is not None:
-        slope, _ = _derivatives(loss, sign, cost, margin)
+        slope, _ = _derivatives(loss, share, cost, margin)
         first_norm = np.sqrt(np.maximum(_dot(slope, kernel.apply(slope, scale)), 0.0))
         first_norm[first_norm == 0] = 1.0
         dual, margin = start, kernel.apply(start, scale)
     for iteration in range(max_iter):
-        slope, curvature = _derivatives(loss, sign, cost, margin)
+        slope, curvature = _derivatives(loss, share, cost, margin)
         residual = -(dual + slope)
         k_residual = kernel.apply(residual, scale)
         norm = np.sqrt(np.maximum(_dot(residual, k_residual), 0.0))
@@ -170,7 +172,7 @@ def solve(
         # Solved only as exactly as the distance to the optimum deserves (Eisenstat and Walker).
         goal = np.minimum(0.3, np.sqrt(norm / first_norm)) * norm
         step, k_step = _conjugate_gradients(kernel, scale, curvature, residual, k_residual, goal)
-        length = _line_search(loss, sign, cost, dual, margin, step, k_step)
+        length = _line_search(loss, share, cost, dual, margin, step, k_step)
         dual += length * step
         margin += length * k_step
     warnings.warn(
@@ -220,17 +222,18 @@ def _dot(a: Float, b: Float) -> Float:
     return products
 
 
-def _derivatives(loss: Loss, sign: Float, cost: Float, margin: Float) -> tuple[Float, Float]:
+def _derivatives(loss: Loss, share: Float, cost: Float, margin: Float) -> tuple[Float, Float]:
     """First and second derivative of the summed loss by each text's score."""
     if loss == "squared_hinge":
-        slack = np.maximum(0.0, 1.0 - sign * margin)
-        return -2.0 * cost * sign * slack, 2.0 * cost * (slack > 0)
-    wrong = scipy.special.expit(-sign * margin)
-    return -cost * sign * wrong, cost * wrong * (1.0 - wrong)
+        within, outside = np.maximum(0.0, 1.0 - margin), np.maximum(0.0, 1.0 + margin)
+        slope = 2.0 * cost * ((1.0 - share) * outside - share * within)
+        return slope, 2.0 * cost * (share * (within > 0) + (1.0 - share) * (outside > 0))
+    chance = scipy.special.expit(margin)
+    return cost * (chance - share), cost * chance * (1.0 - chance)
 
 
 def _line_search(
-    loss: Loss, sign: Float, cost: Float, dual: Float, margin: Float, step: Float, k_step: Float
+    loss: Loss, share: Float, cost: Float, dual: Float, margin: Float, step: Float, k_step: Float
 ) -> Float:
     """Length of the Newton step that minimises each column's objective, by Newton's method.
 
@@ -239,7 +242,7 @@ def _line_search(
     length = np.ones(step.shape[1])
     slope_now, step_squared = _dot(step, margin), _dot(step, k_step)
     for _ in range(6):
-        slope, curvature = _derivatives(loss, sign, cost, margin + length * k_step)
+        slope, curvature = _derivatives(loss, share, cost, margin + length * k_step)
         first = slope_now + length * step_squared + _dot(slope, k_step)
         second = step_squared + _dot(curvature * k_step, k_step)
         length = length - np.where(second > 0, first / np.where(second > 0, second, 1.0), 0.0)

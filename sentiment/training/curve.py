@@ -14,6 +14,7 @@ import numpy as np
 from sentiment.errors import DataError, UsageError
 from sentiment.page import charts
 from sentiment.page.html import cards, document, table
+from sentiment.training.teaching import learn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,7 +139,7 @@ def learning_curve(
         found = []
         for draw in range(models):
             part = train if number == len(train) else _part(train, number, seed + draw)
-            found.append(_accuracy(make(), part, val))
+            found.append(_accuracy(make(), part, val, splits.classes))
             watch(number, found[-1])
         points.append(_point(number, found, len(val)))
     expected, low, high = _gain(points, more, seed)
@@ -156,12 +157,12 @@ def _part(train: Split, number: int, seed: int) -> Split:
     return train.take(sorted(order[chosen].tolist()))
 
 
-def _accuracy(pipeline: Pipeline, part: Split, val: Split) -> float:
+def _accuracy(pipeline: Pipeline, part: Split, val: Split, classes: Sequence[str]) -> float:
     try:
         with warnings.catch_warnings():
             # Few texts tell little: what a training warns of is what a curve shows.
             warnings.simplefilter("ignore")
-            pipeline.fit(part.texts, part.labels)
+            learn(pipeline[-1], pipeline[0].fit_transform(part.texts), part, classes)
             answers = pipeline.predict(val.texts)
     except ValueError as error:
         raise UsageError(f"with {len(part):,} labels: {' '.join(str(error).split())}") from error

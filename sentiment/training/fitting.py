@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sentiment.errors import SentimentError, UsageError
+from sentiment.training.teaching import learn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,7 +156,7 @@ def fit(
         elif data.stream is not None:
             data.stream.fit(pipeline[0], pipeline[-1], passes=passes, seed=seed)
         else:
-            pipeline[-1].fit(features.pop("train"), data.splits.train.labels)
+            learn(pipeline[-1], features.pop("train"), data.splits.train, data.splits.classes)
     except ValueError as error:
         raise UsageError(f"model: {' '.join(str(error).split())}") from error
     return Fitted(pipeline, features)

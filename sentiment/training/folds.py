@@ -10,6 +10,7 @@ import numpy as np
 
 from sentiment.data.splits import Split
 from sentiment.errors import DataError, UsageError
+from sentiment.training.teaching import learn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,13 +81,7 @@ def pooled(data: Data) -> Data:
     splits = data.splits
     if data.stream is not None or not len(splits.val):
         return data
-    groups = None
-    if splits.train.groups is not None:
-        own = splits.val.groups or [f"text {text}" for text in splits.val.texts]
-        groups = [*splits.train.groups, *own]
-    rows = Split(
-        [*splits.train.texts, *splits.val.texts], [*splits.train.labels, *splits.val.labels], groups
-    )
+    rows = splits.train.joined(splits.val)
     report = splits.report | {"rows_train": len(rows), "rows_val": 0}
     return replace(data, splits=replace(splits, train=rows, val=Split([], []), report=report))
 
@@ -95,6 +90,7 @@ def cross_validate(
     pipeline: Pipeline,
     features: Any,
     rows: Split,
+    classes: Sequence[str],
     *,
     n_folds: int,
     positive_label: str | None,
@@ -113,6 +109,8 @@ def cross_validate(
         Of all rows.
     rows : Split
         Rows that share a group stand in one fold.
+    classes : sequence of str
+        All of them, sorted.
     n_folds : int
     positive_label : str, optional
     seed : int
@@ -141,7 +139,7 @@ def cross_validate(
     for train, test in deal(rows, n_folds, seed):
         classifier = clone(pipeline[-1])
         try:
-            classifier.fit(features[train], [rows.labels[i] for i in train])
+            learn(classifier, features[train], rows.take(train.tolist()), classes)
         except ValueError as error:
             raise UsageError(f"model: {' '.join(str(error).split())}") from error
         if not hasattr(classifier, "predict_proba"):

@@ -141,6 +141,8 @@ def _unsupported(
         "on_leak",
         "corrections",
         "slice_columns",
+        "soft_labels",
+        "weight_column",
         "report",
     ):
         if settings.get(key):

@@ -167,7 +167,7 @@ def train(
         if cfg.cv is not None:
             with stages("folds"):
                 over_folds, each = folds.cross_validate(
-                    pipeline, features["train"], data.splits.train, n_folds=cfg.cv,
+                    pipeline, features["train"], data.splits.train, data.splits.classes, n_folds=cfg.cv,
                     positive_label=data.splits.positive_label, seed=cfg.seed,
                 )  # fmt: skip
                 run.log_text(json.dumps(each, indent=1), "folds.json")
