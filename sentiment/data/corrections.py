@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sentiment.data.sources import labelled_chunks
-from sentiment.data.splits import Split, Splits
+from sentiment.data.split import Split
+from sentiment.data.splits import Splits
 from sentiment.errors import DataError
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment.data.splits import Split
+from sentiment.data.split import Split
 from sentiment.text.corpus import learn
 from sentiment.text.spec import TAG, TextSpec
 

@@ -26,7 +26,7 @@ from sentiment.text.hashing import hash_ngrams, hash_tokens
 from sentiment.text.spec import TextSpec
 
 if TYPE_CHECKING:
-    from sentiment.data.splits import Split
+    from sentiment.data.split import Split
 
 log = logging.getLogger(__name__)
 

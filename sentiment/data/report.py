@@ -11,7 +11,8 @@ import numpy as np
 
 from sentiment.data import exploration
 from sentiment.data.leaks import Copy, copies_between
-from sentiment.data.splits import SHARED_GROUPS, Split, Splits
+from sentiment.data.split import Split
+from sentiment.data.splits import SHARED_GROUPS, Splits
 from sentiment.page import charts
 from sentiment.page.html import cards, document, example, number, percent, quote, short, table
 

@@ -8,7 +8,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from sentiment.data.division import (
     check_parts,
     column,
     divide,
-    groups_of,
     sample,
 )
 from sentiment.data.hashes import row_hashes
@@ -32,11 +30,12 @@ from sentiment.data.leaks import without_leaks
 from sentiment.data.pool import ROWS, read_texts, usable_pool
 from sentiment.data.relabelling import corrected
 from sentiment.data.sources import group_like, read_embedded, read_files, read_hub
+from sentiment.data.split import Split, as_split
 from sentiment.data.teacher import (
-    JUDGED,
-    SOFT,
-    WEIGHT,
+    check_weights,
+    count_taught,
     held_out_without_label,
+    judging,
     known_classes,
     teacher_columns,
     with_teacher,
@@ -56,97 +55,6 @@ _FEWEST_GROUPS = 10
 _LEFT_OUT = -1
 SHARED_GROUPS = "test_rows_that_share_with_train_their_"
 """Of the report: begins the count for a column that looks like groups."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Texts with their labels, row by row.
-
-    Attributes
-    ----------
-    texts, labels : list of str
-    groups : list of str, optional
-        Where ``group_column`` names them.
-    rows : list of int, optional
-        Where each stands in the data that training rows are cut from, counted from 0; None for a
-        validation or test set of its own.
-    columns : mapping of str to list of str
-        The values of ``slice_columns``.
-    soft : float64[rows, classes], optional
-        Probability of each class, in the order of `Splits.classes`; not-a-number where the label is sure.
-    weights : float64[rows], optional
-        How much each row counts; 1 without them.
-    """
-
-    texts: list[str]
-    labels: list[str]
-    groups: list[str] | None = None
-    rows: list[int] | None = None
-    columns: Mapping[str, list[str]] = field(default_factory=dict)
-    soft: NDArray[np.float64] | None = field(default=None, compare=False)
-    weights: NDArray[np.float64] | None = field(default=None, compare=False)
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def take(self, places: Sequence[int]) -> Split:
-        """Return some of the rows, in this order."""
-        return Split(
-            [self.texts[i] for i in places],
-            [self.labels[i] for i in places],
-            None if self.groups is None else [self.groups[i] for i in places],
-            None if self.rows is None else [self.rows[i] for i in places],
-            {name: [values[i] for i in places] for name, values in self.columns.items()},
-            None if self.soft is None else self.soft[list(places)],
-            None if self.weights is None else self.weights[list(places)],
-        )
-
-    def shares(self, classes: Sequence[str]) -> NDArray[np.float64]:
-        """Return how much each row is of each class, shape (rows, classes): a sure label is one of them."""
-        index = {label: place for place, label in enumerate(classes)}
-        sure = np.zeros((len(self), len(classes)))
-        sure[np.arange(len(self)), [index[label] for label in self.labels]] = 1.0
-        if self.soft is None:
-            return sure
-        return np.where(np.isnan(self.soft), sure, self.soft)
-
-    def joined(self, other: Split) -> Split:
-        """Return the rows of both; those of the other are groups of their own unless it names some."""
-        soft, weights = self.soft, self.weights
-        if soft is not None or other.soft is not None:
-            width = next(part.shape[1] for part in (soft, other.soft) if part is not None)
-            soft = np.concatenate([
-                np.full((len(part), width), np.nan) if part.soft is None else part.soft
-                for part in (self, other)
-            ])  # fmt: skip
-        if weights is not None or other.weights is not None:
-            weights = np.concatenate([
-                np.ones(len(part)) if part.weights is None else part.weights for part in (self, other)
-            ])  # fmt: skip
-        groups = other.groups or [f"text {text}" for text in other.texts]
-        return Split(
-            [*self.texts, *other.texts],
-            [*self.labels, *other.labels],
-            None if self.groups is None else [*self.groups, *groups],
-            soft=soft,
-            weights=weights,
-        )
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 of all texts and labels in order, with what is known beyond these."""
-        return self._fingerprint
-
-    @cached_property
-    def _fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for rows in (self.texts, self.labels):
-            encoded = [row.encode("utf-8", "surrogatepass") for row in rows]
-            digest.update(np.array([len(row) for row in encoded], dtype="<u8").tobytes())
-            digest.update(b"".join(encoded))
-        for numbers in (self.soft, self.weights):
-            if numbers is not None:
-                digest.update(numbers.astype("<f8").tobytes())
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -349,7 +257,7 @@ def load_splits(
     parts[held_out_without_label(rows, parts != TRAIN)] = _LEFT_OUT
     report |= _shared_groups(rows, parts)
     cut = {
-        part: as_split(_judging(frames[part]), plan, slice_columns, apart=True)
+        part: as_split(judging(frames[part]), plan, slice_columns, apart=True)
         if part in frames
         else as_split(rows.filter(parts == number), plan, slice_columns)
         for part, number in (("val", VAL), ("test", TEST))
@@ -362,8 +270,8 @@ def load_splits(
     report["test_texts_also_in_train"] = sum(text in seen for text in cut["test"].texts)
     report["val_texts_also_in_train"] = sum(text in seen for text in cut["val"].texts)
     if taught is not None:
-        report |= _of_teacher(frames, rows, parts, learned)
-    _check_weights(learned, classes)
+        report |= count_taught(frames, rows.filter(parts != TRAIN), learned)
+    check_weights(learned, classes)
     report |= {
         "rows_train": len(learned), "rows_val": len(cut["val"]), "rows_test": len(cut["test"]),
     }  # fmt: skip
@@ -465,63 +373,6 @@ def make_plan(
         time_column,
         split_column,
     )
-
-
-def as_split(
-    frame: pl.DataFrame,
-    plan: Plan,
-    slice_columns: Sequence[str] | None = None,
-    *,
-    apart: bool = False,
-) -> Split:
-    """Return the rows of a frame as a split; `apart` says that they are a set of their own."""
-    grouped = plan.group_column is not None and column(plan.group_column) in frame.columns
-    return Split(
-        frame["text"].to_list(),
-        frame["label"].to_list(),
-        groups_of(frame, plan) if grouped else None,
-        None if apart else [row - 1 for row in frame["row"].to_list()],
-        {name: _values(frame[column(name)]) for name in slice_columns or ()},
-        frame[SOFT].to_numpy().copy() if SOFT in frame.columns else None,
-        frame[WEIGHT].to_numpy().copy() if WEIGHT in frame.columns else None,
-    )
-
-
-def _judging(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of a validation or test set that can judge."""
-    return frame.filter(~held_out_without_label(frame, np.ones(len(frame), dtype=bool)))
-
-
-def _of_teacher(
-    frames: Mapping[str, pl.DataFrame], rows: pl.DataFrame, parts: Parts, learned: Split
-) -> dict[str, int]:
-    """Count the rows that a teacher labelled, and the held-out ones that are judged by it or left out."""
-    held_out = [rows.filter(parts != TRAIN), *(frames[part] for part in frames if part != "train")]
-    without = sum(int((~frame[JUDGED]).sum()) for frame in held_out)
-    judged = sum(int(frame[JUDGED].sum()) for frame in held_out)
-    soft = 0 if learned.soft is None else int((~np.isnan(learned.soft).any(axis=1)).sum())
-    return {
-        "rows_soft": soft,
-        "held_out_without_label": without if judged else 0,
-        "held_out_judged_by_teacher": 0 if judged else without,
-    }
-
-
-def _check_weights(learned: Split, classes: Sequence[str]) -> None:
-    if learned.weights is None and learned.soft is None:
-        return
-    shares = learned.shares(classes)
-    if learned.weights is not None:
-        shares = shares * learned.weights[:, None]
-    for label, total in zip(classes, shares.sum(axis=0), strict=True):
-        if not total:
-            raise DataError(
-                f"no training row counts for the class {label!r}: its probabilities or weights are all 0"
-            )
-
-
-def _values(series: pl.Series) -> list[str]:
-    return ["(none)" if value is None else str(value) for value in series.to_list()]
 
 
 def _shared_groups(frame: pl.DataFrame, parts: Parts) -> dict[str, int]:

@@ -28,7 +28,8 @@ from sentiment.data.division import (
 )
 from sentiment.data.hashes import row_hashes
 from sentiment.data.sources import labelled_chunks
-from sentiment.data.splits import Split, Splits, as_split, check_classes, make_plan
+from sentiment.data.split import Split, as_split
+from sentiment.data.splits import Splits, check_classes, make_plan
 from sentiment.data.usable import usable
 from sentiment.errors import DataError, UsageError
 from sentiment.records.dialect import Dialect

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from sentiment.records.dialect import find_column
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from sentiment.data.split import Split
 
 SOFT, WEIGHT, JUDGED = "soft", "weight", "judged"
 """Columns of a frame: probabilities (not-a-number where the label is sure), weight, and whether the row has a
@@ -198,6 +200,46 @@ def held_out_without_label(frame: pl.DataFrame, held_out: NDArray[np.bool_]) -> 
         return np.zeros(len(frame), dtype=bool)
     judged = frame[JUDGED].to_numpy()
     return held_out & ~judged if (held_out & judged).any() else np.zeros(len(frame), dtype=bool)
+
+
+def judging(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a validation or test set that can judge."""
+    return frame.filter(~held_out_without_label(frame, np.ones(len(frame), dtype=bool)))
+
+
+def count_taught(
+    frames: Mapping[str, pl.DataFrame], held_out: pl.DataFrame, learned: Split
+) -> dict[str, int]:
+    """Count the rows that a teacher labelled, and the held-out ones that are judged by it or left out."""
+    judges = [held_out, *(frames[part] for part in frames if part != "train")]
+    without = sum(int((~frame[JUDGED]).sum()) for frame in judges)
+    judged = sum(int(frame[JUDGED].sum()) for frame in judges)
+    soft = 0 if learned.soft is None else int((~np.isnan(learned.soft).any(axis=1)).sum())
+    return {
+        "rows_soft": soft,
+        "held_out_without_label": without if judged else 0,
+        "held_out_judged_by_teacher": 0 if judged else without,
+    }
+
+
+def check_weights(learned: Split, classes: Sequence[str]) -> None:
+    """Refuse a class for which no training row counts.
+
+    Raises
+    ------
+    DataError
+        There is one.
+    """
+    if learned.weights is None and learned.soft is None:
+        return
+    shares = learned.shares(classes)
+    if learned.weights is not None:
+        shares = shares * learned.weights[:, None]
+    for label, total in zip(classes, shares.sum(axis=0), strict=True):
+        if not total:
+            raise DataError(
+                f"no training row counts for the class {label!r}: its probabilities or weights are all 0"
+            )
 
 
 def without_doubt(frame: pl.DataFrame, places: list[int]) -> pl.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from sentiment.data.splits import Split
+    from sentiment.data.split import Split
     from sentiment.scorer.decision import Decision
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sentiment.data.hashes import Hashes
-    from sentiment.data.splits import Split, Splits
+    from sentiment.data.split import Split
+    from sentiment.data.splits import Splits
     from sentiment.evaluation.metrics import Difference
     from sentiment.scorer import Scorer
 
@@ -262,7 +263,7 @@ def _splits(contender: Contender) -> Splits:
 
 
 def _take(split: Split, keep: NDArray[np.bool_]) -> Split:
-    from sentiment.data.splits import Split
+    from sentiment.data.split import Split
 
     chosen = np.flatnonzero(keep)
     return Split([split.texts[i] for i in chosen], [split.labels[i] for i in chosen])

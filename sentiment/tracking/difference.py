@@ -19,7 +19,7 @@ from sentiment.tracking import client as tracking
 from sentiment.tracking.compare import Compared
 
 if TYPE_CHECKING:
-    from sentiment.data.splits import Split
+    from sentiment.data.split import Split
 
 
 def compared_page(runs: Sequence[Compared], *, output_dir: Path) -> str:

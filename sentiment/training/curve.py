@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
-    from sentiment.data.splits import Split, Splits
+    from sentiment.data.split import Split
+    from sentiment.data.splits import Splits
 
 _FEWEST = 50  # labels of the first point
 _POINTS = 8

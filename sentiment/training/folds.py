@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sentiment.data.splits import Split
+from sentiment.data.split import Split
 from sentiment.errors import DataError, UsageError
 from sentiment.training.teaching import learn
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from sklearn.pipeline import Pipeline
 
-    from sentiment.data.splits import Split, Splits
+    from sentiment.data.split import Split
+    from sentiment.data.splits import Splits
     from sentiment.training.recipe import Recipe
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sentiment.data.splits import Split, Splits
+from sentiment.data.split import Split
+from sentiment.data.splits import Splits
 from sentiment.errors import DataError, UsageError
 from sentiment.evaluation.suspects import HardPair, find_doubts, hard_pairs
 from sentiment.training.folds import deal

@@ -10,7 +10,7 @@ import numpy as np
 from sentiment.errors import UsageError
 
 if TYPE_CHECKING:
-    from sentiment.data.splits import Split
+    from sentiment.data.split import Split
 
 _INSTEAD = "model=nbsvm, logreg, naive_bayes or sgd"
 

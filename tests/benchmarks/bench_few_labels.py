@@ -32,7 +32,8 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 
 from sentiment import config
 from sentiment.data.pool import read_texts
-from sentiment.data.splits import Split, Splits
+from sentiment.data.split import Split
+from sentiment.data.splits import Splits
 from sentiment.evaluation.metrics import evaluate
 from sentiment.labelling.simulation import simulate
 from sentiment.training.pipeline import build_pipeline

@@ -19,7 +19,8 @@ import numpy as np
 
 from sentiment import config
 from sentiment.data.leaks import find_copies
-from sentiment.data.splits import Split, Splits
+from sentiment.data.split import Split
+from sentiment.data.splits import Splits
 from sentiment.evaluation.suspects import find_doubts
 from sentiment.training.pipeline import build_pipeline
 from sentiment.training.run import load

@@ -9,7 +9,7 @@ from support.reviews import embedded
 
 from sentiment.data.leaks import copies_between, find_copies
 from sentiment.data.loading import load
-from sentiment.data.splits import Split
+from sentiment.data.split import Split
 from sentiment.errors import DataError, UsageError
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from sentiment.data.leaks import copies_between
 from sentiment.data.report import data_report
-from sentiment.data.splits import Split, Splits
+from sentiment.data.split import Split
+from sentiment.data.splits import Splits
 
 
 def splits(texts, labels, **more):

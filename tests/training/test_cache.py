@@ -13,7 +13,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer as Stock
 from sklearn.pipeline import FeatureUnion
 
 import sentiment
-from sentiment.data.splits import Split, Splits
+from sentiment.data.split import Split
+from sentiment.data.splits import Splits
 from sentiment.training.cache import FeatureCache
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
 
@@ -131,7 +132,8 @@ def test_a_foreign_vectorizer_is_fitted_every_time(tmp_path):
 PROCESS = """
 import logging, sys
 from pathlib import Path
-from sentiment.data.splits import Split, Splits
+from sentiment.data.split import Split
+from sentiment.data.splits import Splits
 from sentiment.training.cache import FeatureCache
 from sentiment.vectorizers import TfidfVectorizer
 logging.basicConfig(level="INFO")

@@ -9,7 +9,8 @@ import pytest
 
 from sentiment import config
 from sentiment.data.loading import Data
-from sentiment.data.splits import Split, Splits
+from sentiment.data.split import Split
+from sentiment.data.splits import Splits
 from sentiment.errors import UsageError
 from sentiment.training import folds
 from sentiment.training.run import train

@@ -16,7 +16,7 @@ from support.reviews import shuffled
 
 from sentiment import config, load
 from sentiment.data.loading import load as load_data
-from sentiment.data.splits import Split
+from sentiment.data.split import Split
 from sentiment.errors import SentimentError
 from sentiment.models import NBSVM, linear_svc
 from sentiment.training.folds import pooled
