@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sentiment.errors import UsageError
+
 if TYPE_CHECKING:
     from serve.settings import Settings
 
@@ -58,6 +60,11 @@ def serve(
     Every other setting is an environment variable: SENTIMENT_API_KEYS, SENTIMENT_MAX_BODY_BYTES,
     SENTIMENT_DRAIN_SECONDS and so on; see serve/settings.py.
     """
+    if sys.platform == "win32":  # no forking, no signals: the service is made of them
+        raise UsageError(
+            "`sentiment serve` needs Linux or macOS: on Windows run it in WSL or in a container; "
+            "the other commands work here"
+        )
     from sentiment.store import is_remote, pointer_of, resolve
     from serve.settings import load_settings
 

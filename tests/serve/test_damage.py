@@ -8,6 +8,8 @@ import re
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -184,6 +186,23 @@ def test_a_misspelt_setting_is_refused(cli, own_store, monkeypatch, name, hint):
     assert name in refused.err
     assert hint in refused.err
     assert "0123456789abcdef" not in refused.err
+
+
+def test_windows_is_told_in_one_line(tmp_path):
+    # What the interpreter says and lacks there; the command line's own library is loaded before.
+    program = """
+import sys, sentiment.cli, sentiment.cli.serve, rich.console
+sys.modules |= dict.fromkeys(("fcntl", "uvloop", "resource", "pwd"))
+sys.platform = "win32"
+sys.argv = ["sentiment", "serve"]
+sentiment.cli.main()
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 2
+    assert "needs Linux or macOS" in told.stderr
+    assert told.stderr.count("\n") == 1
 
 
 def test_what_kubernetes_and_other_commands_set_is_no_mistake(serve, store, monkeypatch):
