@@ -97,6 +97,13 @@ class FeedbackDesk:
             self._labels[digest] = labels
         return labels
 
+    async def read(
+        self, prediction_id: str, known: tuple[str, ...]
+    ) -> tuple[Claim, tuple[str, ...]] | None:
+        """Return what a prediction's id says and the labels of its model; None: it is not ours."""
+        claim = self.signer.read(prediction_id)
+        return None if claim is None else (claim, await self._labels_of(claim.digest, known))
+
     async def record(
         self, prediction_id: str, label: str, text: str | None, known: tuple[str, ...]
     ) -> tuple[bool, Claim]:
@@ -117,10 +124,10 @@ class FeedbackDesk:
             ``invalid_input`` for an id that is not ours, an unknown label or another text;
             ``overloaded`` when the writer cannot keep up; ``feedback_unavailable``.
         """
-        claim = self.signer.read(prediction_id)
-        if claim is None:
+        said = await self.read(prediction_id, known)
+        if said is None:
             raise self._refuse("prediction_id", "is no id that this service gave")
-        labels = await self._labels_of(claim.digest, known)
+        claim, labels = said
         if label not in labels and label != claim.label:
             raise self._refuse("label", f"must be one of {', '.join(labels)}")
         if text is not None and fingerprint(text) != claim.fingerprint:

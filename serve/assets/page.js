@@ -12,7 +12,15 @@ const RECENT = "sentiment.recent";
 const KEY = "sentiment.key";
 const SHOWN_WORDS = 8;
 
+const SHOWN_ROWS = 100;
+const AT_ONCE = 100; // texts of one request
+const AT_ONCE_CHARACTERS = 200_000;
+// Names that the column with the text often has.
+const TEXT_COLUMNS = ["text", "review", "body", "comment", "content", "message", "sentence"];
+
 let running = null;
+let asked = null; // the prediction that "Was this right?" is about: {text} or {id}
+let table = null; // rows of a file, of which the first names the columns
 let positive = null; // the label that is good news, if the model has one
 
 function store(name, value) {
@@ -64,17 +72,30 @@ function complain(error) {
   }
 }
 
+// Take away what was said of something else.
+function clear() {
+  running?.abort();
+  for (const id of ["result", "many", "past", "feedback", "problem"]) $(id).hidden = true;
+  $("linked").textContent = "";
+  table = null;
+}
+
+const lines = () => $("text").value.split("\n").filter((line) => line.trim());
+
 async function classify() {
   const text = $("text").value;
-  running?.abort();
+  clear();
   if (!text.trim()) {
-    $("result").hidden = true;
     $("text").focus();
+    return;
+  }
+  if ($("lines").checked && lines().length > 1) {
+    table = [["text"], ...lines().map((line) => [line.replace(/\r$/, "")])];
+    await score("Your texts");
     return;
   }
   running = new AbortController();
   $("go").disabled = true;
-  $("problem").hidden = true;
   try {
     const body = JSON.stringify({ text });
     const found = await ask("explain", { method: "POST", body, signal: running.signal });
@@ -82,7 +103,6 @@ async function classify() {
     remember(found);
     if ($("key").value) store(KEY, $("key").value.trim());
   } catch (error) {
-    if (error.name !== "AbortError") $("result").hidden = true; // it was about another text
     complain(error);
   } finally {
     $("go").disabled = false;
@@ -123,7 +143,7 @@ function show(found) {
   list($("against"), parts.filter((part) => part[1] < 0).sort((a, b) => a[1] - b[1]));
 
   add(found, good, parts, two);
-  question(found, labels);
+  question({ text: found.text }, found.sentiment, labels);
   $("footer").textContent =
     `Model ${found.model_version} · ${found.processing_time_ms.toFixed(1)} ms`;
   $("result").hidden = false;
@@ -179,33 +199,206 @@ function add(found, label, parts, two) {
     `This score stands for ${percent(found.probabilities[label])}.`;
 }
 
-// One button a label; an answer names a prediction, which is asked for when somebody answers.
-function question(found, labels) {
+// One button a label.
+function question(about, given, labels) {
+  asked = about;
   $("thanks").textContent = "";
+  $("keep-row").hidden = about.text === undefined;
   $("answers").replaceChildren(
     ...labels.map((label) => {
-      const right = label === found.sentiment;
-      const button = element("button", right ? `Yes, ${label}` : `No, ${label}`, "plain");
+      const button = element("button", label === given ? `Yes, ${label}` : `No, ${label}`, "plain");
       button.type = "button";
-      button.addEventListener("click", () => tell(found.text, label));
+      button.addEventListener("click", () => tell(label));
       return button;
     }),
   );
+  $("feedback").hidden = false;
 }
 
-async function tell(text, label) {
+// A prediction gets its id when somebody answers it or wants a link to it.
+async function identify(about) {
+  if (about.id === undefined) {
+    const body = JSON.stringify({ text: about.text });
+    about.id = (await ask("predict", { method: "POST", body })).prediction_id;
+  }
+  return about.id;
+}
+
+async function tell(label) {
   const buttons = $("answers").querySelectorAll("button");
   for (const button of buttons) button.disabled = true;
   try {
-    const said = await ask("predict", { method: "POST", body: JSON.stringify({ text }) });
-    const answer = { prediction_id: said.prediction_id, label };
-    if ($("keep").checked) answer.text = text;
+    const answer = { prediction_id: await identify(asked), label };
+    if ($("keep").checked && asked.text !== undefined) answer.text = asked.text;
     await ask("feedback", { method: "POST", body: JSON.stringify(answer) });
     $("thanks").textContent = "Thank you: noted.";
   } catch (error) {
     for (const button of buttons) button.disabled = false;
     complain(error);
   }
+}
+
+// A link names a prediction by its id, in which its verdict stands and nothing of its text.
+async function link() {
+  try {
+    const url = new URL(`#${await identify(asked)}`, location.href.split("#")[0]);
+    history.replaceState(null, "", url);
+    await navigator.clipboard?.writeText(url.href).catch(() => {});
+    $("linked").replaceChildren("Copied, and in the address bar: ");
+    const anchor = element("a", "the link");
+    anchor.href = url.href;
+    $("linked").append(anchor);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+async function recall() {
+  const id = location.hash.slice(1);
+  if (!/^[\w-]{60,}$/.test(id) || id === asked?.id) return;
+  clear();
+  try {
+    const said = await ask(`predictions/${id}`);
+    $("past-label").textContent = said.sentiment;
+    const when = new Date(said.timestamp).toLocaleString();
+    $("past-said").textContent = `(${percent(said.confidence)}), ${when}, model ${said.model.slice(0, 12)}`;
+    $("past").hidden = false;
+    question({ id }, said.sentiment, said.labels);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+// RFC 4180, with the delimiter that the first line has most of.
+function read(text) {
+  const first = text.split("\n", 1)[0].replace(/"[^"]*"/g, "");
+  const [delimiter] = [",", ";", "\t"].sort((a, b) => first.split(b).length - first.split(a).length);
+  const found = [[""]];
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    const row = found[found.length - 1];
+    const character = text[at];
+    if (quoted) {
+      if (character !== '"') row[row.length - 1] += character;
+      else if (text[at + 1] === '"') row[row.length - 1] += text[at++];
+      else quoted = false;
+    } else if (character === '"' && row[row.length - 1] === "") quoted = true;
+    else if (character === delimiter) row.push("");
+    else if (character === "\n") found.push([""]);
+    else if (character !== "\r") row[row.length - 1] += character;
+  }
+  return found.filter((row) => row.length > 1 || row[0]);
+}
+
+function write(rows) {
+  const cell = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  return rows.map((row) => row.map((value) => cell(String(value ?? ""))).join(",") + "\r\n").join("");
+}
+
+async function take(file) {
+  clear();
+  const bytes = await file.arrayBuffer();
+  let text;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    text = new TextDecoder("windows-1252").decode(bytes);
+  }
+  table = /\.txt$/i.test(file.name)
+    ? [["text"], ...text.split(/\r?\n/).filter((line) => line.trim()).map((line) => [line])]
+    : read(text);
+  if (table.length < 2) {
+    table = null;
+    complain(new Error(`${file.name} holds no rows: a first line with the columns' names, then a row a text.`));
+    return;
+  }
+  await score(file.name, guess());
+}
+
+// The column whose name says it, else the one with the most characters.
+function guess() {
+  const names = table[0].map((name) => name.trim().toLowerCase());
+  const named = TEXT_COLUMNS.map((name) => names.indexOf(name)).find((at) => at >= 0);
+  const sizes = names.map((_, at) => table.slice(1, 200).reduce((sum, row) => sum + (row[at] || "").length, 0));
+  return named ?? sizes.indexOf(Math.max(...sizes));
+}
+
+// Classify a column of the table, a part after the other, and show how far it is.
+async function score(title, column = 0) {
+  running?.abort();
+  const mine = (running = new AbortController());
+  const rows = table.slice(1);
+  $("many-title").textContent = `${title}: ${rows.length} ${rows.length === 1 ? "text" : "texts"}`;
+  $("column-row").hidden = table[0].length < 2;
+  $("column").replaceChildren(...table[0].map((name, at) => new Option(name, at, at === column, at === column)));
+  $("column").onchange = () => score(title, Number($("column").value));
+  $("rows").replaceChildren();
+  $("more").textContent = $("counts").textContent = "";
+  $("done").max = rows.length;
+  $("done").value = 0;
+  $("save").hidden = true;
+  $("many").hidden = $("done").hidden = false;
+  const answers = [];
+  const counts = {};
+  try {
+    while (answers.length < rows.length) {
+      const texts = [];
+      for (let size = 0; texts.length < AT_ONCE && answers.length + texts.length < rows.length; ) {
+        const text = rows[answers.length + texts.length][column] || "";
+        size += text.length;
+        if (texts.length && size > AT_ONCE_CHARACTERS) break;
+        texts.push(text);
+      }
+      const real = texts.filter((text) => text.trim());
+      const body = JSON.stringify({ texts: real });
+      const found = real.length
+        ? (await ask("predict/batch", { method: "POST", body, signal: mine.signal })).predictions
+        : [];
+      for (const text of texts) {
+        const answer = text.trim() ? found.shift() : { sentiment: "", note: "no text", probabilities: {} };
+        const label = answer.sentiment || answer.note;
+        counts[label] = (counts[label] || 0) + 1;
+        if (answers.push(answer) <= SHOWN_ROWS) $("rows").append(line(answers.length, text, answer));
+      }
+      $("done").value = answers.length;
+    }
+  } catch (error) {
+    complain(error);
+    if (error.name === "AbortError") return;
+  }
+  $("done").hidden = true;
+  $("counts").textContent = Object.entries(counts).sort((a, b) => b[1] - a[1])
+    .map(([label, count]) => `${label} ${count}`).join(" · ");
+  if (answers.length > SHOWN_ROWS) $("more").textContent = `The first ${SHOWN_ROWS} are shown; the download has all ${answers.length}.`;
+  $("save").hidden = !answers.length;
+  $("save").onclick = () => save(title, rows, answers);
+}
+
+function line(number, text, answer) {
+  const row = element("tr");
+  const shown = element("td", text.length > 300 ? text.slice(0, 300) + "…" : text);
+  const label = element("td", answer.sentiment || answer.note);
+  row.append(element("td", number), shown, label, element("td", answer.confidence === undefined ? "" : percent(answer.confidence)));
+  return row;
+}
+
+// The columns that `sentiment predict --output` writes, behind those of the file.
+function save(title, rows, answers) {
+  const labels = Object.keys(answers.find((answer) => answer.confidence !== undefined)?.probabilities || {});
+  const head = [...table[0], "label", "confidence", ...labels.map((label) => `probability_${label}`), "note"];
+  const width = table[0].length;
+  const body = answers.map((answer, at) => [
+    ...Array.from({ length: width }, (_, place) => rows[at][place]),
+    answer.sentiment,
+    answer.confidence,
+    ...labels.map((label) => answer.probabilities[label]),
+    answer.note,
+  ]);
+  const anchor = element("a");
+  anchor.href = URL.createObjectURL(new Blob(["\ufeff", write([head, ...body])], { type: "text/csv" }));
+  anchor.download = `${title.replace(/\.\w+$/, "")}.scored.csv`;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 60_000);
 }
 
 function list(place, parts) {
@@ -325,15 +518,36 @@ $("text").addEventListener("keydown", (event) => {
   }
 });
 $("text").addEventListener("input", () => {
-  if (!$("text").value.trim()) $("result").hidden = true;
+  if (!$("text").value.trim()) clear();
+  const count = lines().length;
+  $("lines-row").hidden = count < 2;
+  $("lines-said").textContent = `Each of the ${count} lines is a text of its own`;
 });
 $("clear").addEventListener("click", () => {
-  $("text").value = "";
-  $("result").hidden = true;
-  $("problem").hidden = true;
+  $("text").value = $("file").value = "";
+  $("lines-row").hidden = true;
+  clear();
   $("text").focus();
 });
+$("file").addEventListener("change", () => $("file").files[0] && take($("file").files[0]));
+// A file may be dropped anywhere: beside the form the browser would leave the page for it.
+document.addEventListener("dragover", (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;
+  event.preventDefault();
+  $("form").classList.add("over");
+});
+for (const name of ["dragleave", "drop"])
+  document.addEventListener(name, () => $("form").classList.remove("over"));
+document.addEventListener("drop", (event) => {
+  if (!event.dataTransfer.files.length) return;
+  event.preventDefault();
+  $("file").value = "";
+  take(event.dataTransfer.files[0]);
+});
+$("link").addEventListener("click", link);
+window.addEventListener("hashchange", recall);
 $("key").value = store(KEY) || "";
 $("key").addEventListener("change", greet);
 offer();
 greet();
+recall();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -9,6 +10,7 @@ from pydantic_core import to_json
 
 from serve.endpoint import Endpoint
 from serve.exchange import Exchange
+from serve.problems import ApiError
 from serve.reply import Reply
 from serve.routes.schemas import REVIEW, Model
 from serve.routes.texts import parse
@@ -24,6 +26,16 @@ class FeedbackResponse(Model):
     ]
     predicted: Annotated[str, Field(description="The label that was given.")]
     correct: bool
+
+
+class PastPrediction(Model):
+    """What was said once, without the text: nothing is stored, the id itself says it."""
+
+    sentiment: Annotated[str, Field(description="The label that was given.")]
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    labels: Annotated[list[str], Field(description="Those of the model that gave it.")]
+    model: Annotated[str, Field(description="The first half of its digest.")]
+    timestamp: Annotated[str, Field(description="When, in UTC.")]
 
 
 def endpoints(state: State) -> list[Endpoint]:
@@ -72,7 +84,30 @@ def endpoints(state: State) -> list[Endpoint]:
         }
         return Reply(to_json(document))
 
+    async def recall(exchange: Exchange) -> Reply:
+        """Return what a prediction's id says: a link to a prediction holds it, and no text."""
+        model = state.model.current
+        said = await state.feedback.read(
+            exchange.path_params["prediction_id"], model.labels if model is not None else ()
+        )
+        if said is None:
+            raise ApiError("not_found", "this is no id that this service gave")
+        claim, labels = said
+        document = {
+            "sentiment": claim.label,
+            "confidence": claim.confidence,
+            "labels": list(labels or (claim.label,)),
+            "model": claim.digest,
+            "timestamp": datetime.fromtimestamp(claim.time, UTC).isoformat(timespec="milliseconds"),
+        }
+        return Reply(to_json(document))
+
     return [
+        Endpoint(
+            "GET", "/predictions/{prediction_id}", recall, response=PastPrediction,
+            errors=("not_found",),
+            documentation={"tags": ["feedback"], "summary": "What a prediction's id says"},
+        ),
         Endpoint(
             "POST", "/feedback", feedback, request=FeedbackRequest, response=FeedbackResponse,
             errors=("feedback_unavailable",),
