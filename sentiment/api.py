@@ -37,16 +37,10 @@ def load(ref: str = "champion", *, output_dir: str | Path | None = None) -> Scor
     ModelError
         It is damaged, altered or of a newer format.
     """
-    from sentiment import store
+    from sentiment.registry.lookup import find_model
     from sentiment.scorer import Scorer
 
-    folder = _output_dir(output_dir)
-    if store.is_remote(ref):
-        from sentiment.registry.registry import fetch
-
-        stored = fetch(ref, folder)
-    else:
-        stored = store.resolve(ref, folder)
+    stored = find_model(ref, _output_dir(output_dir))
     return Scorer.load(stored.path, digest=stored.digest)
 
 

@@ -1,4 +1,4 @@
-"""Spark: the session that an engine uses, and the code that it sends there."""
+"""Spark: a model over a column of a data frame, and the session that an engine uses."""
 
 from __future__ import annotations
 
@@ -6,18 +6,136 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentiment.errors import UsageError
+from sentiment.errors import Parameter, UsageError
+from sentiment.registry.lookup import find_model
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 _PACKAGE = Path(__file__).resolve().parent
+_ANSWER = "label string, confidence double, probabilities map<string,double>, would_be string, note string"
+
+
+def score(
+    dataframe: DataFrame,
+    column: str = "text",
+    model: str | None = None,
+    *,
+    name: str = "sentiment",
+    output_dir: str | Path = "outputs",
+    min_confidence: float | None = None,
+) -> DataFrame:
+    """Add what a model says of a text column.
+
+    The scorer's files and the code that reads them go to each executor once; its Python workers map
+    the same files. Executors need numpy and pyarrow, not this package.
+
+    Parameters
+    ----------
+    dataframe : DataFrame
+    column : str
+        Of texts; null and blank ones are answered with an empty label, nulls and a note.
+    model : str, optional
+        As for ``sentiment predict --model``; by default the latest.
+    name : str
+        Of the new column: a struct of ``label``, ``confidence``, ``probabilities`` (a map from label
+        to number), ``would_be`` (a label that is withheld) and ``note``.
+    output_dir : str or Path
+        Where models of this machine lie.
+    min_confidence : float, optional
+        Below it the label is withheld; by default as the model's decision says.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    ModelNotFoundError
+        No model answers to the reference.
+    UsageError
+        There is no such column.
+    """
+    if column not in dataframe.columns:
+        names = ", ".join(dataframe.columns)
+        raise UsageError(Parameter("column", column), f": no such column (there are: {names})")
+    scored = scoring(
+        dataframe.sparkSession, model, output_dir=output_dir, min_confidence=min_confidence
+    )
+    return dataframe.withColumn(name, scored(dataframe[column]))
+
+
+def scoring(
+    spark: SparkSession,
+    model: str | None = None,
+    *,
+    output_dir: str | Path = "outputs",
+    min_confidence: float | None = None,
+) -> Callable[[Column], Column]:
+    """Return `score` as a function of columns, for ``select`` and, registered, for SQL.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    model, output_dir, min_confidence
+        As for `score`.
+    """
+    from pyspark.sql.functions import arrow_udf
+
+    stored = find_model(model, Path(output_dir))
+    folder, digest = f"scorer-{stored.digest[:16]}", stored.digest
+    spark.sparkContext.addArchive(f"{_archived_model(stored.path, folder)}#{folder}")
+    ship_code(spark.sparkContext)
+
+    def answer(batches: Iterator[Any]) -> Iterator[Any]:
+        import pyarrow as pa
+        from pyspark import SparkFiles
+
+        from sentiment.answering import score_texts
+        from sentiment.scorer import Scorer
+
+        scorer = Scorer.load(Path(SparkFiles.get(folder)), digest=digest)
+        probabilities = pa.map_(pa.string(), pa.float64())
+        for texts in batches:
+            found = score_texts(scorer, texts.to_pylist(), min_confidence)
+            rows = [
+                None if row is None else list(zip(scorer.labels, row, strict=True))
+                for row in found.probabilities
+            ]
+            columns = {
+                "label": pa.array(found.labels, pa.string()),
+                "confidence": pa.array(found.confidence, pa.float64()),
+                "probabilities": pa.array(rows, probabilities),
+                "would_be": pa.array(found.would_be, pa.string()),
+                "note": pa.array(found.notes, pa.string()),
+            }
+            yield pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
+
+    # Spark reads the kind of a function from its annotations, and these are no strings.
+    import pyarrow
+
+    answer.__annotations__ = {
+        "batches": Iterator[pyarrow.Array],
+        "return": Iterator[pyarrow.Array],
+    }
+    return arrow_udf(answer, _ANSWER)  # type: ignore[no-any-return]
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that stays as long as this process: executors fetch files late."""
+    return tempfile.TemporaryDirectory(prefix="sentiment-")
+
+
+@cache
+def _archived_model(scorer: Path, name: str) -> str:
+    return shutil.make_archive(str(Path(_scratch().name) / name), "zip", scorer)
 
 
 def ship_code(context: Any) -> None:
@@ -28,8 +146,8 @@ def ship_code(context: Any) -> None:
 @cache
 def _archived_code() -> str:
     """Return an archive of this package: one for a process, as Spark knows files by their names."""
-    target = Path(tempfile.mkdtemp(prefix="sentiment-")) / "sentiment_code"
-    return shutil.make_archive(str(target), "zip", _PACKAGE.parent, _PACKAGE.name)
+    target = str(Path(_scratch().name) / "sentiment_code")
+    return shutil.make_archive(target, "zip", _PACKAGE.parent, _PACKAGE.name)
 
 
 @contextmanager

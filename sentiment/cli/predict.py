@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sentiment.records.formats import Format
     from sentiment.records.rows import Rows
     from sentiment.scorer import Scorer
-    from sentiment.store import StoredModel
 
 
 Model = Annotated[
@@ -161,19 +160,9 @@ def predict(
     )
 
 
-def find_model(model: str | None, output_dir: Path) -> StoredModel:
-    """Find a model here or in the registry."""
-    from sentiment import store
-
-    if model is not None and store.is_remote(model):
-        from sentiment.registry.registry import fetch
-
-        return fetch(model, output_dir)
-    return store.resolve(model, output_dir)
-
-
 def load(model: str | None, output_dir: Path) -> Scorer:
     """Find and load a model, and name it on stderr."""
+    from sentiment.registry.lookup import find_model
     from sentiment.scorer import Scorer
 
     stored = find_model(model, output_dir)
@@ -312,6 +301,7 @@ def _predict_parts(
 ) -> None:
     from sentiment import engines
     from sentiment.parts import score_parts
+    from sentiment.registry.lookup import find_model
 
     stored = find_model(model, output_dir)
     print(f"model: {stored}", file=sys.stderr)

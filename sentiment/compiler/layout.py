@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ Columns = NDArray[np.int64]
 # float16 has 2048 steps between two powers of two and nothing below 6e-8: each column is scaled
 # so that its largest value lies here, and small weights keep their digits.
 _FLOAT16_TOP = 1024.0
+_PART = 1 << 20
 
 
 def is_hashing(step: Any) -> bool:
@@ -58,7 +60,9 @@ def compile_view(
     idf = inverse_frequency(step, coef.shape[1])
     if is_hashing(step):
         columns = np.arange(coef.shape[1])
-        values, view["scale"] = _values(coef, idf, columns, len(columns), step.norm, dtype)
+        values, view["scale"] = _values(
+            coef, idf, [(columns, columns, 0)], len(columns), step.norm, dtype
+        )
         view |= {"kind": HashView.kind, "alternate_sign": bool(step.alternate_sign)}
         return view, {"values": values}
     tokens, levels = step.index_.tokens, step.index_.levels
@@ -71,11 +75,12 @@ def compile_view(
     first = levels[0].column
     single = np.flatnonzero(first >= 0)
     orders = [1, *keyed.orders] if len(single) else list(keyed.orders)
+    below = len(tokens) + 2
     values, view["scale"] = _values(
-        np.concatenate([coef[:, first[single]], coef[:, keyed.columns]], axis=1),
-        np.concatenate([idf[first[single]], idf[keyed.columns]]),
-        np.concatenate([single + 1, slots + len(tokens) + 2]),
-        len(tokens) + 2 + len(table.keys),
+        coef,
+        idf,
+        [(first[single], single + 1, 0), (keyed.columns, slots, below)],
+        below + len(table.keys),
         step.norm,
         dtype,
     )
@@ -102,25 +107,38 @@ def compile_view(
 
 def _values(
     coef: Floats,
-    inside: Floats,
-    rows: Columns,
+    idf: Floats,
+    places: Sequence[tuple[Any, Columns, int]],
     n_rows: int,
     norm: str | None,
     dtype: np.dtype[Any],
 ) -> tuple[NDArray[Any], list[float] | None]:
-    """Lay weights out by row; the factor inside the norm stands first where there is a norm."""
-    weighted = (coef * inside).T
-    if norm is not None:
-        weighted = np.column_stack([inside, weighted])
-    scale = None
+    """Lay weights out by row; the factor inside the norm stands first where there is a norm.
+
+    Places are columns, the rows where they go, and the first of these. Large vocabularies are laid
+    out a part at a time, so that no other array is as long.
+    """
+
+    def parts() -> Iterator[tuple[Columns, Floats]]:
+        for columns, rows, first_row in places:
+            for begin in range(0, len(columns), _PART):
+                cut = slice(begin, begin + _PART)
+                inside = idf[columns[cut]]
+                weighted = (coef[:, columns[cut]] * inside).T
+                if norm is not None:
+                    weighted = np.column_stack([inside, weighted])
+                yield rows[cut] + first_row, weighted
+
+    width = len(coef) + int(norm is not None)
+    top = np.ones(width)
     if dtype == np.float16:
-        top = np.abs(weighted).max(axis=0, initial=0.0) / _FLOAT16_TOP
+        top = np.max([np.abs(part).max(axis=0) for _, part in parts()], axis=0, initial=0.0)
+        top /= _FLOAT16_TOP
         top[top == 0] = 1.0
-        weighted = weighted / top
-        scale = top.tolist()
-    values = np.zeros((n_rows, weighted.shape[1]), dtype=dtype)
-    values[rows] = weighted
-    return values, scale
+    values = np.zeros((n_rows, width), dtype=dtype)
+    for rows, part in parts():
+        values[rows] = part / top if dtype == np.float16 else part
+    return values, top.tolist() if dtype == np.float16 else None
 
 
 def _digits(levels: list[Level]) -> NDArray[np.uint32]:

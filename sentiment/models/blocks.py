@@ -96,7 +96,8 @@ class BlockKernel:
     def weights(self, dual: Float, scale: Float32) -> tuple[Float, Float]:
         """Return the weights of the features, (k, n_features), and the intercepts that they mean."""
         weights = self._gather(dual).astype(np.float64)
-        return (weights * scale).T, self.constant * dual.sum(axis=0)
+        weights *= scale
+        return weights.T, self.constant * dual.sum(axis=0)
 
     def squares(self, columns: Float) -> Float:
         """Return the squares of X's values times a vector of the features."""

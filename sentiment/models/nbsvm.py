@@ -219,7 +219,8 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 for fold in range(-1, n_folds):
                     used = folds != fold
                     cost = np.repeat((weight * used)[:, None], share.shape[1], axis=1)
-                    scale = self._scale(kernel, share, cost) ** 2
+                    scale = self._scale(kernel, share, cost)
+                    scale *= scale
                     # A slope and an offset need no more than the rough scores of a fold.
                     tol = self.tol if fold < 0 else 3 * self.tol
                     dual, margin, n_iter = solve(
@@ -268,10 +269,19 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the factor of every feature, one column per problem."""
         if self.beta == 0:
             return np.ones((kernel.shape[1], share.shape[1]), dtype=np.float32)
-        inside = self.alpha + kernel.counts(cost * share)
-        outside = self.alpha + kernel.counts(cost * (1.0 - share))
-        ratio = np.log(inside / outside) - np.log(inside.sum(axis=0) / outside.sum(axis=0))
-        scale: Float32 = (1 - self.beta + self.beta * np.abs(ratio)).astype(np.float32)
+        # In place: with tens of millions of features each array is hundreds of megabytes.
+        ratio, outside = kernel.counts(cost * share), kernel.counts(cost * (1.0 - share))
+        ratio += self.alpha
+        outside += self.alpha
+        of_sums = np.log(ratio.sum(axis=0) / outside.sum(axis=0))
+        ratio /= outside
+        del outside
+        np.log(ratio, out=ratio)
+        ratio -= of_sums
+        np.abs(ratio, out=ratio)
+        ratio *= self.beta
+        ratio += 1 - self.beta
+        scale: Float32 = ratio.astype(np.float32)
         return scale
 
     def _calibrate(self, scores: Float, shares: Float, weight: Float) -> None:

@@ -38,7 +38,7 @@ Tensors = dict[str, np.ndarray[Any, np.dtype[Any]]]
 Reader = Callable[[Path, str], memoryview]
 
 
-def pack_tensors(tensors: Mapping[str, np.ndarray[Any, np.dtype[Any]]]) -> list[bytes]:
+def pack_tensors(tensors: Mapping[str, np.ndarray[Any, np.dtype[Any]]]) -> list[bytes | memoryview]:
     """Lay tensors out as the chunks of a safetensors file.
 
     The widest dtypes come first, then names in order, so that every tensor is aligned and the
@@ -51,15 +51,15 @@ def pack_tensors(tensors: Mapping[str, np.ndarray[Any, np.dtype[Any]]]) -> list[
 
     Returns
     -------
-    list of bytes
-        Length of the header, header, then each tensor.
+    list of bytes or memoryview
+        Length of the header, header, then each tensor; nothing of size is copied.
     """
     arrays = {
         name: np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         for name, array in tensors.items()
     }
     header: dict[str, dict[str, Any]] = {}
-    chunks: list[bytes] = []
+    chunks: list[bytes | memoryview] = []
     offset = 0
     for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name)):
         array = arrays[name]
@@ -68,7 +68,7 @@ def pack_tensors(tensors: Mapping[str, np.ndarray[Any, np.dtype[Any]]]) -> list[
             "shape": list(array.shape),
             "data_offsets": [offset, offset + array.nbytes],
         }
-        chunks.append(array.tobytes())
+        chunks.append(array.reshape(-1).view(np.uint8).data)
         offset += array.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(len(text) + 8) % _ALIGNMENT)

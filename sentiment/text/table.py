@@ -19,7 +19,7 @@ _TRIES = 5_000
 
 U64 = NDArray[np.uint64]
 # The jobs of a sweep share vocabularies, of up to three views each: theirs need building once.
-_built: deque[tuple[U64, int, Table, NDArray[np.int64]]] = deque(maxlen=3)
+_built: deque[tuple[int, Table, NDArray[np.int64]]] = deque(maxlen=3)
 _HALF = np.uint64(32)
 
 
@@ -96,13 +96,14 @@ def build_table(keys: U64, seed: int = 0) -> tuple[Table, NDArray[np.int64]]:
         Keys repeat, or 0 is among them.
     """
     keys = np.ascontiguousarray(keys, dtype=np.uint64)
-    for known, by, table, slots in list(_built):  # other threads append
-        if by == seed and np.array_equal(known, keys):
+    for by, table, slots in list(_built):  # other threads append
+        if by == seed and len(slots) == len(keys) and np.array_equal(table.keys[slots], keys):
             return table, slots
     n = len(keys)
     ordered = np.sort(keys)
     if n and (ordered[0] == 0 or (ordered[1:] == ordered[:-1]).any()):
         raise ValueError("keys must be distinct and not 0")
+    del ordered
     # Two buckets at least: a shift by all 64 bits is undefined.
     bucket_bits = max(1, int(np.ceil(np.log2(max(n, 1) / _BUCKET_SIZE))))
     n_slots = int(n / _LOAD) + 2
@@ -117,7 +118,7 @@ def build_table(keys: U64, seed: int = 0) -> tuple[Table, NDArray[np.int64]]:
     for array in (stored, displacements, slots):
         array.flags.writeable = False
     table = Table(stored, displacements, multiplier)
-    _built.append((keys.copy(), seed, table, slots))
+    _built.append((seed, table, slots))
     return table, slots
 
 
@@ -125,14 +126,17 @@ def _place(
     mixed: U64, bucket_bits: int, n_slots: int, generator: np.random.Generator
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64]] | None:
     """Find every bucket's displacement, largest buckets first; None when this mixer fails."""
-    buckets = (mixed >> np.uint64(64 - bucket_bits)).astype(np.int64)
+    buckets = (mixed >> np.uint64(64 - bucket_bits)).view(np.int64)
     hashed = (mixed >> np.uint64(32 - bucket_bits)).astype(np.uint32)
     by_bucket = hashed[np.argsort(buckets, kind="stable")]
     sizes = np.bincount(buckets, minlength=1 << bucket_bits)
+    # As long as the vocabulary, each of these: made again at the end rather than kept.
+    del buckets, hashed
     starts = np.cumsum(sizes) - sizes
     displacements = np.zeros(1 << bucket_bits, dtype=np.uint32)
     taken = np.zeros(n_slots, dtype=np.bool_)
-    owner = np.zeros(n_slots, dtype=np.int64)
+    # Places in 32 bits where they fit.
+    owner = np.zeros(n_slots, dtype=np.int32 if n_slots < 2**31 else np.int64)
 
     def slots_of(hashes: NDArray[np.uint32]) -> NDArray[np.int64]:
         return ((hashes * np.uint64(n_slots)) >> np.uint64(32)).view(np.int64)
@@ -149,7 +153,7 @@ def _place(
             wanted = wanted[free]
             # Every member of every candidate signs its slot; the last one stays. A candidate
             # all of whose signatures stand has its slots to itself; the others try again.
-            signature = places[free]
+            signature = places[free].astype(owner.dtype)
             owner[wanted] = signature
             won = (owner[wanted] == signature).all(axis=1)
             taken[wanted[won]] = True
@@ -158,4 +162,6 @@ def _place(
             waiting = np.delete(waiting, winners)
         if len(waiting):
             return None
-    return displacements, slots_of(hashed + displacements[buckets])
+    hashed = (mixed >> np.uint64(32 - bucket_bits)).astype(np.uint32)
+    hashed += displacements[(mixed >> np.uint64(64 - bucket_bits)).view(np.int64)]
+    return displacements, slots_of(hashed)

@@ -109,7 +109,7 @@ def choose_features(
     count_dtype : dtype
         Type in which scikit-learn adds an n-gram's counts up: it decides ties of `max_features`.
     binary : bool
-        An n-gram counts once per text for `max_features`.
+        An n-gram counts once per text for `max_features`; `totals` is not looked at.
 
     Returns
     -------
@@ -125,8 +125,6 @@ def choose_features(
             kept[k - 1] &= _begins_and_ends(levels, k, tokens.index(" ") if " " in tokens else -1)
         else:
             kept[k - 1][:] = False
-    if binary:
-        totals = [level.df.astype(np.int64) for level in levels]
     # A token with a character below the space sorts its n-grams elsewhere than its rank does.
     control = (
         separator == " " and high > 1 and any(min(token, default="!") < " " for token in tokens)
@@ -140,8 +138,8 @@ def choose_features(
     n_kept = sum(int(keep.sum()) for keep in kept)
     if max_features is not None and n_kept > max_features:
         counts = np.zeros(n_kept, count_dtype)
-        for column, keep, total in zip(columns, kept, totals, strict=True):
-            counts[column[keep]] = total[keep]
+        for level, column, keep, total in zip(levels, columns, kept, totals, strict=True):
+            counts[column[keep]] = (level.df if binary else total)[keep]
         chosen = np.zeros(n_kept, np.bool_)
         chosen[(-counts).argsort()[:max_features]] = True  # scikit-learn's line, for its ties
         kept = [keep & chosen[column] for column, keep in zip(columns, kept, strict=True)]
@@ -289,18 +287,30 @@ def _lexicographic(levels: list[Level], kept: list[BoolArray]) -> list[IntArray]
 
     An n-gram comes right before its extensions: this is the pre-order of the prefix tree.
     """
-    sizes = [keep.astype(np.int64) for keep in kept]
+    # With many millions of n-grams every array of this length counts: in place, and 32 bits.
+    sizes = [keep.astype(np.int32) for keep in kept]
+    # Siblings stand side by side.
+    firsts = [np.flatnonzero(np.diff(level.prefix, prepend=np.int32(-2))) for level in levels]
     for k in range(len(levels) - 1, 0, -1):
-        children = np.bincount(levels[k].prefix, sizes[k], minlength=len(levels[k - 1]))
-        sizes[k - 1] = sizes[k - 1] + children.astype(np.int64)
+        first = firsts[k]
+        if len(first):
+            sizes[k - 1][levels[k].prefix[first]] += np.add.reduceat(sizes[k], first)
     columns = []
-    starts = np.cumsum(sizes[0]) - sizes[0]
+    starts = np.empty(0, np.int32)
     for k, (level, keep) in enumerate(zip(levels, kept, strict=True)):
-        if k > 0:
-            before = np.cumsum(sizes[k]) - sizes[k]
-            first = np.searchsorted(level.prefix, level.prefix)  # first sibling of each entry
-            starts = (starts + kept[k - 1])[level.prefix] + before - before[first]
-        columns.append(np.where(keep, starts, -1).astype(np.int32))
+        before = np.cumsum(sizes[k], dtype=np.int32)
+        before -= sizes[k]
+        sizes[k] = np.empty(0, np.int32)
+        if k == 0:
+            starts = before
+        else:
+            # The first sibling comes right after their prefix.
+            first = firsts[k]
+            prefix = level.prefix[first]
+            shift = starts[prefix] + kept[k - 1][prefix] - before[first]
+            before += np.repeat(shift, np.diff(first, append=len(before)))
+            starts = before
+        columns.append(np.where(keep, starts, np.int32(-1)))
     return columns
 
 
@@ -327,7 +337,13 @@ def _compact(
     for k in range(len(levels) - 1, 0, -1):
         needed[k - 1][levels[k].prefix[needed[k]]] = True
         needed[0][levels[k].last[needed[k]]] = True
-    numbers = [(np.cumsum(need) - 1).astype(np.int32) for need in needed]
+    if all(need.all() for need in needed):  # as usual: a copy would be many megabytes
+        whole = [
+            Level(level.prefix, level.last, column, level.df)
+            for level, column in zip(levels, columns, strict=True)
+        ]
+        return NgramIndex(tokens, whole, separator)
+    numbers = [np.cumsum(need, dtype=np.int32) - np.int32(1) for need in needed]
     compacted = []
     for k, (level, column, need) in enumerate(zip(levels, columns, needed, strict=True)):
         prefix = level.prefix[need]

@@ -32,7 +32,7 @@ from sentiment.text.ngrams import Level, NgramIndex
 from sentiment.text.spec import TextSpec
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sentiment.vectorizers.block_matrix import BlockMatrix
-from sentiment.vectorizers.blocks import Progress, fit_blocks
+from sentiment.vectorizers.blocks import Progress, Sizes, fit_blocks
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +126,7 @@ class FeatureCache:
         *,
         dtype: npt.DTypeLike,
         by_columns: bool,
+        sizes: Sizes,
         resume: bool,
     ) -> Matrices:
         """Fit the vectorizer on training texts that memory does not hold, and return all features.
@@ -146,10 +147,12 @@ class FeatureCache:
             Of the training values.
         by_columns : bool
             Whether the blocks of columns are made too.
+        sizes : Sizes
+            Of blocks; those of another size are others.
         resume : bool
             Take what an interrupted run has left, and leave it when this one is.
         """
-        layout = f"{_key(vectorizer, splits)} {np.dtype(dtype)} {by_columns}"
+        layout = f"{_key(vectorizer, splits)} {np.dtype(dtype)} {by_columns} {sizes}"
         key = hashlib.sha256(layout.encode()).hexdigest()
         about = {"data": splits.name, "vectorizer": _describe(vectorizer)}
         work = self.folder / f"{key}{_UNFINISHED}"
@@ -164,8 +167,9 @@ class FeatureCache:
                 shutil.rmtree(work, ignore_errors=True)
             try:
                 X = fit_blocks(
-                    vectorizer, texts(), work, engine, progress, dtype=dtype, by_columns=by_columns
-                )
+                    vectorizer, texts(), work, engine, progress,
+                    dtype=dtype, by_columns=by_columns, sizes=sizes,
+                )  # fmt: skip
                 matrices = {"train": X, **_held_out(vectorizer, splits)}
             except OSError as error:
                 shutil.rmtree(work, ignore_errors=True)

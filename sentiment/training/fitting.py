@@ -61,6 +61,7 @@ def vectorize(
     engine: Engine,
     progress: Progress,
     *,
+    memory: int,
     resume: bool = False,
 ) -> dict[str, Any]:
     """Fit the vectorizer and return every split's features.
@@ -75,6 +76,8 @@ def vectorize(
     engine : Engine
         Makes the latter.
     progress : callable
+    memory : int
+        Bytes that tasks on blocks may take together.
     resume : bool
         Take what an interrupted run has left of them.
 
@@ -89,6 +92,8 @@ def vectorize(
             return cache.fit(vectorizer, data.splits)
         if data.stream.labels is None:
             return _held_out(vectorizer, data)
+        from sentiment.vectorizers.blocks import Sizes
+
         chunks = data.stream.chunks
         # The kernel's products want single precision and the columns too.
         kernel = hasattr(pipeline[-1], "calibration_folds")
@@ -100,6 +105,7 @@ def vectorize(
             progress,
             dtype="float32" if kernel else vectorizer.dtype,
             by_columns=kernel,
+            sizes=Sizes.within(memory),
             resume=resume,
         )
     except SentimentError:

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SHARE = 0.6  # of what the machine or the container has
 _LEAST = 10**9
+_PROCESS = 450_000_000  # of a training that holds nothing yet: libraries, and the rows held out
+_TASKS = 0.35  # of the rest; the vocabulary and vectors over it need theirs
 # What a training takes for a byte of text: 13 of memory in a run of 200,000 reviews; on disk
 # tests/benchmarks/bench_scale.py found 12 to 16, and grows with the number of n-grams.
 _MEMORY_PER_BYTE = 13
@@ -57,6 +59,31 @@ def available() -> int:
     return found
 
 
+def limit(given: object) -> int:
+    """Return the bytes that ``data.memory`` allows: by default, and for 0, a share of what there is.
+
+    Raises
+    ------
+    UsageError
+        It is no size.
+    """
+    asked = 0 if given is None else parse_bytes(str(given), "data.memory")
+    return asked or int(_SHARE * available())
+
+
+def for_tasks(given: object) -> int:
+    """Return the bytes of ``data.memory`` that tasks on blocks may take together.
+
+    The rest is for the process, the vocabulary and vectors as long as it.
+
+    Parameters
+    ----------
+    given : str, int or None
+        The key ``data.memory``.
+    """
+    return int(_TASKS * max(limit(given) - _PROCESS, _PROCESS))
+
+
 def wants_blocks(
     settings: Mapping[str, Any], *, vectorizer: str, model: str, cv: int | None, cache: Path
 ) -> bool:
@@ -82,18 +109,19 @@ def wants_blocks(
         if given is not None:
             raise UsageError(f"data.memory={given} bounds data=files without data.streaming")
         return False
-    limit = int(_SHARE * available()) if given is None else parse_bytes(str(given), "data.memory")
-    if 0 < limit < _LEAST:
+    always = given is not None and parse_bytes(str(given), "data.memory") == 0
+    most = limit(given)
+    if most < _LEAST and not always:
         raise UsageError(
             f"data.memory={given} is too little to work with: give 1GB or more, or 0 for blocks always"
         )
     size = text_size(settings["train"])
     needed = size * _MEMORY_PER_BYTE
-    if limit and needed <= limit:
+    if needed <= most and not always:
         return False
     reason = _unsupported(settings, vectorizer, model, cv)
     shown = f"{_gb(size)} of text take about {_gb(needed)} of memory"
-    shown += f", more than {_gb(limit)}" if limit else f" (data.memory={given})"
+    shown += f" (data.memory={given})" if always else f", more than {_gb(most)}"
     if reason:
         if given is not None:
             raise UsageError(f"{shown}, and blocks cannot: {reason}")

@@ -133,6 +133,7 @@ def train(
 
         pipeline = build_pipeline(cfg)
     from sentiment import engines
+    from sentiment.training import memory
     from sentiment.training.artifacts import publish
     from sentiment.training.cache import FeatureCache
     from sentiment.training.fitting import fit, vectorize
@@ -152,8 +153,9 @@ def train(
             )  # fmt: skip
         with stages("vectorize"):
             features = vectorize(
-                pipeline, data, cache, engine, stages.progress, resume=cfg.data.resume
-            )
+                pipeline, data, cache, engine, stages.progress,
+                memory=memory.for_tasks(cfg.data.memory), resume=cfg.data.resume,
+            )  # fmt: skip
         if not cfg.data.resume:  # what is interrupted leaves nothing
             stack.callback(lambda: cache.release(features.get("train")))
         with stages("track"):

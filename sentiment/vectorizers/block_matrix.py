@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from sentiment.text.engine import Engine
+
+_PARSING = threading.Lock()
 
 
 class BlockMatrix:
@@ -64,7 +67,7 @@ class BlockMatrix:
 
     def _map(self, kind: str, number: int, shape: tuple[int, int]) -> sp.csr_array:
         data, indices, indptr = (
-            np.load(self.folder / f"{number:06}-{kind}-{part}.npy", mmap_mode="r")
+            mapped(self.folder / f"{number:06}-{kind}-{part}.npy")
             for part in ("data", "indices", "indptr")
         )
         X = sp.csr_array((data, indices, indptr), shape=shape, copy=False)
@@ -88,10 +91,11 @@ def sort_block(
     X = sp.csr_array((data, indices, indptr), shape=(len(indptr) - 1, cuts[-1])).tocsc()
     save(folder, number, "row", X.indices.astype(np.int32) + np.int32(starts[number]))
     save(folder, number, "value", X.data)
-    save(
-        folder, number, "column", np.repeat(np.arange(cuts[-1], dtype=np.int32), np.diff(X.indptr))
-    )
-    save(folder, number, "at", X.indptr[cuts].astype(np.int64))
+    at = X.indptr[cuts].astype(np.int64)
+    del X
+    indices.sort()
+    save(folder, number, "column", indices)
+    save(folder, number, "at", at)
 
 
 def transpose(
@@ -107,8 +111,7 @@ def transpose(
         at = load(folder, block, "at")
         cut = slice(int(at[number]), int(at[number + 1]))
         column, row, value = (
-            np.load(folder / f"{block:06}-{name}.npy", mmap_mode="r")[cut]
-            for name in ("column", "row", "value")
+            mapped(folder / f"{block:06}-{name}.npy")[cut] for name in ("column", "row", "value")
         )
         column = column - np.int32(first)
         counts += np.bincount(column, minlength=last - first)
@@ -146,4 +149,12 @@ def save_array(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def load(folder: Path, number: int, name: str) -> Any:
-    return np.load(folder / f"{number:06}-{name}.npy")
+    return np.array(mapped(folder / f"{number:06}-{name}.npy"))
+
+
+def mapped(path: Path) -> Any:
+    """Return an array that lies on disk, mapped into memory."""
+    # numpy parses the head of a file as Python; in several threads at once, Python 3.11 and 3.12
+    # may answer "AST constructor recursion depth mismatch".
+    with _PARSING:
+        return np.load(path, mmap_mode="r")

@@ -17,21 +17,22 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.text.corpus import learn
-from sentiment.text.engine import Engine
+from sentiment.text.corpus import learn, thread_count
+from sentiment.text.engine import Engine, give_back
 from sentiment.text.ngrams import Level
 from sentiment.text.spec import TextSpec
 from sentiment.text.vocabulary import extend, first_level
 from sentiment.vectorizers.block_matrix import (
     BlockMatrix,
     load,
+    mapped,
     save,
     save_array,
     save_rows,
@@ -46,9 +47,39 @@ Int64 = npt.NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 """Told a step, and how many of its parts are done, of how many (0: not known)."""
 
-BLOCK_CHARACTERS = 16 << 20
-MERGED_NGRAMS = 8 << 20
 _SAMPLED = 2048  # one key of so many tells where ranges may be cut
+# What a task takes: measured, with a margin, by tests/benchmarks/bench_scale.py.
+_BYTES_PER_CHARACTER = 14
+_BYTES_PER_NGRAM = 44
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much a task takes at a time.
+
+    Attributes
+    ----------
+    characters : int
+        Of a block; the matrix is cut where blocks are.
+    ngrams : int
+        N-grams of all blocks that are merged at a time, and values that are transposed.
+    """
+
+    characters: int = 16 << 20
+    ngrams: int = 8 << 20
+
+    @classmethod
+    def within(cls, memory: int) -> Sizes:
+        """Return the sizes that keep all threads together within so many bytes."""
+        each = memory // (thread_count() + 1)  # one more waits for its turn
+
+        def share(unit: int, most: int) -> int:
+            return max(1 << 20, min(most, each // unit))
+
+        return cls(share(_BYTES_PER_CHARACTER, cls.characters), share(_BYTES_PER_NGRAM, cls.ngrams))
+
+
+LARGEST = Sizes()
 
 
 class _Learned(NamedTuple):
@@ -77,8 +108,7 @@ def fit_blocks(
     *,
     dtype: npt.DTypeLike,
     by_columns: bool = True,
-    block_characters: int = BLOCK_CHARACTERS,
-    merged: int = MERGED_NGRAMS,
+    sizes: Sizes = LARGEST,
 ) -> BlockMatrix:
     """Fit a vectorizer on texts that come in pieces, and write their features in blocks.
 
@@ -95,10 +125,7 @@ def fit_blocks(
         Of the values on disk.
     by_columns : bool
         Whether the matrix is written in blocks of columns too.
-    block_characters : int
-        Of a block; the matrix is cut where blocks are.
-    merged : int
-        N-grams of all blocks that are merged at a time.
+    sizes : Sizes
 
     Returns
     -------
@@ -113,10 +140,10 @@ def fit_blocks(
     matrix, work = folder / "matrix", folder / "work"
     matrix.mkdir(parents=True, exist_ok=True)
     work.mkdir(parents=True, exist_ok=True)
-    blocks = _blocks(texts, block_characters)
+    blocks = _blocks(texts, sizes.characters)
     if isinstance(vectorizer, HashingVectorizer):
         lengths, n_columns = [], vectorizer.n_features
-        filled = np.ones(n_columns, np.int64)
+        filled = np.ones(n_columns, np.int32)
         for rows in engine.map(
             _hash_block, blocks, folder=matrix, vectorizer=vectorizer, dtype=dtype
         ):
@@ -125,24 +152,23 @@ def fit_blocks(
     else:
         vectorizer._validate_params()
         spec = vectorizer._make_spec()
-        lengths, columns = _count(vectorizer, spec, blocks, work, engine, progress, merged)
+        lengths, n_orders = _count(vectorizer, spec, blocks, work, engine, progress, sizes.ngrams)
         n_columns = vectorizer.index_.n_features
-        filled = vectorizer.index_.document_frequency().astype(np.int64)
+        filled = vectorizer.index_.document_frequency()
+        give_back()
         weigher = copy.copy(vectorizer)  # the weights without the vocabulary
         weigher.__dict__.pop("index_")
         for done, _ in enumerate(
             engine.map(
                 _assemble_block, range(len(lengths)), folder=work, target=matrix, weigher=weigher,
-                n_columns=n_columns, n_orders=len(columns), dtype=dtype,
+                n_columns=n_columns, n_orders=n_orders, dtype=dtype,
             ),
             start=1,
         ):  # fmt: skip
             progress("features", done, len(lengths))
     widths = []
     if by_columns:
-        n_ranges = max(1, -(-int(filled.sum()) // merged))
-        shares = np.cumsum(filled) * n_ranges // (filled.sum() + 1)
-        cuts = [0, *(np.flatnonzero(np.diff(shares)) + 1).tolist(), n_columns]
+        cuts = _cut_columns(filled, sizes.ngrams)
         widths = np.diff(cuts).tolist()
         steps = len(lengths) + len(widths)
         done = 0
@@ -158,6 +184,15 @@ def fit_blocks(
                 progress("transpose", done, steps)
     shutil.rmtree(work)
     return BlockMatrix(matrix, lengths, widths, n_columns, engine)
+
+
+def _cut_columns(filled: Int32, size: int) -> list[int]:
+    """Cut columns into ranges that hold about so many values."""
+    ends = np.cumsum(filled, dtype=np.int64)
+    n_ranges = max(1, -(-int(ends[-1]) // size))
+    marks = int(ends[-1]) * np.arange(1, n_ranges) // n_ranges
+    cuts = np.concatenate([[0], np.searchsorted(ends, marks), [len(filled)]])
+    return [int(cut) for cut in np.unique(cuts)]
 
 
 def _blocks(texts: Iterable[list[str]], characters_each: int) -> Iterator[_Block]:
@@ -183,8 +218,8 @@ def _count(
     engine: Engine,
     progress: Progress,
     merged_at_a_time: int,
-) -> tuple[list[int], list[Int32]]:
-    """Count n-grams and let the vectorizer choose; return the rows of each block and the columns."""
+) -> tuple[list[int], int]:
+    """Count n-grams and let the vectorizer choose; return the rows of each block and the orders."""
     number_of: dict[str, int] = {}
     df, tf = np.zeros((2, 0), np.int64)
     lengths: list[int] = []
@@ -209,46 +244,67 @@ def _count(
     frequent = np.flatnonzero(df >= min_count).tolist()
     frequent.sort(key=names.__getitem__)
     tokens = [names[i] for i in frequent]
-    vectorizer.check_tokens(tokens, spec, empty=not names)
+    vectorizer.check_tokens(tokens, spec, empty=not names and (min_count <= 1 or not n_docs))
     rank = np.full(len(names), -1, np.int32)
     rank[frequent] = np.arange(len(frequent), dtype=np.int32)
     del names
     levels, totals = [first_level(df[frequent])], [tf[frequent]]
+    del df, tf
+    # How often they occur decides only which of too many are kept: else a column less in memory.
+    with_tf = vectorizer.max_features is not None and not vectorizer.binary
     bits = len(tokens).bit_length()
     for k in range(2, spec.ngram_range[1] + 1):
         step = f"{k}-grams"
         samples = []
         for sample in engine.map(
             _extend_block, range(len(lengths)), folder=work, k=k, bits=bits,
-            rank=rank if k == 2 else None,
+            rank=rank if k == 2 else None, with_tf=with_tf,
         ):  # fmt: skip
             samples.append(sample)
             progress(step, len(samples), 2 * len(lengths))
         ranges = _ranges(samples, merged_at_a_time)
-        merged = []
-        for done, part in enumerate(
-            engine.map(_merge, ranges, folder=work, k=k, n=len(lengths), min_count=min_count),
+        parts, k_totals = [], [np.empty(0, np.int64)]
+        for done, (keys, k_df, k_tf) in enumerate(
+            engine.map(
+                _merge, ranges, folder=work, k=k, n=len(lengths), min_count=min_count,
+                with_tf=with_tf,
+            ),
             start=1,
-        ):
-            merged.append(part)
-            progress(step, len(ranges) + done, 2 * len(ranges))
-        keys, k_df, k_tf = (np.concatenate(column) for column in zip(*merged, strict=True))
-        save_array(work / f"level{k}.npy", keys)
-        levels.append(
-            Level(
-                (keys >> bits).astype(np.int32),
-                (keys & ((1 << bits) - 1)).astype(np.int32),
-                np.full(len(keys), -1, np.int32),
-                k_df.astype(np.int32),
+        ):  # fmt: skip
+            parts.append(
+                Level(
+                    (keys >> bits).astype(np.int32),
+                    (keys & ((1 << bits) - 1)).astype(np.int32),
+                    np.full(len(keys), -1, np.int32),
+                    k_df,
+                )
             )
-        )
-        totals.append(k_tf)
+            k_totals.append(k_tf)
+            progress(step, len(ranges) + done, 2 * len(ranges))
+        levels.append(_joined(parts))
+        totals.append(np.concatenate(k_totals))
+        keys = levels[-1].prefix.astype(np.int64)
+        keys <<= bits
+        keys |= levels[-1].last
+        save_array(work / f"level{k}.npy", keys)
+        del parts, k_totals, keys, k_df, k_tf
+        give_back()
     columns = vectorizer.choose(levels, totals, tokens, n_docs)
     # For a corpus of tokens alone, nothing above has written which are frequent.
     save_array(work / "rank.npy", rank)
     for k, column in enumerate(columns, start=1):
         save_array(work / f"columns{k}.npy", column)
-    return lengths, columns
+    return lengths, len(columns)
+
+
+def _joined(parts: list[Level]) -> Level:
+    """Join levels, one column after the other, so that one is twice in memory and no more."""
+    columns = {}
+    for name in ("prefix", "last", "column", "df"):
+        columns[name] = np.concatenate([getattr(part, name) for part in parts])
+        for i, part in enumerate(parts):
+            parts[i] = replace(part, **{name: columns[name][:0]})
+    return Level(**columns)
 
 
 def _learn_block(block: _Block, *, folder: Path, spec: TextSpec) -> _Learned:
@@ -270,7 +326,7 @@ def _learn_block(block: _Block, *, folder: Path, spec: TextSpec) -> _Learned:
 
 
 def _extend_block(
-    number: int, *, folder: Path, k: int, bits: int, rank: Int32 | None
+    number: int, *, folder: Path, k: int, bits: int, rank: Int32 | None, with_tf: bool
 ) -> tuple[Int64, int]:
     """Count a block's n-grams of k tokens; return a sample of them, and how many there are."""
     done = folder / f"{number:06}-keys{k}.npy"
@@ -290,7 +346,8 @@ def _extend_block(
         keys = below[level.prefix].astype(np.int64) << bits | token_of[level.last]
         save(folder, number, _entries(k), extended)
         save(folder, number, f"df{k}", level.df)
-        save(folder, number, f"tf{k}", tf.astype(np.int32))
+        if with_tf:
+            save(folder, number, f"tf{k}", tf.astype(np.int32))
         save(folder, number, f"keys{k}", keys)
     keys = load(folder, number, f"keys{k}")
     return np.array(keys[::_SAMPLED]), len(keys)
@@ -306,7 +363,7 @@ def _located(folder: Path, number: int, k: int) -> Int32:
         found: Int32 = load(folder, number, "global1")
         return found
     level, keys = (
-        np.load(folder / f"level{k}.npy", mmap_mode="r"),
+        mapped(folder / f"level{k}.npy"),
         load(folder, number, f"keys{k}"),
     )
     if not len(level):
@@ -327,27 +384,26 @@ def _ranges(samples: list[tuple[Int64, int]], size: int) -> list[tuple[int, int]
 
 
 def _merge(
-    bounds: tuple[int, int], *, folder: Path, k: int, n: int, min_count: float
-) -> tuple[Int64, Int64, Int64]:
+    bounds: tuple[int, int], *, folder: Path, k: int, n: int, min_count: float, with_tf: bool
+) -> tuple[Int64, Int32, Int64]:
     """Add up the counts of a range of n-grams over all blocks; keep those in enough texts."""
+    names = ("df", "tf") if with_tf else ("df",)
     parts = []
     for number in range(n):
-        keys = np.load(folder / f"{number:06}-keys{k}.npy", mmap_mode="r")
+        keys = mapped(folder / f"{number:06}-keys{k}.npy")
         cut = slice(*np.searchsorted(keys, bounds).tolist())
-        counts = [
-            np.load(folder / f"{number:06}-{name}{k}.npy", mmap_mode="r")[cut]
-            for name in ("df", "tf")
-        ]
-        parts.append((np.array(keys[cut]), *map(np.array, counts)))
-    keys, df, tf = (np.concatenate(column) for column in zip(*parts, strict=True))
+        counts = [mapped(folder / f"{number:06}-{name}{k}.npy")[cut] for name in names]
+        parts.append((keys[cut], *counts))
+    keys, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(keys, kind="stable")
-    keys, df, tf = keys[order], df[order].astype(np.int64), tf[order].astype(np.int64)
+    keys = keys[order]
     begins = np.flatnonzero(np.diff(keys, prepend=-1))
+    nothing = np.empty(0, np.int64)
     if not len(begins):
-        return keys, df, tf
-    df, tf = np.add.reduceat(df, begins), np.add.reduceat(tf, begins)
+        return keys, nothing.astype(np.int32), nothing
+    df, *tf = (np.add.reduceat(column[order], begins, dtype=np.int64) for column in columns)
     enough = df >= min_count
-    return keys[begins[enough]], df[enough], tf[enough]
+    return keys[begins[enough]], df[enough].astype(np.int32), tf[0][enough] if tf else nothing
 
 
 def _assemble_block(
@@ -364,12 +420,12 @@ def _assemble_block(
     if (target / f"{number:06}-rows-indptr.npy").exists():
         return
     if n_orders == 1:
-        rank = np.load(folder / "rank.npy", mmap_mode="r")
+        rank = mapped(folder / "rank.npy")
         save(folder, number, "global1", rank[load(folder, number, "numbers")])
     ends = load(folder, number, "ends")
     entries, columns = [], []
     for k in range(1, n_orders + 1):
-        column = np.load(folder / f"columns{k}.npy", mmap_mode="r")
+        column = mapped(folder / f"columns{k}.npy")
         located = _located(folder, number, k)
         columns.append(np.append(column[located], np.int32(-1)))
         entries.append(load(folder, number, _entries(k)))

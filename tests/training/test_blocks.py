@@ -26,7 +26,7 @@ from sentiment.models.blocks import fit_logistic
 from sentiment.text.engine import Threads
 from sentiment.training import memory
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
-from sentiment.vectorizers.blocks import fit_blocks
+from sentiment.vectorizers.blocks import Sizes, fit_blocks
 
 TEXTS = st.lists(
     st.lists(st.sampled_from(["a", "b", "ba", "é", "zz", "c", "The"]), max_size=9).map(" ".join),
@@ -36,7 +36,7 @@ TEXTS = st.lists(
 
 
 def blocked(vectorizer, texts, folder: Path, **words):
-    words = {"dtype": "float64", "block_characters": 40, "merged": 16, **words}
+    words = {"dtype": "float64", "sizes": Sizes(40, 16), **words}
     pieces = [texts[i : i + 3] for i in range(0, len(texts), 3)]
     return fit_blocks(vectorizer, pieces, folder, Threads(), lambda *_: None, **words)
 
@@ -107,7 +107,7 @@ def test_nbsvm_and_its_calibration_are_those_of_memory(reviews, vectorizer, tmp_
     if three:
         labels = np.where(np.arange(len(labels)) % 3 == 0, "neutral", labels)
     X = vectorizer.fit_transform(texts)
-    Y = blocked(vectorizer, texts, tmp_path, dtype="float32", block_characters=20_000, merged=9000)
+    Y = blocked(vectorizer, texts, tmp_path, dtype="float32", sizes=Sizes(20_000, 9000))
     assert min(Y.n_blocks, Y.n_column_blocks) > 3
     here = NBSVM(C=2.0, loss=loss, random_state=1).fit(X, labels)
     there = NBSVM(C=2.0, loss=loss, random_state=1).fit(Y, labels)
@@ -123,7 +123,7 @@ def test_logistic_regression_is_scikit_learns(reviews, vectorizer, tmp_path, thr
         labels = np.where(np.arange(len(labels)) % 3 == 0, "neutral", labels)
     texts, labels = texts[:150], labels[:150]
     X = vectorizer.fit_transform(texts)
-    Y = blocked(vectorizer, texts, tmp_path, by_columns=False, block_characters=20_000)
+    Y = blocked(vectorizer, texts, tmp_path, by_columns=False, sizes=Sizes(20_000, 16))
     for words in ({"class_weight": "balanced"}, {"fit_intercept": False}):
         here = LogisticRegression(**words).fit(X, labels)
         there = fit_logistic(LogisticRegression(**words), Y, labels)
@@ -136,14 +136,14 @@ def test_logistic_regression_is_scikit_learns(reviews, vectorizer, tmp_path, thr
 def test_hashed_features_come_in_blocks_too(reviews, tmp_path):
     texts, _ = reviews
     hashing = HashingVectorizer(n_features=1000)
-    Y = blocked(hashing, texts, tmp_path, block_characters=20_000)
+    Y = blocked(hashing, texts, tmp_path, sizes=Sizes(20_000, 16))
     check_same(whole(Y), hashing.transform(texts))
 
 
 def test_what_is_done_is_not_done_again(reviews, vectorizer, tmp_path):
     """A run that died in the middle is gone on with, to the same matrix."""
     texts, _ = reviews
-    words = {"block_characters": 20_000, "merged": 9000}
+    words = {"sizes": Sizes(20_000, 9000)}
     expected = whole(blocked(vectorizer, texts, tmp_path / "whole", **words))
 
     class Dies(Threads):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from support.reviews import shuffled
-from support.waiting import free_port
+from support.waiting import free_port, wait_for
 
 from sentiment import engines, store
+from sentiment.answering import score_texts
 from sentiment.batch import score_file
 from sentiment.compiler.compile import compile_scorer
 from sentiment.errors import DataError, UsageError
@@ -20,7 +26,7 @@ from sentiment.records.rows import open_rows
 from sentiment.scorer import Scorer
 from sentiment.text.engine import Threads
 from sentiment.vectorizers import TfidfVectorizer
-from sentiment.vectorizers.blocks import fit_blocks
+from sentiment.vectorizers.blocks import Sizes, fit_blocks
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +40,7 @@ def fit(reviews, folder: Path, engine) -> NBSVM:
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2)
     X = fit_blocks(
         vectorizer, [texts], folder, engine, lambda *_: None, dtype="float32",
-        block_characters=20_000, merged=8_000,
+        sizes=Sizes(20_000, 8_000),
     )  # fmt: skip
     return NBSVM(random_state=0, max_iter=4).fit(X, labels)
 
@@ -111,3 +117,129 @@ def test_an_address_without_a_cluster_is_said_at_once(name, address):
         engines.engine(name, address.format(free_port())),
     ):
         pass
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_ray_gives_the_same_weights_and_parts_and_survives_a_node(
+    reviews, stored, files, tmp_path, monkeypatch
+):
+    ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    here = fit(reviews, tmp_path / "here", Threads())
+    memory = 80 << 20
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory}
+    )
+    try:
+        lost = cluster.add_node(num_cpus=1, object_store_memory=memory)
+        with engines.engine("ray", cluster.address) as engine:
+            assert ray.cluster_resources()["CPU"] == 2
+
+            class LosesANode:
+                """The engine, but for a node that dies when some tasks are done."""
+
+                n = 0
+
+                def map(self, function, items, **shared):
+                    for result in engine.map(function, items, **shared):
+                        self.n += 1
+                        if self.n == 4:
+                            cluster.remove_node(lost, allow_graceful=False)
+                        yield result
+
+            there = fit(reviews, tmp_path / "there", LosesANode())
+            np.testing.assert_array_equal(there.coef_, here.coef_)
+            np.testing.assert_array_equal(there.intercept_, here.intercept_)
+            score_parts(stored.path, stored.digest, str(files), str(tmp_path / "out"), engine)
+            (files / "day=2" / "b.jsonl").write_text('{"text": 1}\n')
+            with pytest.raises(DataError, match=r"b\.jsonl: row 1"):
+                score_parts(stored.path, stored.digest, str(files), str(tmp_path / "bad"), engine)
+            (files / "day=2" / "b.jsonl").unlink()
+        check_parts(stored, files, tmp_path / "out")
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_spark_gives_the_same_answers_on_a_master_with_two_workers(
+    reviews, stored, files, tmp_path, monkeypatch
+):
+    pyspark = pytest.importorskip("pyspark", reason="the extra spark is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("Java is not installed")
+    home = Path(pyspark.__file__).parent
+    port = free_port()
+    address = f"spark://127.0.0.1:{port}"
+    environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    master = ["Master", "--host", "127.0.0.1", "--port", str(port)]
+    worker = [
+        "Worker",
+        "--cores",
+        "1",
+        "--memory",
+        "1g",
+        "--work-dir",
+        str(tmp_path / "w"),
+        address,
+    ]
+    running = []
+
+    def start(words: list[str]) -> None:
+        log = (tmp_path / f"log{len(running)}").open("wb")
+        kind = f"org.apache.spark.deploy.{words[0].lower()}.{words[0]}"
+        command = [str(home / "bin" / "spark-class"), kind, "--webui-port", str(free_port())]
+        running.append(
+            subprocess.Popen([*command, *words[1:]], stdout=log, stderr=log, env=environment)
+        )
+
+    try:
+        start(master)
+        wait_for(
+            lambda: b"RUNNING" in (tmp_path / "log0").read_bytes() or _open(port), what="master"
+        )
+        start(worker)
+        start(worker)
+        from sentiment import spark as on_spark
+
+        with on_spark.session(address) as session:
+            frame = session.createDataFrame(
+                [(text,) for text in [*reviews[0][:50], None, "  "]], "text string"
+            ).repartition(2)
+            output_dir = stored.path.parents[2]
+            scorer = Scorer.load(stored.path, digest=stored.digest)
+            rows = on_spark.score(frame, "text", output_dir=output_dir).collect()
+            assert len(rows) == 52
+            for row in rows:
+                answer, text = row["sentiment"], row["text"]
+                expected = score_texts(scorer, [text])
+                assert answer["label"] == expected.labels[0]
+                assert answer["confidence"] == expected.confidence[0]
+                assert answer["note"] == expected.notes[0]
+                given = answer["probabilities"]
+                assert (given and list(given.values())) == expected.probabilities[0]
+            unsure = on_spark.score(frame, output_dir=output_dir, min_confidence=1.0).collect()
+            assert {row["sentiment"]["label"] for row in unsure} == {None, ""}
+            assert {row["sentiment"]["would_be"] for row in unsure} == {*scorer.labels, None}
+            with pytest.raises(UsageError, match="no such column"):
+                on_spark.score(frame, "body", output_dir=output_dir)
+            with engines.engine("spark", address) as engine:
+                score_parts(stored.path, stored.digest, str(files), str(tmp_path / "out"), engine)
+        check_parts(stored, files, tmp_path / "out")
+    finally:
+        for process in reversed(running):
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
