@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from sentiment.answering import score_texts
 from sentiment.errors import Parameter, SentimentError, UsageError
-from sentiment.files import write_whole
+from sentiment.files import write_whole, writing
 from sentiment.parent import end_with_parent
 from sentiment.records import places
 from sentiment.records.answers import Answers, Note
@@ -30,7 +30,7 @@ from sentiment.records.formats import COMPRESSIONS, Format
 from sentiment.records.reader import Batch
 from sentiment.records.resuming import complete_rows, grown_by_rows, identity, is_file
 from sentiment.records.rows import Rows
-from sentiment.records.writer import Writer
+from sentiment.records.writer import Writer, to_parquet
 from sentiment.scorer import Scorer
 
 BATCH_SIZE = 512
@@ -133,8 +133,10 @@ def score_file(
         schema=getattr(reader, "schema", None),
     )
     try:
+        if target.n_resumed:
+            writer.go_on(target.place)
         n_workers = _workers(reader, workers)
-        with _Scoring(scorer, n_workers, min_confidence) as scoring:
+        with writing(target.place), _Scoring(scorer, n_workers, min_confidence) as scoring:
             for batch, answers in scoring.run(_skip(reader, target.n_resumed)):
                 writer.write(batch, answers)
                 n_rows += len(answers.labels)
@@ -146,7 +148,9 @@ def score_file(
                     progress(n_rows, reader.fraction())
         if not target.n_resumed:
             writer.begin(reader.columns or ["text"])
-        writer.close()
+        with writing(target.place):
+            writer.close()
+            target.close()
     except BaseException:
         with contextlib.suppress(Exception):
             writer.close()  # or it would try when it is collected, without a file
@@ -300,7 +304,9 @@ class _Target:
         self._partial = path.with_name(path.name + ".partial")
         self._notes = path.with_name(path.name + ".partial.json")
         compression = COMPRESSIONS.get(path.suffix.lower())
-        self._resumable = output_format != "parquet" and compression is None
+        parquet = output_format == "parquet"
+        self._whole = path.with_name(f".{path.name}.whole") if parquet else self._partial
+        self._resumable = compression is None
         if any(
             Path(file).exists() and path.exists() and path.samefile(file) for file in reader.files
         ):
@@ -315,7 +321,7 @@ class _Target:
             raise UsageError(
                 f"{output}: ",
                 Parameter("resume"),
-                " needs an uncompressed line-based output (.csv, .tsv, .jsonl, .txt)",
+                " needs an uncompressed output (.csv, .tsv, .jsonl, .txt, .parquet)",
             )
         notes = {
             "model": scorer.digest,
@@ -324,12 +330,14 @@ class _Target:
             "format": output_format,
             **asked,
         }
+        ours = False
         try:
             # Not emptied before it is ours alone.
             self._file: IO[bytes] = os.fdopen(
                 os.open(self._partial, os.O_WRONLY | os.O_CREAT, 0o666), "wb"
             )
             _hold(self._file, self._partial, output)
+            ours = True
             if resume and self._notes.exists():
                 self._check_notes(notes, reader)
                 self.n_resumed = complete_rows(self._partial, output_format)
@@ -341,7 +349,9 @@ class _Target:
                 content = {**notes, **identity(reader)}
                 write_whole(self._notes, json.dumps(content))
         except OSError as error:
-            raise UsageError(f"{output}: cannot be written ({error.strerror})") from None
+            if ours:
+                self.leave()
+            raise UsageError(f"{output}: cannot be written ({error.strerror})") from error
         self.stream = self._compress(compression)
 
     def _compress(self, compression: str | None) -> IO[bytes]:
@@ -391,8 +401,13 @@ class _Target:
                 " to start again",
             )
 
-    def finish(self) -> None:
-        """Give the complete output its name."""
+    @property
+    def place(self) -> Path:
+        """The file that is written, for messages."""
+        return Path("-") if self._path is None else self._partial
+
+    def close(self) -> None:
+        """Bring everything onto the disk."""
         self.stream.flush()
         if self._path is None:
             return
@@ -402,7 +417,15 @@ class _Target:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-        self._partial.replace(self._path)
+        if self._whole != self._partial:
+            to_parquet(self._partial, self._whole)
+
+    def finish(self) -> None:
+        """Give the complete output its name."""
+        if self._path is None:
+            return
+        self._whole.replace(self._path)
+        self._partial.unlink(missing_ok=True)
         self._notes.unlink(missing_ok=True)
         if self._address is not None:
             try:
@@ -416,14 +439,15 @@ class _Target:
         """Keep what can be resumed, remove what cannot."""
         if self._path is None:
             return
-        try:
+        with contextlib.suppress(OSError):  # what it still holds does not go onto a full disk
             self._file.close()
-        finally:
-            if not self._resumable or not self._partial.stat().st_size:
-                self._partial.unlink(missing_ok=True)
-                self._notes.unlink(missing_ok=True)
-            if self._address is not None:
-                shutil.rmtree(self._path.parent, ignore_errors=True)
+        if self._whole != self._partial:
+            self._whole.unlink(missing_ok=True)
+        if not self._resumable or not self._partial.stat().st_size:
+            self._partial.unlink(missing_ok=True)
+            self._notes.unlink(missing_ok=True)
+        if self._address is not None:
+            shutil.rmtree(self._path.parent, ignore_errors=True)
 
 
 def _hold(file: IO[bytes], partial: Path, output: str) -> None:

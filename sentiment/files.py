@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -71,7 +72,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
     try:
         beside.chmod(0o755)
-        yield beside
+        with writing(target):
+            yield beside
         try:
             beside.rename(target)
         except OSError:
@@ -90,6 +92,51 @@ def stamp(path: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let an error of the system name the file: a write that fails names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def no_space(error: BaseException) -> str | None:
+    """Return which disk is full and how much is free, where that is why something failed.
+
+    Parameters
+    ----------
+    error : BaseException
+        What it was raised from is looked at too.
+
+    Returns
+    -------
+    str or None
+        None for another reason.
+    """
+    one: BaseException | None = error
+    full, place = False, None
+    seen: set[int] = set()  # an error may be its own context's cause
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        if isinstance(one, OSError):
+            full |= one.errno in (errno.ENOSPC, errno.EDQUOT)
+            place = place or one.filename
+        # SQLite and libraries that are not written in Python have the words alone.
+        full |= any(words in str(one) for words in ("disk is full", "No space left on device"))
+        one = one.__cause__ or one.__context__
+    if not full:
+        return None
+    places = [Path(place)] if place else [Path.cwd(), Path(tempfile.gettempdir())]
+    known = [
+        next(up for up in (p.absolute(), *p.absolute().parents) if up.exists()) for p in places
+    ]
+    free, where = min((shutil.disk_usage(one).free, one) for one in known)
+    return f"no space left: {free / 1e6:.1f} MB are free where {where} lies; free some and repeat"
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file beside and rename it: a reader sees the old one or the new one.
 
@@ -102,7 +149,7 @@ def write_whole(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with writing(path), os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         Path(name).chmod(0o644)
         Path(name).replace(path)

@@ -16,6 +16,7 @@ import typer
 
 from sentiment import __version__
 from sentiment.errors import Parameter, SentimentError
+from sentiment.files import no_space
 
 # Typer may carry its own copy of click: take the base of its errors from what it exports.
 _ClickException: Any = typer.BadParameter.__mro__[2]
@@ -149,7 +150,7 @@ def main() -> None:
             raise
         hydra = _wanted(arguments)[:1] in _HYDRA_COMMANDS
         words = error.shown(Parameter.as_override if hydra else Parameter.as_option)
-        print(f"error: {words}", file=sys.stderr)
+        print(f"error: {'; '.join(filter(None, (words, no_space(error))))}", file=sys.stderr)
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
@@ -158,8 +159,7 @@ def main() -> None:
         if debug:
             raise
         text = " ".join(str(error).split()) or "no message"
-        print(
-            f"error: {type(error).__name__}: {text} (--debug shows the traceback)", file=sys.stderr
-        )
+        text = no_space(error) or f"{type(error).__name__}: {text} (--debug shows the traceback)"
+        print(f"error: {text}", file=sys.stderr)
         code = 1
     sys.exit(code)

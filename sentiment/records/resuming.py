@@ -10,6 +10,7 @@ from sentiment.records import places
 from sentiment.records.formats import Format
 from sentiment.records.reader import MAX_ROW_BYTES
 from sentiment.records.rows import Rows
+from sentiment.records.writer import arrow_streams
 
 
 def is_file(reader: Rows) -> bool:
@@ -49,8 +50,14 @@ def grown_by_rows(source: str, size: int) -> bool:
 def complete_rows(path: Path, output_format: Format) -> int:
     """Cut a half-written row off the end of a file; return how many rows are left.
 
-    In CSV a row ends where a line ends with an even number of quotes behind it.
+    In CSV a row ends where a line ends with an even number of quotes behind it. What becomes a
+    Parquet file is cut after the last whole batch.
     """
+    if output_format == "parquet":
+        with path.open("rb+") as file:
+            rows = sum(len(table) for table in arrow_streams(file))
+            file.truncate(file.tell())
+        return rows
     quoted = output_format in ("csv", "tsv")
     rows = end = place = 0
     even = True

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import heapq
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,6 +21,9 @@ from sentiment.records.reader import Batch, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow stream
 
 
 class Writer:
@@ -60,7 +65,7 @@ class Writer:
         self._header = header
         self._schema = schema
         self._names: list[str] | None = None
-        self._parquet: Any = None
+        self._arrow: pa.Schema | None = None
 
     def write(self, batch: Batch, answers: Answers) -> None:
         """Write one batch; a row without text has an empty label and no numbers."""
@@ -79,12 +84,21 @@ class Writer:
         if self._kind in ("csv", "tsv") and self._names is None:
             self._csv_header(list(columns))
 
+    def go_on(self, path: Path) -> None:
+        """Keep the columns of what was written before, where they do not stand in each row."""
+        if self._kind != "parquet":
+            return
+        import pyarrow as pa
+
+        with path.open("rb") as file:
+            self._arrow = next(arrow_streams(file)).schema
+        self._schema = pa.schema(list(self._arrow)[: -len(self._kinds())])
+
     def close(self) -> None:
         """Finish the file; the stream stays open."""
-        if self._kind == "parquet":
-            if self._parquet is None:  # no row came: an empty table is still a table
-                self._open_parquet(self._schema)
-            self._parquet.close()
+        if self._kind == "parquet" and self._arrow is None and self._header:
+            # No row came: an empty table is still a table.
+            self._write_stream(self._answered(self._schema).empty_table())
 
     def _added(self, names: Sequence[str]) -> list[str]:
         """Return the names of the added columns; one that is taken gets a prefix."""
@@ -178,41 +192,46 @@ class Writer:
         self._write_cells(rows)
 
     def _write_parquet(self, batch: Batch, answers: Answers) -> None:
+        """Write one batch as an Arrow stream of its own; `to_parquet` makes a file of them all.
+
+        A Parquet file cannot be read before its last byte is written, nor gone on with.
+        """
         import pyarrow as pa
 
         table = batch.table
         if table is None:
             try:
-                kept = None if self._parquet is None else self._schema
+                kept = None if self._arrow is None else self._schema
                 table = pa.RecordBatch.from_pylist(batch.records(), schema=kept)
             except (pa.ArrowException, TypeError) as error:
                 raise DataError(
                     f"a column holds different types ({one_line(error)}): write .jsonl instead"
                 ) from None
-        if self._parquet is None:
-            self._open_parquet(table.schema)
+        if self._arrow is None:
+            self._arrow = self._answered(table.schema)
         rows = [self._answer(*answer) for answer in zip(*answers, strict=True)]
         kinds = self._kinds()
         columns = [pa.array([row[place] for row in rows], kind) for place, kind in enumerate(kinds)]
-        self._parquet.write_batch(
-            pa.RecordBatch.from_arrays([*table.columns, *columns], schema=self._parquet.schema)
+        self._write_stream(
+            pa.RecordBatch.from_arrays([*table.columns, *columns], schema=self._arrow)
         )
 
-    def _open_parquet(self, schema: Any) -> None:
+    def _answered(self, schema: pa.Schema | None) -> pa.Schema:
+        """Return the columns of the output, and keep those of the input."""
         import pyarrow as pa
-        from pyarrow import parquet
 
         if schema is None:
             schema = pa.schema([pa.field("text", pa.string())])
         self._schema = schema
-        kinds = self._kinds()
-        added = [
-            pa.field(name, kind)
-            for name, kind in zip(self._added(schema.names), kinds, strict=True)
-        ]
-        self._parquet = parquet.ParquetWriter(
-            self._stream, pa.schema([*schema, *added]), compression="zstd", compression_level=1
-        )
+        added = zip(self._added(schema.names), self._kinds(), strict=True)
+        return pa.schema([*schema, *(pa.field(name, kind) for name, kind in added)])
+
+    def _write_stream(self, table: pa.RecordBatch | pa.Table) -> None:
+        import pyarrow as pa
+
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with pa.ipc.new_stream(self._stream, table.schema, options=options) as stream:
+            stream.write(table)
 
     def _kinds(self) -> list[Any]:
         import pyarrow as pa
@@ -220,6 +239,58 @@ class Writer:
         text, number = pa.string(), pa.float64()
         numbers = [number] * len(self._labels) if self._top is None else [text, number] * self._top
         return [text, number, *numbers, text, *([text] if self._withholds else [])]
+
+
+def arrow_streams(file: IO[bytes]) -> Iterator[pa.Table]:
+    """Yield what each of the streams that stand in a file holds, up to the first that is cut off.
+
+    Parameters
+    ----------
+    file : binary file
+        Its position is after the last whole stream at each step.
+    """
+    import pyarrow as pa
+
+    while True:
+        start = file.tell()
+        try:
+            with pa.ipc.open_stream(pa.PythonFile(file, "r")) as stream:
+                table = stream.read_all()
+            file.seek(-len(_END), os.SEEK_CUR)
+            whole = file.read(len(_END)) == _END  # Arrow itself takes the end of a file for one
+        except (pa.ArrowException, OSError):
+            whole = False
+        if not whole:
+            file.seek(start)
+            return
+        yield table
+
+
+def to_parquet(source: Path, target: Path) -> None:
+    """Make a Parquet file of the Arrow streams that a `Writer` has written.
+
+    Raises
+    ------
+    DataError
+        The streams differ in their columns.
+    """
+    from pyarrow import parquet
+
+    with source.open("rb") as file, contextlib.ExitStack() as stack:
+        writer: Any = None
+        for table in arrow_streams(file):
+            if writer is None:
+                writer = stack.enter_context(
+                    parquet.ParquetWriter(
+                        target, table.schema, compression="zstd", compression_level=1
+                    )
+                )
+            try:
+                writer.write_table(table)
+            except ValueError as error:
+                raise DataError(
+                    f"a column holds different types ({one_line(error)}): write .jsonl instead"
+                ) from None
 
 
 def _line(label: str | None, number: float | None, note: Note | None, withheld: str | None) -> str:

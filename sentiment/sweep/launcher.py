@@ -100,6 +100,7 @@ class Launches:
 
     def _launch(self, entries: list[Entry]) -> None:
         """Run the entries; when a process dies and takes its launch along, go on with the rest."""
+        begun = self._target != _JOBLIB  # processes of this machine are started once more
         while entries:
             crash = self._launch_once(entries)
             if crash is None:
@@ -127,6 +128,11 @@ class Launches:
                 for entry in left:
                     entry.status.state = State.NOT_STARTED
                 return
+            if len(left) == len(entries) and not begun:
+                begun = True
+                for entry in entries:
+                    entry.status.attempts -= 1
+                continue
             if len(left) == len(entries):
                 if not any(entry.status.ended for entry in self.board.entries):
                     raise crash

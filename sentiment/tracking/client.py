@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import warnings
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sentiment import __version__
 from sentiment.errors import DISTRIBUTION, ModelError, SentimentError, UsageError
+from sentiment.files import no_space
 from sentiment.tracking.address import local_database, shown, tracking_uri
 from sentiment.tracking.database import prepare
 from sentiment.tracking.tags import VERSION
@@ -65,6 +67,8 @@ def connect(output_dir: Path) -> MlflowClient:
     mlflow.store.db.utils.MAX_RETRY_COUNT = 3
     for name in ("mlflow", "alembic", "urllib3.connectionpool"):  # one line, ours, says it all
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It prints what it raises, statement and all.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     where = tracking_uri(output_dir)
     given = os.environ.get("MLFLOW_TRACKING_URI")
     with reaching(where):
@@ -95,6 +99,10 @@ def reaching(where: str) -> Iterator[None]:
             f"MLflow at {shown(where)} needs the module {error.name!r}: pip install '{fix}'"
         ) from error
     except (MlflowException, SQLAlchemyError, OSError) as error:
+        if (file := local_database(where)) is not None and no_space(error) is not None:
+            raise SentimentError(f"{file} cannot be written") from OSError(
+                errno.ENOSPC, os.strerror(errno.ENOSPC), str(file)
+            )
         if isinstance(error, OSError) and error.filename is not None:
             # A file of ours, not the server: a full disk, a missing permission.
             raise SentimentError(f"{error.filename}: {error.strerror}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -166,8 +167,10 @@ def _kept(run: Run, output_dir: Path, folder: Path, latest: str) -> Iterator[Non
         with reaching(tracking_uri(output_dir)):
             yield
     except SentimentError as error:
-        point()
-        which = " (latest)" if latest else ""
+        which = ""
+        with contextlib.suppress(OSError):  # a full disk may take not even that
+            point()
+            which = " (latest)" if latest else ""
         raise SentimentError(f"{error}; the trained model is kept{which}: {folder}") from error
     point()
 

@@ -6,12 +6,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from sentiment import config
 from sentiment.errors import UsageError
+from sentiment.files import no_space, writing
 from sentiment.words import sort_words
 
 
@@ -39,11 +41,14 @@ def hydra_shell(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> 
     argv, sys.argv = sys.argv, ["sentiment", *arguments]
     root = logging.getLogger()
     handlers = list(root.handlers)
+    given = [word.partition("=")[2] for word in words.overrides if word.startswith("output_dir=")]
+    place = Path(*(given or [os.environ.get("SENTIMENT_OUTPUT_DIR") or "outputs"])[-1:])
     try:
-        hydra.main(version_base="1.3", config_path=str(folder), config_name="config")(task)()
+        with writing(place):
+            hydra.main(version_base="1.3", config_path=str(folder), config_name="config")(task)()
     except Exception as error:
         # Hydra's "no such config" is an OSError too, but names no file.
-        if isinstance(error, OSError) and error.filename is not None:
+        if isinstance(error, OSError) and error.filename is not None and no_space(error) is None:
             raise UsageError(
                 f"{error.filename} cannot be written: {error.strerror}; give another folder: output_dir=PATH"
             ) from error

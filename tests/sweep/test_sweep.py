@@ -19,7 +19,7 @@ from rich.console import Console
 from sentiment import config
 from sentiment.cli import sweep as command
 from sentiment.cli.compare import compare as compare_command
-from sentiment.errors import UsageError
+from sentiment.errors import SentimentError, UsageError
 from sentiment.sweep import job as jobs
 from sentiment.sweep import launcher as launch
 from sentiment.sweep.board import Board
@@ -388,6 +388,30 @@ def test_processes_chosen_in_an_experiment_file(place):
     processes = {run.data.tags["sentiment.process"].split(":")[1] for run in runs}
     assert str(os.getpid()) not in processes
     assert "POLARS_MAX_THREADS" not in os.environ
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_processes_that_do_not_begin_are_started_once_more(place, monkeypatch, capfd, times):
+    """What kept them stands in the warning, and in the error when it stays."""
+    from hydra_plugins.hydra_joblib_launcher import _core
+
+    real, tried = _core.Parallel, []
+
+    def parallel(**given):
+        tried.append(given)
+        if len(tried) <= times:
+            raise RuntimeError("no worker") from OSError("the other process:\nno memory\n")
+        return real(**given)
+
+    monkeypatch.setattr(_core, "Parallel", parallel)
+    more = [f"begin{times}", "model.alpha=0.1,1", "sweep.jobs=2"]
+    if times == 1:
+        assert sweep(place, *more)["counts"] == {"finished": 2}
+    else:
+        with pytest.raises(SentimentError, match=r"RuntimeError: no worker \(no memory\)"):
+            sweep(place, *more)
+    assert len(tried) == 2
+    assert "no worker (no memory)" in capfd.readouterr().err
 
 
 @pytest.mark.slow
