@@ -85,15 +85,17 @@ def train(
     ['up']
     """
     from sentiment.config import compose
+    from sentiment.registry.origin import with_origin
     from sentiment.training.run import train as run
 
     words = _words(overrides)
     if output_dir is not None:
         words.append(f"output_dir={Path(output_dir)}")
     if data is not None:
-        cfg = compose(["data=files", "data.train=-", *words])
+        cfg = compose(with_origin(["data=files", "data.train=-", *words]))
         file = _keep(data, cfg.data.text_column, cfg.data.label_column, Path(cfg.output_dir))
         words = ["data=files", f"data.train={file}", *words]
+    words = with_origin(words)
     return run(compose(words), overrides=words)
 
 

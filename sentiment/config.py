@@ -28,7 +28,7 @@ PLUGINS = str(Path(__file__).resolve().parent / "_plugins")
 _NOT_CONTENT = frozenset(
     [
         "output_dir", "hydra", "sweep", "search", "cache", "engine", "experiment_name", "run_name",
-        "tracking",
+        "tracking", "start_from",
     ]
 )  # fmt: skip
 _NOT_CONTENT_OF_DATA = frozenset(["memory", "resume"])
@@ -67,6 +67,7 @@ class DataConfig:
     quote: str | None = None
     encoding: str | None = None
     also: str | None = None
+    also_weights: list[float] | None = None
     unlabelled: str | None = None
     memory: str | None = None
     resume: bool = False
@@ -202,6 +203,7 @@ class Config:
     cv: int | None = None
     experiment_name: str = "sentiment"
     run_name: str | None = None
+    start_from: str | None = None
     seed: int = 42
     output_dir: str = "outputs"
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiment import config
-from sentiment.errors import UsageError
 
 if TYPE_CHECKING:
     from sentiment.registry.promotion import Promotion
@@ -109,6 +108,7 @@ def _retrain(
     watch: Callable[[str, float | None], None] | None,
 ) -> Retrained:
     from sentiment.registry.gate import GateRefusedError
+    from sentiment.registry.origin import with_origin
     from sentiment.registry.promotion import register
     from sentiment.registry.registry import Registry
     from sentiment.training.run import load, train
@@ -118,9 +118,8 @@ def _retrain(
     if file is not None:
         words.append(f"data.also={file}")
     words.append(f"output_dir={output_dir}")
+    words = with_origin(words, output_dir)
     cfg = config.compose(words)
-    if cfg.data.streaming and file is not None:
-        raise UsageError("feedback is added to data in memory: retrain with data.streaming=false")
     data = load(cfg)
     n_corrections = data.splits.report.get("corrections", 0)
     earlier = _earlier(cfg, data.splits.fingerprint())

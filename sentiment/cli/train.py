@@ -21,6 +21,7 @@ sentiment train                                   25,000 IMDB reviews, the defau
 sentiment train experiment=quick                  a first look on 5,000 reviews
 sentiment train model=logreg model.C=0.1
 sentiment train reviews.csv --text review --label stars
+sentiment train from=champion data.also=feedback.jsonl      its data and config, and what users corrected
 sentiment train -m model.C=0.1,1                  the same as `sentiment sweep`
 """
 SETTINGS = HYDRA_SETTINGS
@@ -36,9 +37,11 @@ def train(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from sentiment.cli.console import emit_json
+    from sentiment.registry.origin import with_origin
 
     words = with_file("train", overrides or [], text, label)
     words += ["data.resume=true"] if resume else []
+    words = with_origin(words)
     if "-m" in words or "--multirun" in words:
         from sentiment.cli.sweep import sweep
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
-from sentiment.data.corrections import with_corrections
+from sentiment.data.corrections import Further, only_further, with_corrections
 from sentiment.data.splits import SHARED_GROUPS, Splits, load_splits
 from sentiment.data.stream import Stream, survey
 from sentiment.errors import UsageError
@@ -37,7 +37,9 @@ class Data:
         return self.stream is not None and self.stream.labels is not None
 
 
-def load(settings: Mapping[str, Any], seed: int, *, in_blocks: bool = False) -> Data:
+def load(
+    settings: Mapping[str, Any], seed: int, *, in_blocks: bool = False, goes_on: bool = False
+) -> Data:
     """Load the data, and warn of rows that do not count or count twice.
 
     Parameters
@@ -48,6 +50,8 @@ def load(settings: Mapping[str, Any], seed: int, *, in_blocks: bool = False) -> 
         Of the split.
     in_blocks : bool
         Whether the training rows stay on disk; which they are does not depend on it.
+    goes_on : bool
+        Whether a model has learned from a stream already, and ``data.also`` is all that is new.
 
     Raises
     ------
@@ -56,16 +60,34 @@ def load(settings: Mapping[str, Any], seed: int, *, in_blocks: bool = False) -> 
     UsageError
         If what is asked for does not go together.
     """
-    also = settings.get("also")
+    further: Further | None = None
+    if settings.get("also") is not None:
+        further = Further(
+            settings["also"], settings.get("also_weights"), **_known(Further, settings)
+        )
+    elif settings.get("also_weights") is not None:
+        raise UsageError("data.also_weights are of data.also, which names no file")
+    if (
+        further is not None
+        and further.weights is not None
+        and settings.get("unlabelled") is not None
+    ):
+        raise UsageError(
+            "data.unlabelled is learned from by labels that count alike: data.also_weights=null, or "
+            "data.unlabelled=null"
+        )
     if in_blocks:
         stream = survey(**_known(survey, settings), seed=seed, as_in_memory=True)
         data = Data(stream.splits, stream)
     elif not settings.get("streaming", False):
         splits = load_splits(**_known(load_splits, settings), seed=seed)
-        data = Data(splits if also is None else with_corrections(splits, also))
+        data = Data(splits if further is None else with_corrections(splits, further))
     else:
-        if also is not None:
-            raise UsageError("data.also is added to data in memory: data.streaming=false")
+        if further is not None and not goes_on:
+            raise UsageError(
+                "data.also is added to data in memory: data.streaming=false, or from=champion where the "
+                "champion has learned from the stream"
+            )
         if settings["source"] != "files" or settings["sample_size"] is not None:
             raise UsageError(
                 "data.streaming=true reads whole files: use it with data=files and without "
@@ -89,6 +111,7 @@ def load(settings: Mapping[str, Any], seed: int, *, in_blocks: bool = False) -> 
                     f"data.{key} needs the rows in memory: data.streaming=false, or data.{key}=null"
                 )
         stream = survey(**_known(survey, settings), seed=seed)
+        stream = stream if further is None else only_further(stream, further)
         data = Data(stream.splits, stream)
     _warn_of_rows(data.splits)
     return data

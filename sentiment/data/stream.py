@@ -100,7 +100,10 @@ class Stream:
                         len(chunk),
                     )
                 features = vectorizer.transform(chunk.texts)[order]
-                classifier.partial_fit(features, labels, classes=list(self.splits.classes))
+                weighted = {} if chunk.weights is None else {"sample_weight": chunk.weights[order]}
+                classifier.partial_fit(
+                    features, labels, classes=list(self.splits.classes), **weighted
+                )
 
 
 def survey(

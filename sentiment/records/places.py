@@ -102,13 +102,18 @@ def find(where: str, *, any_name: bool = False) -> list[Place]:
     """
     if where == "-":
         return [Place("-")]
+    return [place for name in sources(where) for place in _find(name, any_name=any_name)]
+
+
+def sources(where: str) -> list[str]:
+    """Return what stands between the commas of what is meant: files, folders, globs, addresses."""
     names = [where]
     if "," in where and not (is_remote(where) or Path(where).exists()):
         inside = where[1:-1] if where[:1] == "[" and where[-1:] == "]" else where
         names = [name.strip().strip("'\"") for name in inside.split(",")]
     elif "," in where and is_remote(where):
         names = [name.strip() for name in where.split(",")]
-    return [place for name in names if name for place in _find(name, any_name=any_name)]
+    return [name for name in names if name]
 
 
 def _find(name: str, *, any_name: bool) -> list[Place]:

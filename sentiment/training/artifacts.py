@@ -22,6 +22,7 @@ from sentiment.evaluation.predictions import write_predictions
 from sentiment.tracking.run import safe_name
 from sentiment.tracking.tags import DIGEST, EXPERIMENT
 from sentiment.training.reporting import experiment_of, write_reports
+from sentiment.training.start import STATE, write_state
 
 if TYPE_CHECKING:
     from sentiment.compiler.compile import CompiledScorer
@@ -130,6 +131,8 @@ def publish(
         )
         _log_data(run, splits)
         _write_artifacts(cfg, Path(scratch), overrides, splits, fitted.classes, judged, draw)
+        if data.stream is not None and not data.in_blocks:
+            write_state(fitted.vectorizer, fitted.classifier, splits, Path(scratch) / STATE)
         if experiment := experiment_of(overrides):
             run.set_tags({EXPERIMENT: experiment})
         write_reports(

@@ -113,6 +113,7 @@ def train(
     from sentiment.evaluation import decisions
     from sentiment.training import folds
     from sentiment.training.recipe import Recipe
+    from sentiment.training.start import check_labels
 
     begin = time.perf_counter()
     stages = Stages(watch, progress)
@@ -125,6 +126,8 @@ def train(
     new_run = None if run is not None else _in_background(lambda: _new_run(cfg))
     with stages("load"):
         data = data or load(cfg)
+        if cfg.start_from is not None:
+            check_labels(cfg.start_from, data.splits, Path(cfg.output_dir))
         if cfg.cv is not None:
             data = folds.pooled(data)
             folds.check_folds(cfg.cv, data, time_column=cfg.data.time_column)
@@ -139,6 +142,7 @@ def train(
     from sentiment.training.fitting import fit, vectorize
     from sentiment.training.judging import compiled_form, judge, own_metrics
     from sentiment.training.semi import self_train
+    from sentiment.training.start import take_up
 
     own = own_metrics(resolved["metrics"])
     cache = FeatureCache(config.cache_dir(cfg) / "features", int(cfg.cache.max_gb * 1e9))
@@ -151,6 +155,8 @@ def train(
                 "engine=%s computes what is made in blocks, and this fits into memory: "
                 "data.memory=1GB bounds that", cfg.engine.name,
             )  # fmt: skip
+        if cfg.start_from is not None and data.stream is not None and not data.in_blocks:
+            data = take_up(cfg.start_from, data, pipeline[0], pipeline[-1], Path(cfg.output_dir))
         with stages("vectorize"):
             features = vectorize(
                 pipeline, data, cache, engine, stages.progress,
@@ -223,7 +229,7 @@ def load(cfg: DictConfig) -> Data:
         cv=cfg.cv,
         cache=config.cache_dir(cfg),
     )
-    return loading.load(settings, cfg.seed, in_blocks=in_blocks)
+    return loading.load(settings, cfg.seed, in_blocks=in_blocks, goes_on=cfg.start_from is not None)
 
 
 def _check_writable(output_dir: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from support.reviews import shuffled
 
 from sentiment import config, load
-from sentiment.data.corrections import with_corrections
+from sentiment.data.corrections import Further, with_corrections
 from sentiment.data.loading import load as load_data
 from sentiment.errors import DataError, UsageError
 from sentiment.training.pipeline import build_pipeline
@@ -162,7 +162,7 @@ def test_rows_without_label_are_the_pool_when_asked(tmp_path):
     assert splits.report["missing_labels_train"] == 0
     # A correction labels one of them: it is no longer without.
     write(tmp_path / "more.jsonl", [(splits.unlabelled[0], "positive")])
-    corrected = with_corrections(splits, str(tmp_path / "more.jsonl"))
+    corrected = with_corrections(splits, Further(str(tmp_path / "more.jsonl")))
     assert len(corrected.unlabelled) == 49
     assert len(corrected.train) == 101
 
