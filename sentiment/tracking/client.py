@@ -109,6 +109,11 @@ def reaching(where: str) -> Iterator[None]:
         reason = shown(" ".join(str(error).split()))
         if len(reason) > 300:
             reason = reason[:300] + "…"
+        if "error code 401" in reason:
+            reason = (
+                "401, who asks is not known there: set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            )
         raise SentimentError(
             f"MLflow at {shown(where)} does not answer or refuses: {reason}"
         ) from error

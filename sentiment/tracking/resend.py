@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sentiment.errors import SentimentError
 from sentiment.files import locked
-from sentiment.tracking.address import shown
+from sentiment.tracking.address import is_new, shown, tracking_uri
 from sentiment.tracking.client import connect, find, reaching
 from sentiment.tracking.run import Run
-from sentiment.tracking.unsent import FOLDER, journals
+from sentiment.tracking.unsent import FOLDER, Journal, journals
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,13 @@ def resend(output_dir: Path) -> Iterator[Sent]:
         waiting = journals(output_dir)
         if not waiting:
             return
+        if is_new(output_dir):  # asking would make an empty database
+            raise _elsewhere(waiting[0], tracking_uri(output_dir))
         client = connect(output_dir)
         for journal in waiting:
             with reaching(client.tracking_uri):
                 if find(client.get_run, journal.run_id) is None:
-                    raise SentimentError(
-                        f"MLflow at {shown(client.tracking_uri)} has no run {journal.run_id}, which was "
-                        f"begun at {journal.address}: set MLFLOW_TRACKING_URI to that, or, if it is "
-                        f"deleted there, give it up: rm -r {journal.folder}"
-                    )
+                    raise _elsewhere(journal, client.tracking_uri)
                 run = Run(client, journal.run_id)
                 for kind, values in journal.calls():
                     run.send(kind, values)
@@ -63,3 +61,11 @@ def resend(output_dir: Path) -> Iterator[Sent]:
                     client.set_terminated(journal.run_id, status)
             journal.remove()
             yield Sent(journal.run_id, status)
+
+
+def _elsewhere(journal: Journal, asked: str) -> SentimentError:
+    return SentimentError(
+        f"MLflow at {shown(asked)} has no run {journal.run_id}, which was begun at "
+        f"{journal.address}: set MLFLOW_TRACKING_URI to that, or, if it is deleted there, give it "
+        f"up: rm -r {journal.folder}"
+    )

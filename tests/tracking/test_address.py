@@ -7,7 +7,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,30 @@ def test_a_password_is_neither_logged_nor_shown(tmp_path, cli, monkeypatch, pass
     assert password not in answer.err + answer.out
     assert password not in cli("doctor", "--output-dir", tmp_path, "--json").out
     assert password not in shown(f"cannot reach {uri}/api: '{uri}' refused")
+
+
+def test_a_server_that_wants_to_know_who_asks_says_which_variables(tmp_path, cli, monkeypatch):
+    class Refusing(BaseHTTPRequestHandler):
+        """As MLflow's own basic auth answers."""
+
+        def do_GET(self):
+            self.send_error(401)
+
+        do_POST = do_GET  # noqa: N815 - the library's name
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        answer = cli("models", "list", "--output-dir", tmp_path)
+        server.shutdown()
+        thread.join()
+    assert answer.code == 1
+    assert "MLFLOW_TRACKING_USERNAME" in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
 
 
 def test_a_database_cannot_have_every_name(tmp_path):

@@ -422,7 +422,7 @@ def test_two_processes_may_make_the_database_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["track", "save"])
-def test_a_database_that_goes_away_costs_the_record_a_while(tmp_path, cli, stage):
+def test_a_database_that_goes_away_costs_the_record_a_while(tmp_path, cli, stage, monkeypatch):
     database, kept = tmp_path / "mlflow.db", tmp_path / "kept.db"
 
     def watch(name: str, seconds: float | None) -> None:
@@ -436,6 +436,12 @@ def test_a_database_that_goes_away_costs_the_record_a_while(tmp_path, cli, stage
     away = cli("runs", "resend", "--output-dir", tmp_path)
     assert (away.code, away.out) == (1, "")
     assert "MLflow at sqlite" in away.err
+    with monkeypatch.context() as there:  # a shell that forgot where the run was begun
+        there.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+        away = cli("runs", "resend", "--output-dir", tmp_path)
+    assert away.code == 1
+    assert f"was begun at sqlite:///{database}" in away.err
+    assert not (tmp_path / "other.db").exists()
     database.write_bytes(kept.read_bytes())  # the same file: connections of this process stay open
     done = cli("runs", "resend", "--output-dir", tmp_path, "--json")
     assert done.code == 0, done.err
