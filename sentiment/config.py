@@ -158,6 +158,8 @@ class TrackingConfig:
     uri: str | None = None
     artifacts: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    notes: str | None = None
+    system_metrics: bool = False
 
 
 @dataclass

@@ -119,6 +119,36 @@ class Run:
             raise
         self.end("FINISHED")
 
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        """Log what the machine does meanwhile, with MLflow's own monitor.
+
+        Raises
+        ------
+        UsageError
+            psutil is not installed.
+        """
+        from mlflow import environment_variables
+        from mlflow.system_metrics import system_metrics_monitor
+
+        seconds: Any = environment_variables.MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL
+        make: Any = system_metrics_monitor.SystemMetricsMonitor  # MLflow types neither
+        try:
+            monitor = make(
+                self.run_id,
+                sampling_interval=seconds.get() or 1,
+                tracking_uri=self.client.tracking_uri,
+            )
+        except Exception as error:
+            raise UsageError(
+                f"tracking.system_metrics=true: {error} (pip install psutil)"
+            ) from error
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
     def end(self, status: str) -> None:
         """End the run with one of MLflow's states."""
         self._log("end", status=status)

@@ -12,6 +12,7 @@ DIGEST = "sentiment.digest"
 PROCESS = "sentiment.process"
 EXPERIMENT = "sentiment.experiment"
 FAILURE = "sentiment.failure"
+NOTES = "mlflow.note.content"  # MLflow's own: it shows them above the run
 
 # Of a sweep's own run, and (SWEEP) of its jobs.
 SWEEP = "sentiment.sweep"

@@ -23,6 +23,7 @@ from sentiment.tracking.tags import (
     CODE_HASH,
     CONFIG_HASH,
     DATA_FINGERPRINT,
+    NOTES,
     PROCESS,
     TEST_FINGERPRINT,
 )
@@ -169,6 +170,8 @@ def train(
                 run = new_run.result()()
                 stack.enter_context(run.ending())
         assert run is not None
+        if cfg.tracking.system_metrics:
+            stack.enter_context(run.sampling())
         semi: dict[str, Any] | None = None
         run.set_tags(data_tags(data.splits))
         over_folds: dict[str, float] = {}
@@ -290,6 +293,7 @@ def run_tags(cfg: DictConfig) -> dict[str, str]:
         CONFIG_HASH: config.content_hash(cfg),
         CODE_HASH: origin.code_hash(),
         PROCESS: origin.process_identity(),
+        **({NOTES: cfg.tracking.notes} if cfg.tracking.notes else {}),
         **{key: str(value) for key, value in cfg.tracking.tags.items()},
     }
 

@@ -261,6 +261,17 @@ def test_names_that_mlflow_refuses_become_safe_and_stay_distinct(tmp_path):
     assert set(client.get_run(run.run_id).data.metrics) == set(safe)
 
 
+def test_notes_and_system_metrics_are_logged_where_asked(tmp_path, cli, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    words = ["tracking.notes=before (and after) May, 50%", "tracking.system_metrics=true"]
+    answer = cli("train", *TINY, *words, f"output_dir={tmp_path}", "--json")
+    assert answer.code == 0, answer.err
+    run = tracking.connect(tmp_path).get_run(answer.document["run_id"])
+    assert run.data.tags["mlflow.note.content"] == "before (and after) May, 50%"
+    assert run.data.metrics["system/cpu_utilization_percentage"] >= 0
+    assert run.info.status == "FINISHED"
+
+
 def test_labels_with_odd_names_are_trained_and_the_names_are_logged(tmp_path, cli):
     file = tmp_path / "data.csv"
     rows = [f"text {i} {word},{label}" for i in range(40) for word, label in
