@@ -32,6 +32,7 @@ from sentiment.data.split import Split, as_split
 from sentiment.data.splits import Splits, check_classes, make_plan
 from sentiment.data.usable import usable
 from sentiment.errors import DataError, UsageError
+from sentiment.records import places
 from sentiment.records.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ def survey(
             yield usable(frame, label_names, on_bad_rows, counts, part, first_row=first_row)
             first_row += len(frame)
 
+    surveyed = _versions(train)
     bounds = (math.inf, math.inf)
     if plan.time_column is not None:
         times = [times_of(frame, plan.time_column) for frame in read(train, "train", {})]
@@ -217,12 +219,20 @@ def survey(
         also = np.isin(row_hashes(split.texts), held.train_hashes)
         report[f"{part}_texts_also_in_train"] = int(also.sum())
 
+    def check_unchanged() -> None:
+        if _versions(train) != surveyed:
+            raise DataError(
+                f"{train}: has changed since its rows were divided: read a copy, or when nobody writes it"
+            )
+
     def chunks() -> Iterator[Split]:
+        check_unchanged()
         for frame in read(train, "train", {}):
             chunk = as_split(frame, plan)
             keep = np.flatnonzero(held.trains(frame, chunk))
             if len(keep):
                 yield Split([chunk.texts[i] for i in keep], [chunk.labels[i] for i in keep])
+        check_unchanged()
 
     return Stream(
         Splits(
@@ -241,6 +251,10 @@ def survey(
         chunks,
         np.array(held.labels, dtype=object) if as_in_memory else None,
     )
+
+
+def _versions(where: str) -> list[tuple[str, str]]:
+    return [(place.path, places.version(place.path)) for place in places.find(where)]
 
 
 class _HeldOut:

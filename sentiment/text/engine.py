@@ -54,6 +54,29 @@ class Threads:
             executor.shutdown(wait=True, cancel_futures=True)
 
 
+class Watched:
+    """An engine that tells of each item that is done.
+
+    Parameters
+    ----------
+    engine : Engine
+    tell : callable
+        Told how many are done.
+    """
+
+    def __init__(self, engine: Engine, tell: Callable[[int], None]) -> None:
+        self._engine = engine
+        self._tell = tell
+        self._done = 0
+
+    def map(self, function: Callable[..., R], items: Iterable[T], **shared: Any) -> Iterator[R]:
+        """Yield ``function(item, **shared)`` in the order of the items: see `Engine`."""
+        for result in self._engine.map(function, items, **shared):
+            self._done += 1
+            self._tell(self._done)
+            yield result
+
+
 def _called(function: Callable[..., R], item: Any, shared: dict[str, Any]) -> R:
     try:
         return function(item, **shared)

@@ -169,6 +169,7 @@ class FeatureCache:
                 X = fit_blocks(
                     vectorizer, texts(), work, engine, progress,
                     dtype=dtype, by_columns=by_columns, sizes=sizes,
+                    n_texts=splits.report["rows_train"],
                 )  # fmt: skip
                 matrices = {"train": X, **_held_out(vectorizer, splits)}
             except OSError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sentiment.errors import SentimentError, UsageError
+from sentiment.text.engine import Watched
 from sentiment.training.teaching import learn
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def fit(
     features: dict[str, Any],
     data: Data,
     cache: FeatureCache,
+    progress: Progress,
     *,
     passes: int,
     seed: int,
@@ -147,6 +149,8 @@ def fit(
     data : Data
     cache : FeatureCache
         Lets go what it does not keep.
+    progress : callable
+        Told of the products with blocks.
     passes, seed : int
         Of a stream.
 
@@ -157,7 +161,9 @@ def fit(
     """
     try:
         if data.stream is not None and data.stream.labels is not None:
-            _fit_in_blocks(pipeline[-1], features["train"], data.stream.labels)
+            X = features["train"]
+            X.engine = Watched(X.engine, lambda done: progress("products", done, 0))
+            _fit_in_blocks(pipeline[-1], X, data.stream.labels)
             cache.release(features.pop("train"))  # many gigabytes, and not needed any more
         elif data.stream is not None:
             data.stream.fit(pipeline[0], pipeline[-1], passes=passes, seed=seed)

@@ -21,9 +21,10 @@ _SHARE = 0.6  # of what the machine or the container has
 _LEAST = 10**9
 _PROCESS = 450_000_000  # of a training that holds nothing yet: libraries, and the rows held out
 _TASKS = 0.35  # of the rest; the vocabulary and vectors over it need theirs
-# What a training takes for a byte of text: 13 of memory in a run of 200,000 reviews; on disk
-# tests/benchmarks/bench_scale.py found 12 to 16, and grows with the number of n-grams.
-_MEMORY_PER_BYTE = 13
+# What a training takes for a byte of text. In memory 13 for whole reviews, and 30 where sentences
+# repeat and nearly every n-gram is kept (tests/benchmarks/bench_scale.py); on disk that found 12 to
+# 16, and more with the number of n-grams.
+_MEMORY_PER_BYTE = 30
 _DISK_PER_BYTE = 18
 # A byte of a packed file is so many of text.
 _PACKED = 3
@@ -116,7 +117,7 @@ def wants_blocks(
             f"data.memory={given} is too little to work with: give 1GB or more, or 0 for blocks always"
         )
     size = text_size(settings["train"])
-    needed = size * _MEMORY_PER_BYTE
+    needed = _PROCESS + size * _MEMORY_PER_BYTE
     if needed <= most and not always:
         return False
     reason = _unsupported(settings, vectorizer, model, cv)

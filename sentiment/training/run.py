@@ -189,7 +189,15 @@ def train(
                 log.warning("%s", verdict)
                 run.log_text(json.dumps(semi, indent=1), "semi.json")
             else:
-                fitted = fit(pipeline, features, data, cache, passes=cfg.data.passes, seed=cfg.seed)
+                fitted = fit(
+                    pipeline,
+                    features,
+                    data,
+                    cache,
+                    stages.progress,
+                    passes=cfg.data.passes,
+                    seed=cfg.seed,
+                )
         with stages("evaluate"):
             judged = judge(fitted, data.splits, rule, seed=cfg.seed, own=own)
             judged = replace(judged, metrics={**over_folds, **judged.metrics})

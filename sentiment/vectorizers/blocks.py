@@ -109,6 +109,7 @@ def fit_blocks(
     dtype: npt.DTypeLike,
     by_columns: bool = True,
     sizes: Sizes = LARGEST,
+    n_texts: int = 0,
 ) -> BlockMatrix:
     """Fit a vectorizer on texts that come in pieces, and write their features in blocks.
 
@@ -126,6 +127,8 @@ def fit_blocks(
     by_columns : bool
         Whether the matrix is written in blocks of columns too.
     sizes : Sizes
+    n_texts : int
+        How many there are, for the progress; 0 is not known.
 
     Returns
     -------
@@ -148,11 +151,13 @@ def fit_blocks(
             _hash_block, blocks, folder=matrix, vectorizer=vectorizer, dtype=dtype
         ):
             lengths.append(rows)
-            progress("features", len(lengths), 0)
+            progress("features", len(lengths), _expected(lengths, n_texts))
     else:
         vectorizer._validate_params()
         spec = vectorizer._make_spec()
-        lengths, n_orders = _count(vectorizer, spec, blocks, work, engine, progress, sizes.ngrams)
+        lengths, n_orders = _count(
+            vectorizer, spec, blocks, work, engine, progress, sizes.ngrams, n_texts
+        )
         n_columns = vectorizer.index_.n_features
         filled = vectorizer.index_.document_frequency()
         give_back()
@@ -195,6 +200,11 @@ def _cut_columns(filled: Int32, size: int) -> list[int]:
     return [int(cut) for cut in np.unique(cuts)]
 
 
+def _expected(lengths: list[int], n_texts: int) -> int:
+    """Return how many blocks there are likely to be, or 0."""
+    return max(len(lengths), round(len(lengths) * n_texts / sum(lengths))) if n_texts else 0
+
+
 def _blocks(texts: Iterable[list[str]], characters_each: int) -> Iterator[_Block]:
     """Deal texts into blocks of so many characters or more; they end where the texts say."""
     held: list[str] = []
@@ -218,6 +228,7 @@ def _count(
     engine: Engine,
     progress: Progress,
     merged_at_a_time: int,
+    n_texts: int,
 ) -> tuple[list[int], int]:
     """Count n-grams and let the vectorizer choose; return the rows of each block and the orders."""
     number_of: dict[str, int] = {}
@@ -236,7 +247,7 @@ def _count(
         tf[numbers] += learned.tf
         save(work, len(lengths), "numbers", numbers)
         lengths.append(learned.n_texts)
-        progress("tokens", len(lengths), 0)
+        progress("tokens", len(lengths), _expected(lengths, n_texts))
     n_docs = sum(lengths)
     min_count, _ = vectorizer.bounds(n_docs)
     names = list(number_of)

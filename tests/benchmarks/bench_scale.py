@@ -1,7 +1,10 @@
 """More text than memory: time, memory and disk of a training in blocks, beside fastText and Vowpal Wabbit.
 
     python tests/benchmarks/bench_scale.py --texts 100000 400000 --memory 1GB
-    python tests/benchmarks/bench_scale.py --texts 400000 --fasttext PYTHON --vw PROGRAM
+    python tests/benchmarks/bench_scale.py --texts 400000 --peers PYTHON
+
+PYTHON can import fasttext and vowpalwabbit, of an environment of their own:
+`uv venv peers && uv pip install --python peers fasttext vowpalwabbit`.
 
 Texts of 80 words are made from the embedded reviews by drawing sentences of one label, so that their
 vocabulary and its frequencies are real. Test texts are made of the sentences of other reviews than
@@ -137,18 +140,26 @@ def fasttext(folder: Path, python: str) -> dict[str, float]:
     return {**found, "accuracy": float(found.pop("out"))}  # type: ignore[dict-item]
 
 
-def vowpal(folder: Path, vw: str) -> dict[str, float]:
+_VOWPAL = """
+from vowpalwabbit import Workspace
+words = '-d train.vw --ngram 2 -b 24 --loss_function logistic --passes 5 -c -k -f model.vw --quiet'
+Workspace(words).finish()
+"""
+_VOWPAL_TEST = """
+from vowpalwabbit import Workspace
+Workspace('-d test.vw -t -i model.vw -p answers --quiet').finish()
+"""
+
+
+def vowpal(folder: Path, python: str) -> dict[str, float]:
     for name in ("train", "test"):
         with (folder / f"{name}.vw").open("w") as file:
             for text, label in rows_of(folder, name):
                 plain = re.sub(r"[|:]", " ", " ".join(split(text)))
                 file.write(f"{1 if label == 'positive' else -1} |t {plain}\n")
-    words = ["--ngram", "2", "-b", "24", "--loss_function", "logistic", "--quiet"]
-    found = run(
-        [vw, "-d", "train.vw", *words, "--passes", "5", "-c", "-k", "-f", "model.vw"], folder
-    )
+    found = run([python, "-c", _VOWPAL], folder)
     found.pop("out")
-    run([vw, "-d", "test.vw", "-t", "-i", "model.vw", "-p", "answers", "--quiet"], folder)
+    run([python, "-c", _VOWPAL_TEST], folder)
     answers = np.loadtxt(folder / "answers") > 0
     truth = np.array([label == "positive" for _, label in rows_of(folder, "test")])
     return {**found, "accuracy": float((answers == truth).mean())}  # type: ignore[dict-item]
@@ -168,8 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, nargs="+", default=[50_000, 200_000])
     parser.add_argument("--memory", default="0", help="data.memory; 0 is blocks always")
-    parser.add_argument("--fasttext", metavar="PYTHON", help="that can import fasttext")
-    parser.add_argument("--vw", metavar="PATH", help="the program of Vowpal Wabbit")
+    parser.add_argument("--peers", metavar="PYTHON", help="that imports fasttext and vowpalwabbit")
     asked = parser.parse_args()
     for n in asked.texts:
         with tempfile.TemporaryDirectory(prefix="bench-scale-") as scratch:
@@ -177,10 +187,9 @@ def main() -> None:
             write(folder, n)
             size = sum(len(text) for text, _ in rows_of(folder, "train"))
             results = {"sentiment": sentiment(folder, asked.memory)}
-            if asked.fasttext:
-                results["fasttext"] = fasttext(folder, asked.fasttext)
-            if asked.vw:
-                results["vw"] = vowpal(folder, asked.vw)
+            if asked.peers:
+                results["fasttext"] = fasttext(folder, asked.peers)
+                results["vw"] = vowpal(folder, asked.peers)
             for name, found in results.items():
                 figures = "  ".join(f"{key} {value:.3f}" for key, value in found.items())
                 print(f"{n:>9,} texts, {size / 1e9:.3f} GB  {name:9}  {figures}", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,13 +21,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from support.reviews import shuffled
 
-from sentiment.errors import UsageError
+from sentiment.data.stream import survey
+from sentiment.errors import DataError, UsageError
 from sentiment.models import NBSVM
 from sentiment.models.blocks import fit_logistic
 from sentiment.text.engine import Threads
 from sentiment.training import memory
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
-from sentiment.vectorizers.blocks import Sizes, fit_blocks
+from sentiment.vectorizers.blocks import LARGEST, Sizes, fit_blocks
 
 TEXTS = st.lists(
     st.lists(st.sampled_from(["a", "b", "ba", "é", "zz", "c", "The"]), max_size=9).map(" ".join),
@@ -185,8 +187,9 @@ def choose(tmp_path: Path, size: int, **settings):
 
 
 def test_what_fits_stays_in_memory_and_what_does_not_is_blocked(tmp_path):
-    assert not choose(tmp_path, 70_000_000, memory="1GB")
-    assert choose(tmp_path, 80_000_000, memory="1GB")
+    assert not choose(tmp_path, 18_000_000, memory="1GB")
+    assert choose(tmp_path, 19_000_000, memory="1GB")
+    assert not choose(tmp_path, 100_000_000, memory="4GB")
     assert choose(tmp_path, 10, memory="0")
     assert not choose(tmp_path, 10)
     assert memory.available() > 10**9
@@ -208,6 +211,12 @@ def test_what_fits_stays_in_memory_and_what_does_not_is_blocked(tmp_path):
 def test_what_blocks_cannot_do_is_said_before_work(tmp_path, settings, said):
     with pytest.raises(UsageError, match=said):
         choose(tmp_path, 100_000_000, **settings)
+
+
+def test_tasks_take_less_where_less_is_allowed():
+    small, large = (Sizes.within(memory.for_tasks(asked)) for asked in ("1GB", "64GB"))
+    assert 1 << 20 <= small.characters < large.characters == LARGEST.characters
+    assert 1 << 20 <= small.ngrams < large.ngrams == LARGEST.ngrams
 
 
 def test_no_space_is_said_before_work_with_what_is_needed(tmp_path, monkeypatch):
@@ -243,6 +252,19 @@ def test_the_model_in_blocks_has_the_digest_of_the_one_in_memory(
     assert answer.document["data"]["rows_train"] == here["data"]["rows_train"]
     assert not list((tmp_path / "outputs/cache").rglob("*.blocks*"))
     assert not list((tmp_path / "outputs/cache").rglob("*-columns-data.npy"))
+
+
+def test_a_file_that_changes_after_it_was_divided_is_said(folder, tmp_path):
+    copied = Path(shutil.copytree(folder, tmp_path / "reviews"))
+    stream = survey(
+        name="files", train=str(copied), test=None, text_column="text", label_column="label",
+        label_names=None, positive_label=None, val_size=0.1, test_size=0.2, on_bad_rows="drop", seed=0,
+        as_in_memory=True,
+    )  # fmt: skip
+    assert sum(len(chunk) for chunk in stream.chunks()) == len(stream.labels)
+    shutil.copy(folder / "part-0.parquet", copied / "part-9.parquet")
+    with pytest.raises(DataError, match="has changed since its rows were divided"):
+        list(stream.chunks())
 
 
 def tokens_under(cache: Path) -> list[Path]:
