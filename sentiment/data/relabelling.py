@@ -14,7 +14,10 @@ from sentiment.records.dialect import find_column
 if TYPE_CHECKING:
     import polars as pl
 
-ROW, TEXT = "row", "text"
+ROW, TEXT, STATUS = "row", "text", "status"
+_LABELLED = (
+    "labelled"  # as `sentiment label` says of a text that was not skipped and not left in doubt
+)
 # A file of suspects comes back as it is, or with a column of the answers of who has looked.
 _LABELS = ("label", "suggested")
 
@@ -29,8 +32,9 @@ def corrected(
 
     A line names rows by ``text`` (every row that holds it, held-out ones too), or, where it has no
     text, by ``row``: where it stands in the training data, counted from 0. Its label is ``label``,
-    or ``suggested`` where that is missing; a line without one changes nothing. Of two lines for
-    one row the later counts.
+    or ``suggested`` where that is missing; a line without one changes nothing, nor does one whose
+    ``status`` is another than ``labelled``: who looked was not sure. Of two lines for one row the
+    later counts.
 
     Parameters
     ----------
@@ -58,7 +62,7 @@ def corrected(
         label = next(
             (found for key in _LABELS if (found := label_of(record.get(key))) is not None), None
         )
-        if label is None:
+        if label is None or record.get(STATUS) not in (None, "", _LABELLED):
             continue
         label = (names or {}).get(label, label)
         if label not in known:
@@ -131,7 +135,7 @@ def _records(file: str) -> list[dict[str, Any]]:
 
 def _named(record: Mapping[str, Any]) -> dict[str, Any]:
     columns = list(record)
-    found = {name: find_column(columns, name) for name in (ROW, TEXT, *_LABELS)}
+    found = {name: find_column(columns, name) for name in (ROW, TEXT, STATUS, *_LABELS)}
     if found["label"] is None and found["suggested"] is None:
         raise DataError(
             f"corrections have the columns {', '.join(columns[:10])}: they need label (or suggested), "

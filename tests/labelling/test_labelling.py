@@ -208,6 +208,46 @@ def test_suspects_and_pools_are_read_as_they_are_written(tmp_path):
     assert labelled(str(tmp_path / "known.csv"), "text", "label") == [("one", "a")]
 
 
+def test_looked_at_suspects_go_in_as_corrections_and_doubts_change_nothing(cli, tmp_path):
+    """`data --labels`, the page, `data.corrections`: each reads what the one before wrote."""
+    texts, truth = balanced(240)
+    turned = {3: "negative", 8: "positive", 11: "negative"}
+    given = [turned.get(i, label) for i, label in enumerate(truth)]
+    rows = [{"text": t, "label": g} for t, g in zip(texts, given, strict=True)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    about = [f"data.train={tmp_path}/train.jsonl", "vectorizer.ngram_range=[1,1]"]
+    found = cli("data", "data=files", *about, "--labels", f"output_dir={tmp_path}/out")
+    assert found.code == 0, found.err
+    doubted = suspects(str(tmp_path / "out" / "suspects.csv"))
+    assert len(doubted) >= 3
+    desk = Desk(doubted, LABELS, Answers(tmp_path / "looked.jsonl"))
+    said = {}
+    for number in range(3):
+        asked = desk.next("w")
+        status = ("labelled", "unsure", "labelled")[number]
+        was = given[texts.index(asked["text"])]
+        label = ("positive" if was == "negative" else "negative") if status == "labelled" else None
+        desk.answer("w", asked["id"], label, status=status, annotator="ann", note="")
+        said[asked["text"]] = label or was
+    settings = {"source": "files", "name": "x", "train": str(tmp_path / "train.jsonl")}
+    splits = load_splits(**settings, corrections=str(tmp_path / "looked.jsonl"))
+    assert splits.report["labels_corrected"] == 2
+    assert splits.report["corrections_not_found"] == 0
+    parts = (splits.train, splits.val, splits.test)
+    now = {t: label for part in parts for t, label in zip(part.texts, part.labels, strict=True)}
+    assert {text: now[text] for text in said} == said
+
+
+def test_three_texts_of_one_class_are_labelled_to_the_end(answers):
+    desk = Desk([Item(f"text {i}", {"row": i}) for i in range(3)], LABELS, answers)
+    for _ in range(3):
+        asked = desk.next("w")
+        desk.answer("w", asked["id"], "positive", status="labelled", annotator="ann", note="")
+        desk.learn()
+    assert desk.next("w") is None
+    assert len(answers.rows) == 3
+
+
 def test_wrong_words_are_one_line(cli, tmp_path):
     (tmp_path / "pool.csv").write_text("text\none\ntwo\n")
     for words, reason in (
