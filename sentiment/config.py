@@ -28,7 +28,7 @@ PLUGINS = str(Path(__file__).resolve().parent / "_plugins")
 _NOT_CONTENT = frozenset(
     [
         "output_dir", "hydra", "sweep", "search", "cache", "engine", "experiment_name", "run_name",
-        "tracking", "start_from",
+        "tracking", "start_from", "curve",
     ]
 )  # fmt: skip
 _NOT_CONTENT_OF_DATA = frozenset(["memory", "resume"])
@@ -133,6 +133,7 @@ class SweepConfig:
     resume: bool = False
     dry_run: bool = False
     keep_models: str = "best"
+    report: bool = False
 
 
 @dataclass
@@ -202,6 +203,7 @@ class Config:
     engine: EngineConfig = field(default_factory=EngineConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     metrics: dict[str, Any] = field(default_factory=dict)
+    curve: bool = False
     cv: int | None = None
     experiment_name: str = "sentiment"
     run_name: str | None = None

@@ -43,8 +43,6 @@ def curve(
     cfg = compose(with_file("curve", overrides or [], text, label))
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"{report}: no such folder {report.parent}")
-    if cfg.data.streaming:
-        raise UsageError("a learning curve needs the rows in memory: data.streaming=false")
     splits = load(cfg).splits
     console = stderr()
     found = learning_curve(

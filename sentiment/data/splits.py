@@ -388,7 +388,8 @@ def _shared_groups(frame: pl.DataFrame, parts: Parts) -> dict[str, int]:
         if len(set(groups)) < _FEWEST_GROUPS:
             continue
         train = {g for g, p in zip(groups, parts, strict=True) if p == TRAIN and g is not None}
-        count = sum(p == TEST and g in train for g, p in zip(groups, parts, strict=True))
+        # Counts are plain numbers: they are written as JSON.
+        count = sum(bool(p == TEST) and g in train for g, p in zip(groups, parts, strict=True))
         if count:
             shared[f"{SHARED_GROUPS}{found}"] = count
     return shared

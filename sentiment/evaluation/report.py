@@ -97,6 +97,7 @@ def model_report(
     facts: Facts,
     scorer: Scorer | None = None,
     slices: Sequence[Slice] | None = None,
+    more: Sequence[str] = (),
 ) -> str:
     """Return the page about a model.
 
@@ -109,6 +110,8 @@ def model_report(
         Explains errors and classes.
     slices : sequence of Slice, optional
         Made here where they are missing.
+    more : sequence of str
+        Further sections, as HTML.
     """
     slices = make_slices(answers) if slices is None else slices
     metrics = facts.metrics
@@ -135,6 +138,7 @@ def model_report(
         _per_class(answers),
         "<h2>Curves</h2>",
         f'<div class="grid">{"".join(_curves(answers))}</div>',
+        *more,
         "<h2>Slices</h2>",
         _slices(slices, metrics["accuracy"]),
         "<h2>Worst errors</h2>",

@@ -162,7 +162,7 @@ class Job:
                     run=run,
                     data=data_of(cfg, self.folder),
                     point_latest=False,
-                    draw=False,
+                    draw=bool(cfg.sweep.report),
                 )
             except Exception:
                 # The reason must survive on another machine too.

@@ -124,15 +124,8 @@ def learning_curve(
     Error falls as a power of the number of labels towards a floor: Figueroa et al., BMC Medical
     Informatics and Decision Making 12, 2012; Hestness et al., arXiv 1712.00409, 2017.
     """
+    check_rows(splits)
     train, val = splits.train, splits.val
-    if len(train) < 2 * _FEWEST:
-        raise DataError(
-            f"a learning curve needs {2 * _FEWEST} training rows or more, there are {len(train)}"
-        )
-    if not len(val):
-        raise DataError(
-            "a learning curve is judged on validation rows: data.val_size=0.1, or data.val"
-        )
     points = []
     for number in sizes(len(train)):
         # Small parts differ most from one another, and cost least.
@@ -145,6 +138,29 @@ def learning_curve(
         points.append(_point(number, found, len(val)))
     expected, low, high = _gain(points, more, seed)
     return Curve(points, more, expected, low, high, len(val))
+
+
+def check_rows(splits: Splits) -> None:
+    """Refuse rows of which no learning curve can be made.
+
+    Raises
+    ------
+    UsageError
+        They are a stream.
+    DataError
+        There are too few training or validation rows.
+    """
+    train, val = splits.train, splits.val
+    if splits.train_fingerprint is not None and not len(train):
+        raise UsageError("a learning curve needs the rows in memory: data.streaming=false")
+    if len(train) < 2 * _FEWEST:
+        raise DataError(
+            f"a learning curve needs {2 * _FEWEST} training rows or more, there are {len(train)}"
+        )
+    if not len(val):
+        raise DataError(
+            "a learning curve is judged on validation rows: data.val_size=0.1, or data.val"
+        )
 
 
 def _part(train: Split, number: int, seed: int) -> Split:
@@ -236,6 +252,19 @@ def curve_page(curve: Curve, name: str) -> str:
     name : str
         Of the data.
     """
+    told = {
+        "accuracy with all labels": f"{curve.points[-1].accuracy:.4f}", "likely": gain(curve),
+    }  # fmt: skip
+    body = [f"<h1>Learning curve: {escape(name)}</h1>", cards(told), _drawn(curve)]
+    return document(f"Learning curve: {name}", body)
+
+
+def curve_section(curve: Curve) -> str:
+    """Return the curve as a section of another page."""
+    return f"<h2>Learning curve</h2><p>{escape(gain(curve))}</p>{_drawn(curve)}"
+
+
+def _drawn(curve: Curve) -> str:
     points = curve.points
     chart = charts.lines(
         "Accuracy by labels",
@@ -249,18 +278,11 @@ def curve_page(curve: Curve, name: str) -> str:
         for p in points
     ]
     told = table(["labels", "models", "accuracy", "95 % interval"], rows, range(4))
-    return document(
-        f"Learning curve: {name}",
-        [
-            f"<h1>Learning curve: {escape(name)}</h1>",
-            cards(
-                {"accuracy with all labels": f"{points[-1].accuracy:.4f}", "likely": gain(curve)}
-            ),
-            f'<div class="grid">{chart}<div>{told}</div></div>',
-            '<p class="soft">Each model is made of its labels alone. Intervals are for both draws: of '
-            "the training rows and of the validation rows. What more labels are likely to give is "
-            "read from a power law with a floor, fitted to the points.</p>",
-        ],
+    return (
+        f'<div class="grid">{chart}<div>{told}</div></div>'
+        '<p class="soft">Each model is made of its labels alone. Intervals are for both draws: of '
+        "the training rows and of the validation rows. What more labels are likely to give is "
+        "read from a power law with a floor, fitted to the points.</p>"
     )
 
 

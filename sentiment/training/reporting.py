@@ -101,7 +101,7 @@ def write_reports(
     )
     slices = make_slices(answers)
     if whole:
-        page = model_report(answers, facts, explains, slices)
+        page = model_report(answers, facts, explains, slices, _curve(cfg, splits))
         (folder / REPORT).write_text(page, encoding="utf-8")
     strongest = {} if explains is None else explains.top_features(_NGRAMS)
     card = model_card(
@@ -113,6 +113,16 @@ def write_reports(
         behaviour=_behaviour(folder, run, scorer) if whole else (),
     )
     (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def _curve(cfg: DictConfig, splits: Splits) -> list[str]:
+    """Return the section of the learning curve where it is asked for."""
+    if not cfg.curve:
+        return []
+    from sentiment.training.curve import curve_section, learning_curve
+    from sentiment.training.pipeline import build_pipeline
+
+    return [curve_section(learning_curve(lambda: build_pipeline(cfg), splits, seed=cfg.seed))]
 
 
 def _behaviour(folder: Path, run: Run, scorer: Scorer) -> list[str]:

@@ -132,6 +132,10 @@ def train(
         if cfg.cv is not None:
             data = folds.pooled(data)
             folds.check_folds(cfg.cv, data, time_column=cfg.data.time_column)
+        if cfg.curve:
+            from sentiment.training.curve import check_rows
+
+            check_rows(data.splits)
         # This imports scikit-learn: not before wrong words and data have been refused.
         from sentiment.training.pipeline import build_pipeline
 

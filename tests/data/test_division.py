@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import numpy as np
@@ -175,6 +176,7 @@ def test_groups_that_are_not_used_are_spoken_of(tmp_path, caplog):
     make().write_csv(tmp_path / "a.csv")
     splits = load(settings(tmp_path, split="hash"), 42).splits
     assert splits.report["test_rows_that_share_with_train_their_film"] > 50
+    json.dumps(splits.report)  # as it is stored with the model
     assert "data.group_column=film keeps them apart" in caplog.text
     caplog.clear()
     load(settings(tmp_path, split="hash", group_column="film"), 42)
