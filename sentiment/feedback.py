@@ -155,9 +155,10 @@ class Feedback:
                 self._sqlite, self._file = _open_file(place)
             else:
                 self._postgres = _connect(place, _BUSY_SECONDS)
-                if _is_made(self._postgres):  # and a role without the right to make tables will do
-                    return
-                with self._postgres.transaction():
+                with _transaction(self._postgres, _BUSY_SECONDS):
+                    # A role without the right to make tables will do where there is one.
+                    if _is_made(self._postgres):
+                        return
                     # Replicas that start together would make the table twice.
                     self._postgres.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [_TABLE])
                     for statement in _schema(
@@ -179,7 +180,7 @@ class Feedback:
                 with self._sqlite:
                     return [self._sqlite.execute(query, a).rowcount > 0 for a in answers]
             query = _INSERT.format(table=_TABLE, values="%s, %s, %s, %s, %s, %s, %s, %s")
-            with self._postgres.transaction(), self._postgres.pipeline():
+            with self._postgres.pipeline(), _transaction(self._postgres, _BUSY_SECONDS):
                 # Sorted, so that replicas that are told the same never wait for each other in a circle.
                 order = sorted(range(len(answers)), key=lambda i: answers[i].prediction_id)
                 done = {i: self._postgres.execute(query, _without_nul(answers[i])) for i in order}
@@ -371,11 +372,14 @@ def _read(place: Place, query: str, values: tuple[Any, ...], seconds: float) -> 
             query = query.format(table="feedback", mark="?")
             yield from sqlite.read(place, query, values, seconds)
             return
-        with contextlib.closing(_connect(place, seconds)) as connection:
+        with (
+            contextlib.closing(_connect(place, seconds)) as connection,
+            _transaction(connection, seconds),
+        ):
             if not _is_made(connection):
                 return
             # The server keeps the rows that were not fetched yet.
-            with connection.transaction(), connection.cursor("answers") as cursor:
+            with connection.cursor("answers") as cursor:
                 cursor.execute(query.format(table=_TABLE, mark="%s"), values)
                 yield from cursor
 
@@ -385,9 +389,21 @@ def _connect(url: str, seconds: float) -> psycopg.Connection[Any]:
         url,
         autocommit=True,
         connect_timeout=max(2, int(seconds)),
-        options=f"-c statement_timeout={int(seconds * 1000)}",
+        prepare_threshold=None,  # a pooler may give the next statement to another connection
     )
     return connection
+
+
+@contextlib.contextmanager
+def _transaction(connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+    """Hold a transaction each of whose statements ends within so many seconds.
+
+    It says so itself: poolers (PgBouncer) refuse what a connection asks for when it begins, and
+    give it to others afterwards.
+    """
+    with connection.transaction():
+        connection.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
+        yield
 
 
 def _is_made(connection: psycopg.Connection[Any]) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.postgres import postgres
+from support.postgres import pooler, postgres
 
 from sentiment.errors import DataError, UsageError
 from sentiment.feedback import Answer, Feedback, answers, observed, place_of, shown
@@ -42,11 +42,20 @@ def answer(number: int, label: str = "good", text: str | None = None) -> Answer:
     return Answer(f"id{number}", "ab" * 16, "good", 0.9, 1.0, label, text, 2.0)
 
 
+@pytest.fixture(params=["direct", "pooled"])
+def address(request, database):
+    if request.param == "direct":
+        yield database.address
+    else:
+        with pooler(database) as found:
+            yield found
+
+
 @pytest.mark.real
-def test_a_database_counts_as_a_file_does(database):
+def test_a_database_counts_as_a_file_does(address, database):
     import psycopg
 
-    place = place_of(Path("unused"), f"postgresql+psycopg2://{database.address}")
+    place = place_of(Path("unused"), f"postgresql+psycopg2://{address}")
     assert observed(place, "ab" * 32, 10) == (0, 0)
     assert list(answers(place)) == []
     one, two = Feedback(place), Feedback(place)
@@ -77,6 +86,7 @@ def test_a_database_counts_as_a_file_does(database):
         list(pool.map(replica, range(8)))
     assert (sum(firsts), len(firsts)) == (160, 1280)
     # A role that may use the table and make none.
+    place = f"postgresql://{database.address}"
     with psycopg.connect(place, autocommit=True) as owner:
         owner.execute("CREATE ROLE api LOGIN")
         owner.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")

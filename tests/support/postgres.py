@@ -86,3 +86,35 @@ def postgres() -> Iterator[Postgres]:
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def pooler(server: Postgres) -> Iterator[str]:
+    """Start PgBouncer before a server, one connection for all transactions; yield its address."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        pytest.skip("PgBouncer is not installed")
+    port = free_port()
+    settings = server.folder / "pgbouncer.ini"
+    settings.write_text(
+        f"[databases]\npostgres = host=127.0.0.1 port={server.port} user=mlflow\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\n"
+        "unix_socket_dir =\npool_mode = transaction\ndefault_pool_size = 1\n"
+    )
+    settings.chmod(0o644)
+    process = subprocess.Popen(
+        [program, settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=server.user
+    )
+
+    def answers() -> bool:
+        assert process.poll() is None, "PgBouncer ended"
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        return False
+
+    try:
+        wait_for(answers, 20, "PgBouncer")
+        yield f"mlflow@127.0.0.1:{port}/postgres"
+    finally:
+        process.terminate()
+        process.wait(20)
