@@ -105,7 +105,7 @@ def save_model(
     needed = ["mlflow", "numpy", "pandas"]
     needed += [] if compiled else ["scikit-learn", "scipy", "skops"]
     travels = TRAVELS if compiled else (*TRAVELS, *_PARTS)
-    with warnings.catch_warnings(), scoring_code(travels) as code:
+    with warnings.catch_warnings(), _no_look_around(), scoring_code(travels) as code:
         warnings.simplefilter("ignore")
         mlflow.pyfunc.save_model(
             path=str(place),
@@ -126,6 +126,24 @@ def save_model(
     for artifact in flavor["artifacts"].values():
         artifact["uri"] = artifact["path"]
     document.save(str(place / MLMODEL_FILE_NAME))
+
+
+@contextmanager
+def _no_look_around() -> Iterator[None]:
+    """Let MLflow not read which files each installed package has, a second of work.
+
+    It does to warn of requirements that are not met here; ours are what is installed.
+    """
+    from mlflow.utils import requirements_utils
+
+    names = ("_MODULES_TO_PACKAGES", "_PACKAGES_TO_MODULES")
+    before = [getattr(requirements_utils, name, None) for name in names]
+    setattr(requirements_utils, names[0], {})
+    try:
+        yield
+    finally:  # other models of this process are looked at as ever
+        for name, value in zip(names, before, strict=True):
+            setattr(requirements_utils, name, value)
 
 
 @contextmanager
