@@ -18,7 +18,10 @@ from sentiment.registry.lookup import find_model
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
+    from sentiment.scorer import Scorer
+
 _PACKAGE = Path(__file__).resolve().parent
+_ROWS = 1024  # scored at a time: what is made of them fits the processor's cache
 _ANSWER = "label string, confidence double, probabilities map<string,double>, would_be string, note string"
 
 
@@ -98,11 +101,15 @@ def scoring(
         from pyspark import SparkFiles
 
         from sentiment.answering import score_texts
-        from sentiment.scorer import Scorer
+        from sentiment.spark import loaded
 
-        scorer = Scorer.load(Path(SparkFiles.get(folder)), digest=digest)
+        scorer = loaded(SparkFiles.get(folder), digest)
         probabilities = pa.map_(pa.string(), pa.float64())
-        for texts in batches:
+        for texts in (
+            batch[first : first + _ROWS]
+            for batch in batches
+            for first in range(0, len(batch), _ROWS)
+        ):
             found = score_texts(scorer, texts.to_pylist(), min_confidence)
             rows = [
                 None if row is None else list(zip(scorer.labels, row, strict=True))
@@ -125,6 +132,21 @@ def scoring(
         "return": Iterator[pyarrow.Array],
     }
     return arrow_udf(answer, _ANSWER)  # type: ignore[no-any-return]
+
+
+@cache
+def loaded(folder: str, digest: str) -> Scorer:
+    """Return a model, checked and mapped once in a worker, which computes one partition after the other.
+
+    Parameters
+    ----------
+    folder : str
+        Its directory, where Spark has put it.
+    digest : str
+    """
+    from sentiment.scorer import Scorer
+
+    return Scorer.load(Path(folder), digest=digest)
 
 
 @cache

@@ -26,6 +26,8 @@ _TASKS = 0.35  # of the rest; the vocabulary and vectors over it need theirs
 # 16, and more with the number of n-grams.
 _MEMORY_PER_BYTE = 30
 _DISK_PER_BYTE = 18
+# The vocabulary, weights, the vectors that solve for them, and the compiled model are arrays as long.
+_MEMORY_PER_NGRAM = 160
 # A byte of a packed file is so many of text.
 _PACKED = 3
 _VECTORIZERS = ("TfidfVectorizer", "CountVectorizer", "HashingVectorizer")
@@ -83,6 +85,24 @@ def for_tasks(given: object) -> int:
         The key ``data.memory``.
     """
     return int(_TASKS * max(limit(given) - _PROCESS, _PROCESS))
+
+
+def check_vocabulary(given: object, n_ngrams: int) -> None:
+    """Say when a vocabulary takes more than ``data.memory``: blocks bound all but that.
+
+    Parameters
+    ----------
+    given : str, int or None
+        The key ``data.memory``.
+    n_ngrams : int
+        That were found.
+    """
+    needed = _PROCESS + n_ngrams * _MEMORY_PER_NGRAM
+    if needed > limit(given):
+        log.warning(
+            "%s n-grams take about %s, more than data.memory: vectorizer.min_df=5 or "
+            "vectorizer.max_features=1000000 leaves fewer", f"{n_ngrams:,}", _gb(needed),
+        )  # fmt: skip
 
 
 def wants_blocks(

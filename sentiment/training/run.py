@@ -167,6 +167,8 @@ def train(
                 pipeline, data, cache, engine, stages.progress,
                 memory=memory.for_tasks(cfg.data.memory), resume=cfg.data.resume,
             )  # fmt: skip
+        if data.in_blocks:
+            memory.check_vocabulary(cfg.data.memory, features["train"].shape[1])
         if not cfg.data.resume:  # what is interrupted leaves nothing
             stack.callback(lambda: cache.release(features.get("train")))
         with stages("track"):

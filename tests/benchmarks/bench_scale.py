@@ -137,7 +137,8 @@ def fasttext(folder: Path, python: str) -> dict[str, float]:
             for text, label in rows_of(folder, name):
                 file.write(f"__label__{label} {' '.join(split(text))}\n")
     found = run([python, "-c", _FASTTEXT], folder)
-    return {**found, "accuracy": float(found.pop("out"))}  # type: ignore[dict-item]
+    accuracy = float(found.pop("out"))
+    return {**found, "accuracy": accuracy}  # type: ignore[dict-item]
 
 
 _VOWPAL = """
@@ -188,8 +189,8 @@ def main() -> None:
             size = sum(len(text) for text, _ in rows_of(folder, "train"))
             results = {"sentiment": sentiment(folder, asked.memory)}
             if asked.peers:
-                results["fasttext"] = fasttext(folder, asked.peers)
-                results["vw"] = vowpal(folder, asked.peers)
+                results["fastText"] = fasttext(folder, asked.peers)
+                results["Vowpal"] = vowpal(folder, asked.peers)
             for name, found in results.items():
                 figures = "  ".join(f"{key} {value:.3f}" for key, value in found.items())
                 print(f"{n:>9,} texts, {size / 1e9:.3f} GB  {name:9}  {figures}", flush=True)

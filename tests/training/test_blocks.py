@@ -219,6 +219,13 @@ def test_tasks_take_less_where_less_is_allowed():
     assert 1 << 20 <= small.ngrams < large.ngrams == LARGEST.ngrams
 
 
+def test_a_vocabulary_that_takes_more_is_said(caplog):
+    memory.check_vocabulary("2GB", 9_000_000)
+    assert not caplog.records
+    memory.check_vocabulary("1GB", 9_000_000)
+    assert "9,000,000 n-grams take about 1.9 GB, more than data.memory" in caplog.text
+
+
 def test_no_space_is_said_before_work_with_what_is_needed(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5_000_000))
     with pytest.raises(

@@ -122,8 +122,9 @@ def test_an_address_without_a_cluster_is_said_at_once(name, address):
 @pytest.mark.real
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("n_nodes", [2, 4])
 def test_ray_gives_the_same_weights_and_parts_and_survives_a_node(
-    reviews, stored, files, tmp_path, monkeypatch
+    reviews, stored, files, tmp_path, monkeypatch, n_nodes
 ):
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
     from ray.cluster_utils import Cluster
@@ -135,9 +136,11 @@ def test_ray_gives_the_same_weights_and_parts_and_survives_a_node(
         initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory}
     )
     try:
-        lost = cluster.add_node(num_cpus=1, object_store_memory=memory)
+        for _ in range(n_nodes - 1):
+            lost = cluster.add_node(num_cpus=1, object_store_memory=memory)
+        cluster.wait_for_nodes()
         with engines.engine("ray", cluster.address) as engine:
-            assert ray.cluster_resources()["CPU"] == 2
+            assert ray.cluster_resources()["CPU"] == n_nodes
 
             class LosesANode:
                 """The engine, but for a node that dies when some tasks are done."""
