@@ -38,7 +38,9 @@ def lengths_as_if_new(kernel: Kernel | BlockKernel, used: NDArray[np.bool_]) -> 
     return longer
 
 
-def affine(scores: Float, codes: NDArray[np.intp], weight: Float) -> tuple[float, Any]:
+def affine(
+    scores: Float, codes: NDArray[np.intp], weight: Float, caution: float = 1.0
+) -> tuple[float, Any]:
     """Return slope and offset (one per class of more than two) that make scores log odds.
 
     Parameters
@@ -48,19 +50,27 @@ def affine(scores: Float, codes: NDArray[np.intp], weight: Float) -> tuple[float
     codes : intp[n]
         True classes.
     weight : float64[n]
+    caution : float
+        Texts of each class that are taken to have been seen besides, anywhere.
     """
     if scores.shape[1] == 1:
-        return platt(scores[:, 0], codes == 1, weight)
-    return temperature(scores, codes, weight)
+        return platt(scores[:, 0], codes == 1, weight, caution)
+    return temperature(scores, codes, weight, caution)
 
 
-def platt(score: Float, positive: NDArray[np.bool_], weight: Float) -> tuple[float, float]:
+def platt(
+    score: Float, positive: NDArray[np.bool_], weight: Float, caution: float = 1.0
+) -> tuple[float, float]:
     """Slope and offset of the sigmoid that fits the scores best (Platt 1999).
 
     Targets are drawn in from 0 and 1 as Platt proposes, so that separable scores have an answer.
     """
     n_positive, n_negative = float(weight[positive].sum()), float(weight[~positive].sum())
-    target = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
+    target = np.where(
+        positive,
+        (n_positive + caution) / (n_positive + 2 * caution),
+        caution / (n_negative + 2 * caution),
+    )
 
     def objective(parameters: Float) -> tuple[float, Float]:
         z = parameters[0] * score + parameters[1]
@@ -75,14 +85,17 @@ def platt(score: Float, positive: NDArray[np.bool_], weight: Float) -> tuple[flo
     return float(found.x[0]), float(found.x[1])
 
 
-def temperature(scores: Float, codes: NDArray[np.intp], weight: Float) -> tuple[float, Float]:
+def temperature(
+    scores: Float, codes: NDArray[np.intp], weight: Float, caution: float = 1.0
+) -> tuple[float, Float]:
     """One slope and one offset per class of the softmax that fits the scores best."""
     n_classes = scores.shape[1]
     target = np.zeros_like(scores)
     target[np.arange(len(codes)), codes] = 1.0
     # The same caution as Platt's: half a text's worth of every class is added to each target.
     total = weight.sum()
-    target = (total * target + np.bincount(codes, weight) / total) / (total + 1)
+    share = np.bincount(codes, weight, n_classes) / total
+    target = (total * target + caution * share) / (total + caution)
 
     def objective(parameters: Float) -> tuple[float, Float]:
         z = parameters[0] * scores + parameters[1:]

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 
 _SAMPLE = 20_000  # texts that give directions: more give the same
 _LATENT_C = 0.03
+# Platt's whole text of each class makes 100 labels too modest. Tried on training rows alone (five samples),
+# a quarter of it takes the calibration error from 0.038 to 0.030, and the log loss from 0.399 to 0.396.
+_CAUTION = 0.25
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -358,7 +361,7 @@ def _calibration(scores: Floats, truth: Ints) -> tuple[float, Any]:
     """Return slope and offsets of the affine map that makes scores log odds."""
     if scores.shape[1] == 2:
         scores = scores[:, 1:] - scores[:, :1]
-    return affine(scores, truth, np.ones(len(truth)))
+    return affine(scores, truth, np.ones(len(truth)), _CAUTION)
 
 
 def _logits(scores: Floats, found: tuple[float, Any]) -> Floats:
