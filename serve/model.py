@@ -14,7 +14,7 @@ from typing import Any
 from sentiment.errors import ModelNotFoundError, SentimentError
 from sentiment.files import stamp
 from sentiment.scorer import Scorer
-from sentiment.scorer.document import DOCUMENT_NAME, PIPELINE_NAME, WEIGHTS_NAME
+from sentiment.scorer.document import DOCUMENT_NAME, PIPELINE_NAME, WEIGHTS_NAME, read_document
 from sentiment.store import (
     POINTERS,
     is_alias,
@@ -25,6 +25,7 @@ from sentiment.store import (
 )
 from sentiment.text.spec import MANY_CHARACTERS
 from serve import weights
+from serve.patterns import check_patterns
 
 logger = logging.getLogger("sentiment.serve")
 
@@ -185,7 +186,15 @@ class ModelHolder:
         target = self._target()
         stored = resolve(target, self.output_dir)
         files = _files(stored.path)
+        document = read_document(stored.path)[1]
+        check_patterns(view["text"].get("token_pattern") for view in document.get("views", []))
         scorer = Scorer.load(stored.path, digest=stored.digest, read=self._read_weights)
+        if not scorer.compiled:
+            from sentiment.scorer.pipeline import PipelineScorer
+
+            assert isinstance(scorer, PipelineScorer)
+            named = scorer.pipeline.get_params().items()
+            check_patterns(value for name, value in named if name.endswith("token_pattern"))
         scorer.predict_one(WARM_TEXT)
         scorer.predict([WARM_TEXT, WARM_TEXT])
         scorer.predict([WARM_TEXT] * (MANY_CHARACTERS // len(WARM_TEXT) + 1))

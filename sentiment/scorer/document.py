@@ -45,6 +45,7 @@ MAX_GOLDEN = 100
 MAX_GOLDEN_TEXT = 100_000
 MAX_VIEWS = 16
 MAX_ORDER = 64
+MAX_PATTERN = 1_000
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _WEIGHTS = {FORMAT: WEIGHTS_NAME, PIPELINE_FORMAT: PIPELINE_NAME}
@@ -137,6 +138,9 @@ def _impossible(document: dict[str, Any]) -> str:
     for view in views:
         if not isinstance(view, dict) or not isinstance(view.get("text"), dict):
             return "a view must say how it reads text"
+        pattern = view["text"].get("token_pattern", "")
+        if not isinstance(pattern, str) or len(pattern) > MAX_PATTERN:
+            return f"a token pattern must be a text of at most {MAX_PATTERN} characters"
         orders = [*_whole(view.get("orders", [])), *_whole(view["text"].get("ngram_range", []))]
         if not all(1 <= order <= MAX_ORDER for order in orders):
             return f"n-grams must have 1 to {MAX_ORDER} tokens"

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
+import shutil
 import socket
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 
+from sentiment.errors import ModelError
+from sentiment.scorer.document import dump_document
+from sentiment.store import read_pointer, set_pointer
 from serve.guests import Guests
+from serve.patterns import check_patterns
 
 GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -219,3 +226,50 @@ def test_large_bodies_of_any_text_are_read(server, text):
         assert answer.json()["code"] == "invalid_json"
     answer = server.post("/predict/batch", {"texts": ["good", text * 20]})
     assert answer.json()["code"] == "invalid_input"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "slow"),
+    [
+        (r"(\w{1,5})\w*", False),  # that of a shipped config
+        (r"\w+(?:['-]\w+)*|[^\w\s]", False),
+        (r"[a-z]+ing", True),  # the square of the length
+        (r"(?:\w|\w)+!", True),  # no end at all
+    ],
+)
+def test_a_pattern_that_a_text_makes_slow_is_told(pattern, slow):
+    if not slow:
+        check_patterns([pattern, "word"])
+        return
+    with pytest.raises(ModelError, match="a stranger's text could stop the service"):
+        check_patterns([pattern])
+
+
+def test_a_model_with_a_slow_pattern_never_serves(serve, own_store):
+    first, second = (read_pointer(own_store, name)["digest"] for name in ("champion", "latest"))
+    server = serve(own_store, "--reload-model", 0.2).ready()
+    digest = repatterned(own_store / "models" / second / "scorer", r"[a-z]+ing")
+    set_pointer(own_store, "champion", digest, name="reviews", version=2, source="promote")
+    server.wait_for(lambda: server.metric("sentiment_model_swaps_total", result="refused") == 1)
+    assert server.post("/predict", {"text": "a" * 90_000}).json()["model_version"] == "1"
+    digest = repatterned(own_store / "models" / first / "scorer", r"\w\w+")
+    set_pointer(own_store, "champion", digest, name="reviews", version=3, source="promote")
+    server.wait_for(
+        lambda: server.post("/predict", {"text": "Good"}).json()["model_version"] == "3"
+    )
+
+
+def repatterned(directory: Path, pattern: str) -> str:
+    """Store a model with another pattern, as somebody could who knows how; return its digest."""
+    document = json.loads((directory / "scorer.json").read_text())
+    del document["checksum"]
+    document["golden"] = []
+    for view in document["views"]:
+        view["text"]["token_pattern"] = pattern
+    document["checksum"] = hashlib.sha256(dump_document(document)).hexdigest()
+    raw = dump_document(document)
+    digest = hashlib.sha256(raw).hexdigest()
+    copy = directory.parents[1] / digest / "scorer"
+    shutil.copytree(directory, copy)
+    (copy / "scorer.json").write_bytes(raw)
+    return digest
