@@ -199,6 +199,7 @@ class FeatureCache:
         """Remove a matrix in blocks that is not kept for later."""
         if isinstance(X, BlockMatrix) and X.folder.parent.name.endswith(_UNFINISHED):
             shutil.rmtree(X.folder.parent, ignore_errors=True)
+            X.folder.parent.with_suffix(".lock").unlink(missing_ok=True)
 
     def entries(self) -> list[CachedFeatures]:
         """Return what the cache holds, the most recently used first."""
