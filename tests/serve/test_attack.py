@@ -228,6 +228,35 @@ def test_large_bodies_of_any_text_are_read(server, text):
     assert answer.json()["code"] == "invalid_input"
 
 
+LENGTH = b"Content-Length: %d\r\n" % len(BODY)
+CHUNK = b"\r\n%x\r\n%b\r\n0\r\n" % (len(BODY), BODY)
+OLD = POST.replace(b"HTTP/1.1\r\nHost: x", b"HTTP/1.0")
+FRAMINGS = {
+    "old, without a host": (OLD + LENGTH + b"\r\n" + BODY, b"200"),
+    "trailers that are fields": (
+        POST + b"Transfer-Encoding: chunked\r\n" + CHUNK + b"Host: evil\r\n\r\n",
+        b"200",
+    ),
+    "two lengths": (POST + LENGTH * 2 + b"\r\n" + BODY, b"400"),
+    "a length and chunks": (
+        POST + LENGTH + b"Transfer-Encoding: chunked\r\n" + CHUNK + b"\r\n",
+        b"400",
+    ),
+    "a length below nothing": (POST + b"Content-Length: -1\r\n\r\n", b"400"),
+    "a length with a sign": (POST + b"Content-Length: +23\r\n\r\n" + BODY, b"400"),
+    "line feeds alone": (b"GET /health HTTP/1.1\nHost: x\n\n", b"400"),
+    "an id of nothing": (b"GET /predictions/%00%ff HTTP/1.1\r\nHost: x\r\n\r\n", b"404"),
+}
+
+
+@pytest.mark.parametrize(("sent", "status"), FRAMINGS.values(), ids=FRAMINGS)
+def test_requests_that_two_could_read_in_two_ways(small, sent, status):
+    with socket.create_connection(("127.0.0.1", small.port), timeout=30) as client:
+        client.sendall(sent)
+        assert client.recv(65_536).split(None, 2)[1] == status
+    assert small.get("/health").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("pattern", "slow"),
     [
