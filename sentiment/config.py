@@ -58,6 +58,7 @@ class DataConfig:
     sample_size: int | None = None
     on_bad_rows: str = "drop"
     on_leak: str | None = None
+    balance: str = "none"
     corrections: str | None = None
     soft_labels: Any = None
     weight_column: str | None = None
@@ -115,6 +116,7 @@ class DecisionConfig:
     thresholds: dict[str, float] = field(default_factory=dict)
     costs: dict[str, Any] = field(default_factory=dict)
     abstain: AbstainConfig = field(default_factory=AbstainConfig)
+    tuned_on: str | None = None
 
 
 @dataclass

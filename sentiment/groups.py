@@ -25,9 +25,11 @@ _LINE = re.compile(r"( *)(?:- )?([A-Za-z_][\w.]*):(.*)")
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "compile.dtype": ("float32", "float16"),
+    "data.balance": ("none", "under", "over"),
     "data.on_bad_rows": ("drop", "error"),
     "data.on_leak": ("warn", "drop", "error"),
     "data.split": ("hash", "random"),
+    "decision.tuned_on": ("validation", "folds"),
     "semi.keep": ("better", "always"),
     "semi.labels": ("hard", "soft"),
     "sweep.direction": ("maximize", "minimize"),

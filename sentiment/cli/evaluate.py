@@ -208,15 +208,17 @@ def _test_behavior(file: Path | None, scorer: Scorer, *, json: bool) -> None:
 def _show(answers: Answers, metrics: dict[str, float], slices: list[Slice]) -> None:
     from rich.table import Table
 
+    from sentiment.evaluation.metrics import is_bound, leading
     from sentiment.evaluation.report import confused, per_class
 
     print(f"{'rows':24} {len(answers)}")
     own = ("precision_", "recall_", "f1_score_")
-    for name, value in metrics.items():
-        if len(answers.classes) > 2 and name.startswith(own):
-            continue  # in the table below
-        whole = name.endswith(("positives", "negatives"))
-        print(f"{name:24} {f'{value:.0f}' if whole else f'{value:.4f}'}")
+    for name in leading(metrics, rare=answers.rare):
+        if is_bound(name, metrics) or (len(answers.classes) > 2 and name.startswith(own)):
+            continue  # beside its figure, or in the table below
+        whole, low = name.endswith(("positives", "negatives")), metrics.get(f"{name}_low")
+        span = "" if low is None else f" [{low:.4f}, {metrics[f'{name}_high']:.4f}]"
+        print(f"{name:24} {f'{metrics[name]:.0f}' if whole else f'{metrics[name]:.4f}'}{span}")
     console = stdout()
     classes = per_class(answers)
     table = Table(title="classes, the lowest F1 first")

@@ -131,15 +131,17 @@ def _show(result: TrainResult) -> None:
     from rich.table import Table
 
     from sentiment.cli.console import few_metrics, stderr, stdout
+    from sentiment.evaluation.metrics import is_bound, leading
 
     table = Table(title=f"{result.data['name']}: {result.data['rows_train']:,} training texts")
     table.add_column("metric")
     for column in ("validation", "test"):
         table.add_column(column, justify="right")
     names = list(dict.fromkeys(key.split("_", 1)[1] for key in result.metrics))
+    names = leading(names, rare=bool(result.data.get("unequal_classes")))
     shown, note = few_metrics(names, lambda name: result.metrics.get(f"test_{name}", 0.0))
     for name in shown:
-        if name.endswith(("_low", "_high")):
+        if is_bound(name, names):
             continue
         table.add_row(name, *(_figure(result.metrics, split, name) for split in ("val", "test")))
     stdout().print(table)

@@ -64,7 +64,15 @@ class Stream:
     chunks: Callable[[], Iterator[Split]]
     labels: NDArray[np.object_] | None = None
 
-    def fit(self, vectorizer: Any, classifier: Any, *, passes: int, seed: int) -> None:
+    def fit(
+        self,
+        vectorizer: Any,
+        classifier: Any,
+        *,
+        passes: int,
+        seed: int,
+        weigh: Callable[[Sequence[str], Sequence[str]], NDArray[np.float64] | None],
+    ) -> None:
         """Fit a classifier chunk by chunk.
 
         Parameters
@@ -77,6 +85,8 @@ class Stream:
             How often to read the file.
         seed : int
             Of the order of rows within a chunk.
+        weigh : callable
+            Of texts and labels: what each row counts, or None where all count alike.
 
         Raises
         ------
@@ -93,18 +103,23 @@ class Stream:
         for _ in range(passes):
             for chunk in self.chunks():
                 order = rng.permutation(len(chunk))
-                labels = np.asarray(chunk.labels, dtype=object)[order]
                 if not warned and len(set(chunk.labels)) < min(2, len(chunk)):
                     warned = True
                     log.warning(
                         "%d rows in a row have one label: a file sorted by label trains badly, shuffle it",
                         len(chunk),
                     )
+                weights, more = weigh(chunk.texts, chunk.labels), {}
+                if chunk.weights is not None:
+                    weights = chunk.weights if weights is None else weights * chunk.weights
+                if weights is not None:  # a row that counts nothing is no step
+                    order = order[weights[order] > 0]
+                    more = {"sample_weight": weights[order]}
+                    if not len(order):
+                        continue
+                labels = np.asarray(chunk.labels, dtype=object)[order]
                 features = vectorizer.transform(chunk.texts)[order]
-                weighted = {} if chunk.weights is None else {"sample_weight": chunk.weights[order]}
-                classifier.partial_fit(
-                    features, labels, classes=list(self.splits.classes), **weighted
-                )
+                classifier.partial_fit(features, labels, classes=list(self.splits.classes), **more)
 
 
 def survey(

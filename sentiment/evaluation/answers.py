@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sentiment.evaluation.metrics import unequal
 from sentiment.scorer.view import contributions
 from sentiment.text.corpus import cut_blocks, parallel
 
@@ -70,6 +71,11 @@ class Answers:
         """Place of the positive label; without one the second class."""
         named = self.positive_label
         return list(self.classes).index(named) if named is not None else 1
+
+    @cached_property
+    def rare(self) -> bool:
+        """Whether a class is much rarer than the others."""
+        return unequal(self.labels)
 
     @cached_property
     def codes(self) -> Ints:

@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 
 from sentiment.evaluation.answers import Answers
 from sentiment.evaluation.intervals import intervals
-from sentiment.evaluation.report import Facts, confused, majority, per_class
+from sentiment.evaluation.report import (
+    RARE_NOTE,
+    Facts,
+    confused,
+    figures,
+    majority,
+    per_class,
+)
 from sentiment.evaluation.slices import Slice
 
 CARD = "model_card.md"
 """The artifact of a run, and the description of a registered version."""
 
-_METRICS = (
-    "accuracy", "precision", "recall", "f1_score", "roc_auc", "average_precision", "log_loss",
-    "brier_score", "ece",
-)  # fmt: skip
 _CLASSES = 20
 
 
@@ -69,9 +72,9 @@ def model_card(
             f"| {name} | {metrics[name]:.4f} | "
             + (f"{spans[name][0]:.4f} to {spans[name][1]:.4f}" if name in spans else "")
             + " |"
-            for name in _METRICS
-            if name in metrics
+            for name in figures(answers, metrics)
         ),
+        *(["", f"{RARE_NOTE}."] if answers.rare else ()),
         "",
         "| beside | accuracy | this model less it | p | |",
         "|---|---|---|---|---|",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiment.errors import UsageError, nearest
+from sentiment.groups import CHOICES
 from sentiment.scorer.decision import Decision
 
 Floats = NDArray[np.float64]
@@ -21,6 +22,9 @@ Value = Callable[[Floats, Floats, Floats, Floats], Floats]
 
 RULES = ("argmax", "threshold", "costs")
 METRICS = ("f1", "f2", "f0.5", "balanced_accuracy", "mcc", "recall>=0.9", "precision>=0.9")
+VALIDATION, FOLDS = CHOICES["decision.tuned_on"]
+WORDS = {VALIDATION: "validation rows", FOLDS: "training rows, out of fold"}
+"""What people call the rows that a decision was chosen on."""
 PROMISE = 0.95  # confidence of what `max_error` promises
 _LEVELS = 50  # shares of answers that are tried for it
 _ROUNDS = 3  # over the thresholds of many labels
@@ -39,6 +43,7 @@ class Rule:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     costs: Mapping[str, Any] = field(default_factory=dict)
     abstain: Mapping[str, float | None] = field(default_factory=dict)
+    tuned_on: str | None = None
 
     @property
     def tuned(self) -> bool:
@@ -48,11 +53,6 @@ class Rule:
             self.abstain.get(key) is not None for key in ("max_error", "coverage")
         )
 
-    @property
-    def plain(self) -> bool:
-        """Whether it is the usual one: the likeliest label, always."""
-        return self.rule == "argmax" and all(value is None for value in self.abstain.values())
-
 
 @dataclass(frozen=True)
 class Chosen:
@@ -61,6 +61,8 @@ class Chosen:
     Attributes
     ----------
     decision : Decision
+    rows : str
+        On which it was chosen.
     curve : dict of str to list of float
         ``threshold`` and the metric, where one threshold was tuned; else empty.
     tradeoff : dict of str to list of float
@@ -70,6 +72,7 @@ class Chosen:
     decision: Decision
     curve: dict[str, list[float]]
     tradeoff: dict[str, list[float]]
+    rows: str = VALIDATION
 
 
 def check(rule: Rule) -> None:
@@ -83,6 +86,11 @@ def check(rule: Rule) -> None:
     if rule.rule not in RULES:
         raise UsageError(
             f"decision.rule={rule.rule}: one of {', '.join(RULES)}{nearest(rule.rule, RULES)}"
+        )
+    if rule.tuned_on not in (None, VALIDATION, FOLDS):
+        raise UsageError(
+            f"decision.tuned_on={rule.tuned_on}: {VALIDATION}, {FOLDS} or null"
+            f"{nearest(rule.tuned_on, (VALIDATION, FOLDS))}"
         )
     if rule.rule == "threshold" and rule.threshold is None and not rule.thresholds:
         _metric(rule.metric or "")
@@ -104,6 +112,8 @@ def choose(
     classes: Sequence[str],
     *,
     positive_label: str | None = None,
+    factors: Mapping[str, float] | None = None,
+    rows: str = VALIDATION,
 ) -> Chosen:
     """Choose a decision.
 
@@ -116,6 +126,11 @@ def choose(
     classes : sequence of str
     positive_label : str, optional
         With two classes, whose threshold and whose errors are meant (default: the last).
+    factors : mapping of str to float, optional
+        How much more the rows of each class counted while the model learned. The likeliest label of
+        the weighed classes is given, unless a rule says otherwise: an error on a class costs so much more.
+    rows : {'validation', 'folds'}
+        What the rows are: those of the validation split, or training rows by models without them.
 
     Raises
     ------
@@ -144,12 +159,13 @@ def choose(
                 "decision.threshold is for two labels; with more: +decision.thresholds.LABEL=0.3"
             )
         thresholds = _tune_many(rule.metric or "", codes, probabilities)
+    elif factors and len(set(factors.values())) > 1:
+        thresholds = _weighed([factors[name] for name in names])
     decision = Decision(thresholds, costs)
     best = decision.best(probabilities) if decision else probabilities.argmax(axis=1)
-    rows = np.arange(len(codes))
-    confidence, wrong = probabilities[rows, best], best != codes
+    confidence, wrong = probabilities[np.arange(len(codes)), best], best != codes
     least = _min_confidence(rule.abstain, confidence, wrong)
-    return Chosen(Decision(thresholds, costs, least), curve, tradeoff(confidence, wrong))
+    return Chosen(Decision(thresholds, costs, least), curve, tradeoff(confidence, wrong), rows)
 
 
 def tradeoff(confidence: Floats, wrong: NDArray[np.bool_]) -> dict[str, list[float]]:
@@ -209,7 +225,8 @@ def _tune(
     for side, name in ((positive, "positive"), (~positive, "other")):
         if not side.any():
             raise UsageError(
-                f"decision.metric={metric}: no validation row has the {name} label; raise data.val_size"
+                f"decision.metric={metric}: no validation row has the {name} label; "
+                "data.val_size=0.3, or decision.tuned_on=folds"
             )
     order = np.argsort(-probability, kind="stable")
     sorted_, hits = probability[order], positive[order]
@@ -224,7 +241,7 @@ def _tune(
         kept = metric.split(">=", maxsplit=1)[0].strip()
         reached = (_ratio(tp, tp + fn) if kept == "recall" else _ratio(tp, tp + fp)).max()
         raise UsageError(
-            f"decision.metric={metric}: no threshold reaches it on the validation rows; "
+            f"decision.metric={metric}: no threshold reaches it on these rows; "
             f"the most is {kept}>={reached:.3f}"
         )
     # Between neighbours, so that a rounding turns no answer round; of equals the usual one.
@@ -269,6 +286,14 @@ def _tune_many(metric: str, codes: Ints, probabilities: Floats) -> list[float]:
         if best == before:
             break
     return [float(t) for t in thresholds]
+
+
+def _weighed(factors: Sequence[float]) -> list[float]:
+    """Return the thresholds at which the label is the likeliest of classes weighed so."""
+    if len(factors) == 2:
+        share = factors[0] / (factors[0] + factors[1])
+        return [1.0 - share, share]
+    return [min(factors) / factor for factor in factors]
 
 
 def _named(given: Mapping[str, float], names: list[str]) -> list[float]:
@@ -375,6 +400,6 @@ def _promised(error: float, confidence: Floats, wrong: NDArray[np.bool_]) -> flo
         bounds.append((float(upper), count / n))
     best, share = min(bounds)
     raise UsageError(
-        f"decision.abstain.max_error={error:g}: {n} validation rows cannot show it with "
+        f"decision.abstain.max_error={error:g}: {n} rows cannot show it with "
         f"{PROMISE:.0%} confidence; the least that they show is {best:.3f}, answering {share:.0%}"
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,72 @@ Bools = NDArray[np.bool_]
 LOWER_IS_BETTER = frozenset(
     {"log_loss", "brier_score", "ece", "false_positives", "false_negatives"}
 )
+
+
+# What another label changes; the rest is of the probabilities alone.
+_OF_LABELS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1_score")
+# With more classes the cells of a resampled confusion matrix are too many to draw at every look.
+_FEW_CLASSES = 100
+_RARE = 0.5
+
+
+def unequal(labels: Sequence[str]) -> bool:
+    """Tell whether a class has less than half of an equal share of the rows.
+
+    Parameters
+    ----------
+    labels : sequence of str
+    """
+    counts = Counter(labels).values()
+    return len(counts) > 1 and min(counts) < _RARE * sum(counts) / len(counts)
+
+
+def leading(names: Iterable[str], *, rare: bool) -> list[str]:
+    """Return metrics in the order in which people read them.
+
+    Parameters
+    ----------
+    names : iterable of str
+    rare : bool
+        Whether classes are `unequal`: then those come first that always giving the most frequent
+        label does not raise. Else the mean recall is the accuracy, and is left out.
+    """
+    if not rare:
+        return [name for name in names if not name.startswith("balanced_accuracy")]
+    first = ("average_precision", "balanced_accuracy", "f1_score", "precision", "recall", "roc_auc")
+    known = dict.fromkeys(names)
+    return [*(name for name in first if name in known), *(n for n in known if n not in first)]
+
+
+def is_bound(name: str, names: Container[str]) -> bool:
+    """Tell whether a name is an end of another's interval."""
+    return any(name.endswith(end) and name.removesuffix(end) in names for end in ("_low", "_high"))
+
+
+def evaluate_both(
+    labels: Sequence[str],
+    probabilities: Floats,
+    classes: Sequence[str],
+    *,
+    decision: Decision,
+    positive_label: str | None = None,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Compute every metric, and as ``plain_…`` those that the likeliest labels would have.
+
+    Parameters
+    ----------
+    labels, probabilities, classes, decision, positive_label, seed
+        As of `evaluate`. Where the decision gives the likeliest labels, nothing is plain.
+    """
+    figures = evaluate(
+        labels, probabilities, classes, positive_label=positive_label, decision=decision, seed=seed
+    )
+    if not decision.changes_labels:
+        return figures
+    plain = evaluate(labels, probabilities, classes, positive_label=positive_label, seed=seed)
+    names = {f"{name}{end}" for name in _OF_LABELS for end in ("", "_low", "_high")}
+    return figures | {f"plain_{name}": plain[name] for name in plain if name in names}
 
 
 def evaluate(
@@ -49,13 +116,14 @@ def evaluate(
         ``coverage`` (share of rows answered) and ``answered_accuracy``; all else is of the
         labels that would be given.
     seed, n_bootstrap : int
-        Of the percentile bootstrap behind ``accuracy_low`` and ``accuracy_high`` (95 %).
+        Of the percentile bootstrap behind the intervals; see `sentiment.evaluation.intervals`.
 
     Returns
     -------
     dict of str to float
-        ``accuracy``, its interval, ``precision``, ``recall``, ``f1_score``, ``roc_auc``,
-        ``average_precision``, ``log_loss``, ``brier_score``, ``ece`` and, with two classes,
+        ``accuracy``, ``balanced_accuracy`` (the mean of the classes' recalls), ``average_precision``
+        and, with two classes, ``f1_score``, each with its 95 % interval (``_low``, ``_high``);
+        ``precision``, ``recall``, ``roc_auc``, ``log_loss``, ``brier_score``, ``ece`` and, with two classes,
         the four confusion counts; with more, ``precision_<label>``, ``recall_<label>`` and
         ``f1_score_<label>``. A metric that is undefined for these labels (ROC AUC when only
         one class occurs) is left out.
@@ -66,6 +134,8 @@ def evaluate(
         If there are no rows, or the shapes do not agree.
     """
     from sklearn import metrics
+
+    from sentiment.evaluation.intervals import of_average_precision, of_confusion
 
     names = np.asarray(classes, dtype=object)
     truth = np.asarray(labels, dtype=object)
@@ -89,6 +159,13 @@ def evaluate(
     onehot = (codes[:, None] == np.arange(len(names))).astype(np.float64)
     present = np.unique(codes[codes >= 0])
     known = codes >= 0
+    recalls = [float((predicted[codes == c] == c).mean()) for c in present]
+    if recalls:
+        result["balanced_accuracy"] = float(np.mean(recalls))
+    spans = {}
+    if len(names) <= _FEW_CLASSES:
+        one = index.get(positive_label, 1) if positive_label is not None else 1
+        spans = of_confusion(codes, predicted, len(names), one, seed, n_bootstrap)
     if len(names) == 2:
         positive = index.get(positive_label, 1) if positive_label is not None else 1
         is_positive, says_positive = codes == positive, predicted == positive
@@ -101,12 +178,15 @@ def evaluate(
             "recall": tp / (tp + fn) if tp + fn else 0.0,
             "f1_score": 2 * tp / (2 * tp + fp + fn) if tp else 0.0,
         }
+        result["f1_score_low"], result["f1_score_high"] = spans["f1_score"]
         if len(present) == 2:
             score = probabilities[known, positive]
             result["roc_auc"] = float(metrics.roc_auc_score(is_positive[known], score))
             result["average_precision"] = float(
                 metrics.average_precision_score(is_positive[known], score)
             )
+            low, high = of_average_precision(result["average_precision"], int(is_positive.sum()))
+            result["average_precision_low"], result["average_precision_high"] = low, high
         result |= {
             "true_positives": tp,
             "false_positives": fp,
@@ -143,6 +223,9 @@ def evaluate(
             result[f"precision_{name}"] = float(precision[c])
             result[f"recall_{name}"] = float(recall[c])
             result[f"f1_score_{name}"] = float(f1[c])
+    if "balanced_accuracy" in result and "balanced_accuracy" in spans:
+        low, high = spans["balanced_accuracy"]
+        result["balanced_accuracy_low"], result["balanced_accuracy_high"] = low, high
     chosen = np.where(known, probabilities[np.arange(len(codes)), codes], 0.0)
     result["log_loss"] = float(-np.mean(np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0))))
     if len(names) == 2:

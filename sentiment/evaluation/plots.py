@@ -73,6 +73,8 @@ def save_decision(path: Path, chosen: Chosen) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from sentiment.evaluation.decisions import WORDS
+
     both = [part for part in (chosen.curve, chosen.tradeoff) if part]
     if not both:
         return
@@ -81,7 +83,7 @@ def save_decision(path: Path, chosen: Chosen) -> None:
     for axes, part in zip(figure.subplots(1, len(both), squeeze=False)[0], both, strict=True):
         (x, places), (y, values) = list(part.items())[:2]
         axes.plot(places, values, color=_BLUE)
-        axes.set(xlabel=f"{x} on validation rows", ylabel=y, xlim=(0, 1))
+        axes.set(xlabel=f"{x} on {WORDS[chosen.rows]}", ylabel=y, xlim=(0, 1))
         mark = None
         if part is chosen.curve:
             mark = places[int(np.argmax(values))]

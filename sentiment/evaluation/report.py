@@ -35,6 +35,15 @@ _ERRORS, _ERROR_CHARACTERS = 8, 1200
 _NGRAMS, _CLASSES_OF_NGRAMS = 15, 12
 _LOWER = ("log_loss", "brier_score", "ece")
 _BINS = 15
+_FIGURES = (
+    "accuracy", "balanced_accuracy", "precision", "recall", "f1_score", "roc_auc",
+    "average_precision", "log_loss", "brier_score", "ece",
+)  # fmt: skip
+RARE_NOTE = (
+    "The classes are unequal: accuracy is high for whoever always gives the most frequent; average "
+    "precision, balanced accuracy (the mean of the classes' recalls) and F1 are not"
+)
+"""What is said where a class is rare."""
 
 
 @dataclass(frozen=True)
@@ -115,17 +124,14 @@ def model_report(
     """
     slices = make_slices(answers) if slices is None else slices
     metrics = facts.metrics
-    low, high = metrics.get("accuracy_low"), metrics.get("accuracy_high")
-    span = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
     worse = [one for one in slices if one.worse]
     body = [
         f"<h1>{escape(facts.title)}</h1>",
         f'<p class="soft">{len(answers):,} {escape(facts.rows)}, {len(answers.classes):,} classes</p>',
         cards(
             {
-                "accuracy"
-                + (", 95 % interval" if span else ""): f"{metrics['accuracy']:.3f}{span}",
-                "F1": number(metrics.get("f1_score")),
+                **_first(answers, metrics),
+                **({} if answers.rare else {"F1": number(metrics.get("f1_score"))}),
                 "calibration error": number(metrics.get("ece")),
                 "slices significantly worse": f"{len(worse)} of {len(slices)}",
             }
@@ -176,19 +182,13 @@ def _p(value: float) -> str:
 
 def _metrics(answers: Answers, metrics: Mapping[str, float]) -> str:
     spans = intervals(answers, metrics)
-    names = [
-        name
-        for name in ("accuracy", "precision", "recall", "f1_score", "roc_auc", "average_precision",
-                     "log_loss", "brier_score", "ece")
-        if name in metrics
-    ]  # fmt: skip
     rows = [
         [
             name.replace("_", " ") + (" (less is better)" if name in _LOWER else ""),
             f"{metrics[name]:.4f}",
             f"{spans[name][0]:.4f} to {spans[name][1]:.4f}" if name in spans else "",
         ]
-        for name in names
+        for name in figures(answers, metrics)
     ]
     of = (
         f"of {answers.classes[answers.positive]}"
@@ -198,7 +198,26 @@ def _metrics(answers: Answers, metrics: Mapping[str, float]) -> str:
     return (
         table(["metric", "value", "95 % interval"], rows, (1, 2))
         + f'<p class="soft">precision, recall, F1: {escape(of)}</p>'
+        + (f'<p class="soft">{RARE_NOTE}.</p>' if answers.rare else "")
     )
+
+
+def figures(answers: Answers, metrics: Mapping[str, float]) -> list[str]:
+    """Return the metrics that are shown, those first that say most of these rows."""
+    from sentiment.evaluation.metrics import leading
+
+    return leading((name for name in _FIGURES if name in metrics), rare=answers.rare)
+
+
+def _first(answers: Answers, metrics: Mapping[str, float]) -> dict[str, str]:
+    """Return the figures at the top of the page, with their intervals."""
+    spans = intervals(answers, metrics)
+    return {
+        name.replace("_", " ")
+        + (", 95 % interval" if name in spans else ""): f"{metrics[name]:.3f}"
+        + (f" ({spans[name][0]:.3f} to {spans[name][1]:.3f})" if name in spans else "")
+        for name in figures(answers, metrics)[: 3 if answers.rare else 1]
+    }
 
 
 def per_class(answers: Answers) -> list[tuple[str, int, float, float, float]]:

@@ -133,7 +133,9 @@ def _scatter_run(
     return np.concatenate(parts)
 
 
-def fit_logistic(model: Any, X: Blocks, y: NDArray[Any]) -> Any:
+def fit_logistic(
+    model: Any, X: Blocks, y: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
+) -> Any:
     """Fit scikit-learn's logistic regression on blocks, by its own objective and its own method.
 
     Parameters
@@ -142,6 +144,7 @@ def fit_logistic(model: Any, X: Blocks, y: NDArray[Any]) -> Any:
         With ``solver="lbfgs"`` and an L2 penalty; fitted in place.
     X : Blocks
     y : ndarray of shape (n_samples,)
+    sample_weight : ndarray of shape (n_samples,), optional
 
     Raises
     ------
@@ -155,6 +158,8 @@ def fit_logistic(model: Any, X: Blocks, y: NDArray[Any]) -> Any:
     if len(classes) < 2:
         raise ValueError(f"the labels hold one class only: {classes[0]!r}")
     weight = compute_class_weight(model.class_weight, classes=classes, y=y)[codes]
+    if sample_weight is not None:
+        weight = weight * sample_weight
     total = weight.sum()
     n_targets = 1 if len(classes) == 2 else len(classes)
     n_features, strength = X.shape[1], 1.0 / (model.C * total)

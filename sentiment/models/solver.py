@@ -132,7 +132,7 @@ def solve(
     share: Float,
     cost: Float,
     loss: Loss,
-    tol: float,
+    tol: float | Float,
     max_iter: int,
     start: Float | None = None,
 ) -> tuple[Float, Float, int]:

@@ -46,7 +46,7 @@ CHAMPION = "champion"
 SCORER_FOLDER = "artifacts/scorer"  # of a logged model
 _METRIC_TAG = METRIC
 _METRICS = re.compile(
-    r"(val|test)_(accuracy|accuracy_low|accuracy_high|precision|recall|f1_score|roc_auc"
+    r"(val|test)_((balanced_)?accuracy|accuracy_low|accuracy_high|precision|recall|f1_score|roc_auc"
     r"|average_precision|log_loss|brier_score|ece)"
 )
 _COPIED_TAGS = (

@@ -78,6 +78,18 @@ class Decision:
             "min_confidence": self.min_confidence,
         }
 
+    def told(self, labels: Sequence[str]) -> str:
+        """Say which label is given."""
+        if self.costs is not None:
+            return "the label of the least expected cost is given"
+        if self.thresholds is None:
+            return "the likeliest label is given"
+        if len(self.thresholds) == 2:
+            rarer = int(self.thresholds[1] <= self.thresholds[0])
+            return f"{labels[rarer]} is answered from {self.thresholds[rarer]:.3g} on"
+        each = zip(labels, self.thresholds, strict=True)
+        return "thresholds are " + ", ".join(f"{label} {value:.3g}" for label, value in each)
+
     def __bool__(self) -> bool:
         """Whether it differs from giving the likeliest label."""
         return self.changes_labels or self.withholds

@@ -240,6 +240,7 @@ def _write_artifacts(
             folder / "decision.json",
             {
                 "decision": chosen.decision.to_dict(),
+                "chosen_on": chosen.rows,
                 "curve": chosen.curve,
                 "tradeoff": chosen.tradeoff,
             },

@@ -11,7 +11,6 @@ import numpy as np
 
 from sentiment.errors import SentimentError, UsageError
 from sentiment.text.engine import Watched
-from sentiment.training.teaching import learn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from sentiment.data.loading import Data
     from sentiment.text.engine import Engine
     from sentiment.training.cache import FeatureCache
+    from sentiment.training.weighing import Weighing
     from sentiment.vectorizers.block_matrix import BlockMatrix
     from sentiment.vectorizers.blocks import Progress
 
@@ -135,6 +135,7 @@ def fit(
     cache: FeatureCache,
     progress: Progress,
     *,
+    weighing: Weighing,
     passes: int,
     seed: int,
 ) -> Fitted:
@@ -151,6 +152,8 @@ def fit(
         Lets go what it does not keep.
     progress : callable
         Told of the products with blocks.
+    weighing : Weighing
+        What the rows of each class count.
     passes, seed : int
         Of a stream.
 
@@ -163,18 +166,30 @@ def fit(
         if data.stream is not None and data.stream.labels is not None:
             X = features["train"]
             X.engine = Watched(X.engine, lambda done: progress("products", done, 0))
-            _fit_in_blocks(pipeline[-1], X, data.stream.labels)
+            _fit_in_blocks(pipeline[-1], X, data.stream.labels, weighing.weights_of(data))
+            weighing.restore(pipeline[-1])
             cache.release(features.pop("train"))  # many gigabytes, and not needed any more
         elif data.stream is not None:
-            data.stream.fit(pipeline[0], pipeline[-1], passes=passes, seed=seed)
+            data.stream.fit(
+                pipeline[0], pipeline[-1], passes=passes, seed=seed, weigh=weighing.row_weights
+            )
+            weighing.restore(pipeline[-1])
         else:
-            learn(pipeline[-1], features.pop("train"), data.splits.train, data.splits.classes)
+            rows, weights = data.splits.train, weighing.weights_of(data)
+            weighing.fit(
+                pipeline[-1], features.pop("train"), rows, data.splits.classes, weights
+            )
     except ValueError as error:
         raise UsageError(f"model: {' '.join(str(error).split())}") from error
     return Fitted(pipeline, features)
 
 
-def _fit_in_blocks(classifier: Any, X: BlockMatrix, labels: NDArray[np.object_]) -> None:
+def _fit_in_blocks(
+    classifier: Any,
+    X: BlockMatrix,
+    labels: NDArray[np.object_],
+    weights: NDArray[np.float64] | None,
+) -> None:
     """Fit a classifier that can learn from blocks as it would from the whole matrix."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.naive_bayes import MultinomialNB
@@ -183,12 +198,13 @@ def _fit_in_blocks(classifier: Any, X: BlockMatrix, labels: NDArray[np.object_])
     from sentiment.models.blocks import fit_logistic
 
     if isinstance(classifier, NBSVM):
-        classifier.fit(X, labels)
+        classifier.fit(X, labels, weights)
     elif isinstance(classifier, LogisticRegression):
-        fit_logistic(classifier, X, labels)
+        fit_logistic(classifier, X, labels, weights)
     elif isinstance(classifier, MultinomialNB):  # a sum over the texts
         classes = np.unique(labels)
         for number, (first, last) in enumerate(itertools.pairwise(X.starts)):
-            classifier.partial_fit(X.block(number), labels[first:last], classes=classes)
+            some = None if weights is None else weights[first:last]
+            classifier.partial_fit(X.block(number), labels[first:last], classes, some)
     else:
         raise UsageError(f"model: {type(classifier).__name__} cannot learn from blocks")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sentiment.data.split import Split
 from sentiment.errors import DataError, UsageError
-from sentiment.training.teaching import learn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,8 +18,25 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from sentiment.data.loading import Data
+    from sentiment.scorer.decision import Decision
+    from sentiment.training.weighing import Weighing
 
 _COUNTS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
+
+
+_FOLDS = 5  # in which a decision is chosen where ``cv`` says nothing
+
+
+def check_decision(data: Data, *, time_column: str | None) -> int:
+    """Return in how many folds a decision is chosen; see `check_folds`."""
+    counts = Counter(data.splits.train.labels).values()
+    n_folds = max(2, min([_FOLDS, *counts]))
+    try:
+        check_folds(n_folds, data, time_column=time_column)
+    except (UsageError, DataError) as error:
+        words = str(error).replace("cv=null", "data.val_size=0.2 decision.tuned_on=validation")
+        raise UsageError(words.replace(f"cv={n_folds}", "decision.tuned_on=folds")) from error
+    return n_folds
 
 
 def check_folds(n_folds: int, data: Data, *, time_column: str | None) -> None:
@@ -86,17 +102,37 @@ def pooled(data: Data) -> Data:
     return replace(data, splits=replace(splits, train=rows, val=Split([], []), report=report))
 
 
-def cross_validate(
+@dataclass(frozen=True)
+class OutOfFold:
+    """What models answer to rows that they were not fitted on.
+
+    Attributes
+    ----------
+    rows : Split
+    classes : list of str
+        In the order of probabilities.
+    probabilities : float64[rows, classes]
+    folds : list of ndarray of int64
+        Positions of the rows of each fold.
+    """
+
+    rows: Split
+    classes: list[str]
+    probabilities: NDArray[np.float64]
+    folds: list[NDArray[np.int64]]
+
+
+def out_of_fold(
     pipeline: Pipeline,
     features: Any,
     rows: Split,
     classes: Sequence[str],
     *,
     n_folds: int,
-    positive_label: str | None,
+    weighing: Weighing,
     seed: int,
-) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """Fit the classifier without each fold, and judge it on that fold.
+) -> OutOfFold:
+    """Fit the classifier without each fold, and ask it about that fold.
 
     Features are shared: vocabulary and document frequencies are those of all rows (they see no
     label), so that folds cost a fit of the classifier and no more.
@@ -112,9 +148,47 @@ def cross_validate(
     classes : sequence of str
         All of them, sorted.
     n_folds : int
-    positive_label : str, optional
+    weighing : Weighing
+        What rows count where they are learned from; those of the fold are as they are.
     seed : int
         Of the folds.
+
+    Raises
+    ------
+    UsageError
+        If the classifier refuses the rows, or gives no probabilities.
+    """
+    from sklearn.base import clone
+
+    weights = weighing.row_weights(rows.texts, rows.labels)
+    probabilities, folds = np.zeros((len(rows), len(classes))), []
+    for train, test in deal(rows, n_folds, seed):
+        classifier = clone(pipeline[-1])
+        try:
+            some = None if weights is None else weights[train]
+            weighing.fit(classifier, features[train], rows.take(train.tolist()), classes, some)
+        except ValueError as error:
+            raise UsageError(f"model: {' '.join(str(error).split())}") from error
+        if not hasattr(classifier, "predict_proba"):
+            raise UsageError(f"model: {type(classifier).__name__} gives no probabilities")
+        probabilities[test] = classifier.predict_proba(features[test])
+        folds.append(test)
+    return OutOfFold(rows, list(classes), probabilities, folds)
+
+
+def figures_of(
+    found: OutOfFold, decision: Decision, *, positive_label: str | None, seed: int
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Judge what was answered out of fold.
+
+    Parameters
+    ----------
+    found : OutOfFold
+    decision : Decision
+        Which labels are given; those of the likeliest stand beside them as ``val_plain_…``.
+    positive_label : str, optional
+    seed : int
+        Of intervals.
 
     Returns
     -------
@@ -125,36 +199,23 @@ def cross_validate(
         small).
     folds : list of dict of str to float
         The metrics of each.
-
-    Raises
-    ------
-    UsageError
-        If the classifier refuses the rows, or gives no probabilities.
     """
-    from sklearn.base import clone
+    from sentiment.evaluation.metrics import evaluate_both, is_bound
 
-    from sentiment.evaluation.metrics import evaluate
-
-    folds = []
-    for train, test in deal(rows, n_folds, seed):
-        classifier = clone(pipeline[-1])
-        try:
-            learn(classifier, features[train], rows.take(train.tolist()), classes)
-        except ValueError as error:
-            raise UsageError(f"model: {' '.join(str(error).split())}") from error
-        if not hasattr(classifier, "predict_proba"):
-            raise UsageError(f"model: {type(classifier).__name__} gives no probabilities")
-        figures = evaluate(
-            [rows.labels[i] for i in test],
-            np.asarray(classifier.predict_proba(features[test]), np.float64),
-            [str(label) for label in classifier.classes_],
+    folds = [
+        evaluate_both(
+            [found.rows.labels[i] for i in fold],
+            found.probabilities[fold],
+            found.classes,
             positive_label=positive_label,
+            decision=decision,
             seed=seed,
         )
-        folds.append(figures)
+        for fold in found.folds
+    ]
     metrics = {}
     for name in folds[0]:
-        if name in ("accuracy_low", "accuracy_high") or any(name not in fold for fold in folds):
+        if is_bound(name, folds[0]) or any(name not in fold for fold in folds):
             continue
         values = [float(fold[name]) for fold in folds]
         if name in _COUNTS:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What another label changes; the rest is of the probabilities alone.
-_OF_LABELS = {"accuracy", "accuracy_low", "accuracy_high", "precision", "recall", "f1_score"}
-
 
 @dataclass(frozen=True)
 class Judged:
@@ -86,8 +83,10 @@ def judge(
     *,
     seed: int,
     own: Mapping[str, Metric] | None = None,
+    factors: Mapping[str, float] | None = None,
+    chosen: Chosen | None = None,
 ) -> Judged:
-    """Choose the decision on validation rows, and evaluate it on them and on test rows.
+    """Choose the decision on validation rows unless it is chosen, and evaluate it on them and on test rows.
 
     Where it gives other labels than the likeliest, the figures of those stand beside it as
     ``test_plain_…``.
@@ -102,6 +101,10 @@ def judge(
         Of the intervals' bootstrap.
     own : mapping of str to Metric, optional
         From `own_metrics`.
+    factors : mapping of str to float, optional
+        Of `sentiment.training.weighing.Weighing`.
+    chosen : Chosen, optional
+        A decision that other rows have chosen.
 
     Raises
     ------
@@ -110,7 +113,7 @@ def judge(
         user's fails.
     """
     from sentiment.evaluation.decisions import choose
-    from sentiment.evaluation.metrics import evaluate
+    from sentiment.evaluation.metrics import evaluate_both
 
     classifier = fitted.classifier
     if not hasattr(classifier, "predict_proba"):
@@ -123,32 +126,30 @@ def judge(
         name: np.asarray(classifier.predict_proba(fitted.features[name]), np.float64)
         for name in parts
     }
-    if rule.tuned and "val" not in parts:
-        raise UsageError(
-            "decision: it is tuned on validation rows, of which there are none; data.val_size=0.1"
+    if chosen is None:
+        if rule.tuned and "val" not in parts:
+            raise UsageError(
+                "decision: it is tuned on validation rows, of which there are none; data.val_size=0.1"
+            )
+        chosen = choose(
+            rule,
+            splits.val.labels,
+            probabilities.get("val", np.empty((0, len(fitted.classes)))),
+            fitted.classes,
+            positive_label=splits.positive_label,
+            factors=factors,
         )
-    seen = probabilities.get("val", np.empty((0, len(fitted.classes))))
-    chosen = choose(
-        rule, splits.val.labels, seen, fitted.classes, positive_label=splits.positive_label
-    )
     metrics: dict[str, float] = {}
     for name, split in parts.items():
-        for prefix, decision in (("", chosen.decision), ("plain_", None)):
-            if decision is None and not chosen.decision.changes_labels:
-                continue
-            figures = evaluate(
-                split.labels,
-                probabilities[name],
-                fitted.classes,
-                positive_label=splits.positive_label,
-                decision=decision,
-                seed=seed,
-            )
-            metrics |= {
-                f"{name}_{prefix}{key}": value
-                for key, value in figures.items()
-                if decision is not None or key in _OF_LABELS
-            }
+        figures = evaluate_both(
+            split.labels,
+            probabilities[name],
+            fitted.classes,
+            positive_label=splits.positive_label,
+            decision=chosen.decision,
+            seed=seed,
+        )
+        metrics |= {f"{name}_{key}": value for key, value in figures.items()}
         for key, function in (own or {}).items():
             try:
                 figure = function(split.labels, probabilities[name], fitted.classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,6 +50,8 @@ def _build(group: str, node: DictConfig) -> BaseEstimator:
         raise UsageError(f"{group} needs a class: {group}._target_=package.module.Class")
     parameters: Any = OmegaConf.to_container(node, resolve=True)
     trust(parameters.pop("trusted", ()))
+    if group == "model" and not _takes(node._target_, "class_weight"):
+        parameters.pop("class_weight", None)  # `Weighing` does it by the weights of rows
     try:
         estimator = hydra.utils.instantiate(parameters, _convert_="all")
     except InstantiationException as error:
@@ -60,6 +63,15 @@ def _build(group: str, node: DictConfig) -> BaseEstimator:
     if isinstance(getattr(estimator, "ngram_range", None), list):
         estimator.set_params(ngram_range=tuple(estimator.get_params()["ngram_range"]))
     return estimator
+
+
+def _takes(target: str, parameter: str) -> bool:
+    """Tell whether a class or a factory has a parameter; one that cannot be looked at has."""
+    try:
+        known = inspect.signature(hydra.utils.get_object(target)).parameters
+    except (ImportError, ValueError, TypeError, AttributeError):
+        return True
+    return parameter in known or any(one.kind is one.VAR_KEYWORD for one in known.values())
 
 
 def _wrong_parameters(estimator: BaseEstimator) -> list[str]:

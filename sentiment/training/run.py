@@ -32,6 +32,7 @@ from sentiment.training.stages import Stages
 if TYPE_CHECKING:
     from sentiment.data.loading import Data
     from sentiment.data.splits import Splits
+    from sentiment.evaluation.decisions import Rule
     from sentiment.tracking.run import Run
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,8 @@ def train(
         written is left behind.
     """
     from sentiment.evaluation import decisions
-    from sentiment.training import folds
+    from sentiment.evaluation.metrics import unequal
+    from sentiment.training import folds, weighing
     from sentiment.training.recipe import Recipe
     from sentiment.training.start import check_labels
 
@@ -121,6 +123,7 @@ def train(
     resolved = config.to_dict(cfg)  # what cannot be resolved is said before any work
     rule = decisions.Rule(**resolved["decision"])
     decisions.check(rule)
+    weighing.check(resolved["model"], cfg.data.balance)
     recipe = Recipe(**resolved["semi"])
     _check_writable(Path(cfg.output_dir))
     # Importing MLflow and opening its database take seconds that the machine's other core has.
@@ -140,6 +143,12 @@ def train(
         from sentiment.training.pipeline import build_pipeline
 
         pipeline = build_pipeline(cfg)
+        n_folds = cfg.cv
+        if n_folds is None and _on_folds(rule, data):
+            n_folds = folds.check_decision(data, time_column=cfg.data.time_column)
+        weighed = weighing.weigh(
+            pipeline[-1], resolved["model"].get("class_weight"), cfg.data.balance, data, cfg.seed
+        )
     from sentiment import engines
     from sentiment.training import memory
     from sentiment.training.artifacts import publish
@@ -181,32 +190,50 @@ def train(
         semi: dict[str, Any] | None = None
         run.set_tags(data_tags(data.splits))
         over_folds: dict[str, float] = {}
-        if cfg.cv is not None:
+        chosen: decisions.Chosen | None = None
+        if n_folds is not None:
             with stages("folds"):
-                over_folds, each = folds.cross_validate(
-                    pipeline, features["train"], data.splits.train, data.splits.classes, n_folds=cfg.cv,
+                held = folds.out_of_fold(
+                    pipeline, features["train"], data.splits.train, data.splits.classes,
+                    n_folds=n_folds, weighing=weighed, seed=cfg.seed,
+                )  # fmt: skip
+                chosen = decisions.choose(
+                    rule, data.splits.train.labels, held.probabilities, held.classes,
+                    positive_label=data.splits.positive_label, factors=weighed.factors,
+                    rows=decisions.FOLDS,
+                )  # fmt: skip
+                over_folds, each = folds.figures_of(
+                    held, chosen.decision,
                     positive_label=data.splits.positive_label, seed=cfg.seed,
                 )  # fmt: skip
                 run.log_text(json.dumps(each, indent=1), "folds.json")
+                if len(data.splits.val):  # it has figures of its own
+                    over_folds = {}
         with stages("fit"):
             if data.splits.unlabelled:
-                fitted, verdict = self_train(pipeline, features, data.splits, recipe, seed=cfg.seed)
+                fitted, verdict = self_train(
+                    pipeline, features, data.splits, recipe, weighed, seed=cfg.seed
+                )
                 semi = verdict.to_dict()
                 log.warning("%s", verdict)
                 run.log_text(json.dumps(semi, indent=1), "semi.json")
             else:
                 fitted = fit(
-                    pipeline,
-                    features,
-                    data,
-                    cache,
-                    stages.progress,
-                    passes=cfg.data.passes,
-                    seed=cfg.seed,
-                )
+                    pipeline, features, data, cache, stages.progress,
+                    weighing=weighed, passes=cfg.data.passes, seed=cfg.seed,
+                )  # fmt: skip
         with stages("evaluate"):
-            judged = judge(fitted, data.splits, rule, seed=cfg.seed, own=own)
+            judged = judge(
+                fitted, data.splits, rule,
+                seed=cfg.seed, own=own, factors=weighed.factors, chosen=chosen,
+            )  # fmt: skip
             judged = replace(judged, metrics={**over_folds, **judged.metrics})
+            if weighed:
+                log.warning(
+                    "classes count %s: probabilities are those of their true shares, %s",
+                    ", ".join(f"{name} {weighed.factors[name]:.3g}" for name in fitted.classes),
+                    judged.chosen.decision.told(fitted.classes),
+                )
         with stages("compile"):
             compiled = compiled_form(
                 fitted, data.splits, judged, dtype=cfg.compile.dtype, prune=cfg.compile.prune
@@ -226,11 +253,20 @@ def train(
         timings=stages.timings,
         output_dir=str(cfg.output_dir),
         data={
-            "name": data.splits.name, "source": data.splits.source, **data.splits.report, **data.splits.notes,
+            "name": data.splits.name, "source": data.splits.source,
+            "unequal_classes": unequal(data.splits.test.labels), **data.splits.report, **data.splits.notes,
             **({} if semi is None else {"semi": semi}),
         },
         unsent=run.unsent,
     )  # fmt: skip
+
+
+def _on_folds(rule: Rule, data: Data) -> bool:
+    """Tell whether the decision is chosen on folds: as asked, else where no row validates."""
+    if not rule.tuned or rule.tuned_on == "validation":
+        return False
+    alone = not len(data.splits.val) and data.stream is None and not data.splits.unlabelled
+    return rule.tuned_on == "folds" or alone
 
 
 def load(cfg: DictConfig) -> Data:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sentiment.data.split import Split
     from sentiment.data.splits import Splits
     from sentiment.training.recipe import Recipe
+    from sentiment.training.weighing import Weighing
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,13 @@ class Verdict:
 
 
 def self_train(
-    pipeline: Pipeline, features: dict[str, Any], splits: Splits, recipe: Recipe, *, seed: int
+    pipeline: Pipeline,
+    features: dict[str, Any],
+    splits: Splits,
+    recipe: Recipe,
+    weighing: Weighing,
+    *,
+    seed: int,
 ) -> tuple[Fitted, Verdict]:
     """Fit the classifier on the labelled rows and on the surest texts without label.
 
@@ -111,6 +118,9 @@ def self_train(
         ``train``, ``unlabelled`` and what is held out; the first two are let go.
     splits : Splits
     recipe : Recipe
+    weighing : Weighing
+        By the classifier's own parameter. What is calibrated on out-of-fold scores of labelled rows
+        has their true shares; the labels alone are restored to them.
     seed : int
         Of the folds.
 
@@ -138,7 +148,9 @@ def self_train(
             "a class has a single labelled row, so nothing can judge what texts without label add"
         )
         if alone is not None:
-            return _labels_alone(alone, X_alone, features, splits), Verdict(False, 0, n_unlabelled)
+            return _labels_alone(alone, X_alone, features, splits, weighing), Verdict(
+                False, 0, n_unlabelled
+            )
         found = teacher.fit(X, rows.labels, recipe.rounds)[-1]
         return _fitted(pipeline, found, features), Verdict(True, recipe.rounds, n_unlabelled)
     truth = codes[judged]
@@ -160,7 +172,7 @@ def self_train(
             _p_value(losses[best] - loss_alone),
         )  # fmt: skip
         if not verdict.kept:
-            return _labels_alone(alone, X_alone, features, splits), verdict
+            return _labels_alone(alone, X_alone, features, splits, weighing), verdict
     classifier = teacher.fit(X, rows.labels, max(best - 1, 0))[best]
     slope, offsets = maps[best]
     classifier.coef_ = classifier.coef_ * slope
@@ -399,9 +411,11 @@ def _fitted(pipeline: Pipeline, classifier: Any, features: dict[str, Any]) -> Fi
     return Fitted(Steps([("vectorizer", pipeline[0]), ("classifier", classifier)]), held_out)
 
 
-def _labels_alone(alone: Pipeline, X: Any, features: dict[str, Any], splits: Splits) -> Fitted:
+def _labels_alone(
+    alone: Pipeline, X: Any, features: dict[str, Any], splits: Splits, weighing: Weighing
+) -> Fitted:
     """Fit what never saw the texts without label."""
-    alone[-1].fit(X, splits.train.labels)
+    weighing.fit(alone[-1], X, splits.train, splits.classes)
     parts = {"val": splits.val, "test": splits.test}
     held_out = {name: alone[0].transform(parts[name].texts) for name in parts if name in features}
     return Fitted(alone, held_out)

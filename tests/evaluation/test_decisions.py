@@ -111,7 +111,7 @@ def test_a_share_is_answered():
     labels, p = rare(1000, 7, 0.4)
     decision = choose(Rule(abstain={"coverage": 0.8}), labels, p, TWO).decision
     assert evaluate(labels, p, TWO, decision=decision)["coverage"] == pytest.approx(0.8, abs=0.002)
-    with pytest.raises(UsageError, match="1000 validation rows cannot show it .* the least"):
+    with pytest.raises(UsageError, match="1000 rows cannot show it .* the least"):
         choose(Rule(abstain={"max_error": 0.0001}), labels, p, TWO)
 
 

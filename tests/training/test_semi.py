@@ -17,6 +17,7 @@ from sentiment.training.pipeline import build_pipeline
 from sentiment.training.recipe import Recipe
 from sentiment.training.run import train
 from sentiment.training.semi import self_train, surest
+from sentiment.training.weighing import Weighing
 
 LABELLED, POOL, TEST = slice(0, 100), slice(100, 2100), slice(2100, 2900)
 
@@ -106,7 +107,9 @@ def test_texts_that_mislead_are_left_out_and_the_model_is_that_of_the_labels(tmp
         }
 
     pipeline = build_pipeline(cfg)
-    fitted, decision = self_train(pipeline, features(pipeline), splits, Recipe(), seed=1)
+    fitted, decision = self_train(
+        pipeline, features(pipeline), splits, Recipe(), Weighing(), seed=1
+    )
     alone = build_pipeline(cfg).fit(splits.train.texts, splits.train.labels)
     if decision.kept:
         assert decision.log_loss <= decision.log_loss_alone
@@ -144,6 +147,7 @@ def test_a_tiny_pool_and_soft_labels_work(folder, tmp_path, pool):
         {"train": X[:100], "unlabelled": X[100:]},
         splits,
         Recipe(dimensions=30, share=1, labels="soft"),
+        Weighing(),
         seed=1,
     )
     assert fitted.classes == ["negative", "positive"]
