@@ -171,7 +171,7 @@ def fit(
             cache.release(features.pop("train"))  # many gigabytes, and not needed any more
         elif data.stream is not None:
             data.stream.fit(
-                pipeline[0], pipeline[-1], passes=passes, seed=seed, weigh=weighing.row_weights
+                pipeline[0], pipeline[-1], passes=passes, seed=seed, weigh=weighing.steps
             )
             weighing.restore(pipeline[-1])
         else:

@@ -84,6 +84,11 @@ class Weighing:
             dtype=np.float64,
         )
 
+    def steps(self, texts: Sequence[str], labels: Sequence[str]) -> NDArray[np.float64] | None:
+        """Return `row_weights` of at most about 1: a stream's steps along the gradient stay small."""
+        weights = self.row_weights(texts, labels)
+        return None if weights is None else weights / max(1.0, *self.factors.values())
+
     def weights_of(self, data: Data) -> NDArray[np.float64] | None:
         """Return what each training row counts, in order, of rows in memory or in blocks."""
         if not self or self.own is not None:
@@ -261,6 +266,9 @@ def weigh(classifier: Any, given: Any, balance: str, data: Data, seed: int) -> W
                     f"{nearest(label, rows)}"
                 )
         factors = {label: named.get(label, 1.0) for label in rows}
+    if data.stream is not None and not data.in_blocks:  # as of `Weighing.steps`
+        most = max(factors.values())
+        factors = {label: factor / most for label, factor in factors.items()}
     parameters = classifier.get_params()
     own = "class_weight" if "class_weight" in parameters else None
     if own is not None:
