@@ -176,9 +176,7 @@ def fit(
             weighing.restore(pipeline[-1])
         else:
             rows, weights = data.splits.train, weighing.weights_of(data)
-            weighing.fit(
-                pipeline[-1], features.pop("train"), rows, data.splits.classes, weights
-            )
+            weighing.fit(pipeline[-1], features.pop("train"), rows, data.splits.classes, weights)
     except ValueError as error:
         raise UsageError(f"model: {' '.join(str(error).split())}") from error
     return Fitted(pipeline, features)
