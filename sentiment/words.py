@@ -14,7 +14,9 @@ from sentiment.errors import UsageError
 
 _OVERRIDE = re.compile(r"(\+{0,2})([\w.@/]+)=(.*)", re.DOTALL)
 _SWEPT = re.compile(r"\s*(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\(")
-_TABLES = re.compile(r"\.(csv|tsv|tab|jsonl?|ndjson|parquet|pq)(\.(gz|bz2|zst))?$", re.IGNORECASE)
+_TABLES = re.compile(
+    r"\.(csv|tsv|tab|jsonl?|ndjson|parquet|pq|txt)(\.(gz|bz2|zst))?$", re.IGNORECASE
+)
 _VALUED = {
     "--config-dir": "config_dir", "-cd": "config_dir", "--config-name": "config_name", "-cn": "config_name",
     "--config-path": "other", "-cp": "other", "--package": "other", "-p": "other", "--cfg": "other",

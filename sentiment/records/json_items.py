@@ -38,7 +38,10 @@ def find_layout(head: bytes, text_column: str) -> Layout:
     text = head.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace").lstrip()
     if text.startswith("["):
         return "array"
-    first = text.partition("\n")[0].rstrip()
+    first, _, rest = text.partition("\n")
+    first = first.rstrip()
+    if first.endswith("}") and rest.lstrip().startswith("{"):
+        return "lines"  # a table by columns is one document
     try:
         row = json.loads(first)
     except (ValueError, RecursionError):  # of several lines, cut off, or no JSON

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_ROW_BYTES = 16 << 20
-# An object whose first value is a column of values, or pandas' columns, index and data.
+_FASTTEXT = "__label__"  # what its lines of labelled text begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +271,9 @@ class Reader:
             raise self._fail(row, *not_decodable(line, error)) from None
 
     def _plain(self, stream: Peekable) -> Iterator[Batch]:
+        if stream.head().startswith(_FASTTEXT.encode()):
+            yield from self._fasttext(stream)
+            return
         self.columns = ["text"]
         texts: list[str | None] = []
         for row, line in enumerate(self._lines(stream), start=1):
@@ -281,6 +284,25 @@ class Reader:
                 texts = []
         if texts:
             yield Batch(texts)
+
+    def _fasttext(self, stream: Peekable) -> Iterator[Batch]:
+        """Read lines as fastText's: labels with their prefix, then the text."""
+        self.columns = ["text", "label"]
+        rows: list[dict[str, Any]] = []
+        for number, line in enumerate(self._lines(stream), start=1):
+            words = self._decode(line, number).strip()
+            label = None
+            while words.startswith(_FASTTEXT):
+                if label is not None:
+                    raise self._fail(number, f"has several labels ({words[:40]!r}): give one")
+                label, _, words = words.removeprefix(_FASTTEXT).partition(" ")
+                words = words.lstrip()
+            rows.append({"text": words, "label": label})
+            if len(rows) == self.batch_size:
+                yield Batch([row["text"] for row in rows], rows)
+                rows = []
+        if rows:
+            yield Batch([row["text"] for row in rows], rows)
 
     def _json(self, stream: Peekable) -> Iterator[Batch]:
         """Read JSON Lines, an array of objects, or a table as pandas writes it by columns."""

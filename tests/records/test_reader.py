@@ -149,6 +149,38 @@ def test_json_that_ends_wrongly_is_not_half_read(tmp_path, content, said):
     assert said in str(refused.value)
 
 
+def test_lines_as_fasttext_wants_them(tmp_path):
+    """Labels before their text: for training, and what was predicted goes beside them."""
+    path = tmp_path / "train.txt"
+    path.write_text(
+        "__label__good  A fine film.\n__label__bad __labels__ are words\n__label__bad\n\n"
+    )
+    with Reader(str(path), "lines") as reader:
+        rows = [row for batch in reader for row in batch.records()]
+    assert rows == [
+        {"text": "A fine film.", "label": "good"},
+        {"text": "__labels__ are words", "label": "bad"},
+        {"text": "", "label": "bad"},
+        {"text": "", "label": None},
+    ]
+    path.write_text("__label__good fine\n__label__good __label__short fine\n")
+    with (
+        pytest.raises(DataError, match="row 2: has several labels"),
+        Reader(str(path), "lines") as r,
+    ):
+        list(r)
+
+
+def test_lists_as_texts_are_no_table_by_columns(tmp_path):
+    path = tmp_path / "words.jsonl"
+    path.write_text('{"text": ["a", "film"], "label": "x"}\n{"text": ["b"], "label": "y"}\n')
+    with (
+        pytest.raises(DataError, match="row 1: 'text' is not a text but list"),
+        Reader(str(path), "jsonl") as reader,
+    ):
+        list(reader)
+
+
 def test_columns_are_read_in_bounded_memory_and_from_a_pipe(tmp_path, monkeypatch):
     import tracemalloc
 
