@@ -26,8 +26,8 @@ from sentiment.files import write_whole, writing
 from sentiment.parent import end_with_parent
 from sentiment.records import places
 from sentiment.records.answers import Answers, Note
+from sentiment.records.batch import Batch
 from sentiment.records.formats import COMPRESSIONS, Format
-from sentiment.records.reader import Batch
 from sentiment.records.resuming import complete_rows, grown_by_rows, identity, is_file
 from sentiment.records.rows import Rows
 from sentiment.records.writer import Writer, to_parquet

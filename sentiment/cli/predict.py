@@ -181,7 +181,7 @@ def _predict_texts(
     texts = [text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for text in texts]
     answers = score_texts(scorer, texts, min_confidence)
     if json:
-        from sentiment.records.reader import Batch
+        from sentiment.records.batch import Batch
         from sentiment.records.writer import Writer
 
         sys.stdout.flush()

@@ -15,13 +15,13 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from sentiment.errors import DataError, Parameter, UsageError, nearest
 from sentiment.records import places
+from sentiment.records.batch import Batch
 from sentiment.records.dialect import (
     Dialect,
     find_column,
@@ -40,45 +40,6 @@ if TYPE_CHECKING:
 
 MAX_ROW_BYTES = 16 << 20
 _FASTTEXT = "__label__"  # what its lines of labelled text begin with
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Some consecutive rows of a file.
-
-    Attributes
-    ----------
-    texts : list of (str or None)
-        The text column.
-    rows : list of dict, optional
-        Every column of each row (None for plain lines and for Parquet).
-    table : pyarrow.RecordBatch, optional
-        The same of a Parquet file.
-    """
-
-    texts: list[str | None]
-    rows: list[dict[str, Any]] | None = None
-    table: pa.RecordBatch | None = None
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def records(self) -> list[dict[str, Any]]:
-        """Return every row as a dictionary; a plain line is its text."""
-        if self.rows is not None:
-            return self.rows
-        if self.table is not None:
-            records: list[dict[str, Any]] = self.table.to_pylist()
-            return records
-        return [{"text": text} for text in self.texts]
-
-    def skip(self, n: int) -> Batch:
-        """Return the batch without its first n rows."""
-        return Batch(
-            self.texts[n:],
-            None if self.rows is None else self.rows[n:],
-            None if self.table is None else self.table.slice(n),
-        )
 
 
 class Reader:

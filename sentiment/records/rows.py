@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sentiment.records import places
+from sentiment.records.batch import Batch
 from sentiment.records.dialect import Dialect
 from sentiment.records.formats import Format, find_format
-from sentiment.records.reader import Batch, Reader
+from sentiment.records.reader import Reader
 
 
 class Several:

@@ -16,8 +16,9 @@ from typing import IO, TYPE_CHECKING, Any
 from sentiment.errors import DataError
 from sentiment.files import write_whole
 from sentiment.records.answers import Answers, Note
+from sentiment.records.batch import Batch
 from sentiment.records.formats import Format
-from sentiment.records.reader import Batch, one_line
+from sentiment.records.reader import one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,0 +1,48 @@
+"""Consecutive rows of a file, as they go from a reader to a model and to a writer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some consecutive rows of a file.
+
+    Attributes
+    ----------
+    texts : list of (str or None)
+        The text column.
+    rows : list of dict, optional
+        Every column of each row (None for plain lines and for Parquet).
+    table : pyarrow.RecordBatch, optional
+        The same of a Parquet file.
+    """
+
+    texts: list[str | None]
+    rows: list[dict[str, Any]] | None = None
+    table: pa.RecordBatch | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return every row as a dictionary; a plain line is its text."""
+        if self.rows is not None:
+            return self.rows
+        if self.table is not None:
+            records: list[dict[str, Any]] = self.table.to_pylist()
+            return records
+        return [{"text": text} for text in self.texts]
+
+    def skip(self, n: int) -> Batch:
+        """Return the batch without its first n rows."""
+        return Batch(
+            self.texts[n:],
+            None if self.rows is None else self.rows[n:],
+            None if self.table is None else self.table.slice(n),
+        )
