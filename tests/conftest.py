@@ -27,8 +27,13 @@ def clean_environment(monkeypatch):
             ("SENTIMENT_", "MLFLOW_TRACKING", "MLFLOW_REGISTRY", "MLFLOW_RUN", "HYDRA_")
         ):
             monkeypatch.delenv(name)
-    # Whoever served in this process has sent our records elsewhere.
-    monkeypatch.setattr(logging.getLogger("sentiment"), "propagate", True)
+    # Whoever served in this process has sent our records elsewhere, or wanted fewer of them.
+    ours = logging.getLogger("sentiment")
+    ours.setLevel(logging.NOTSET)
+    monkeypatch.setattr(ours, "propagate", True)
+    monkeypatch.setattr(ours, "disabled", False)
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.disable(logging.NOTSET)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -83,6 +83,7 @@ def test_a_file_needs_no_group(tmp_path, cli):
     assert answer.code == 2
 
 
+@pytest.mark.slow
 def test_a_printed_config_trains_and_sweeps(tmp_path, cli, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["experiment=quick", "data.sample_size=300", f"output_dir={tmp_path}/out"]

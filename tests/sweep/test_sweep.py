@@ -266,6 +266,7 @@ def test_no_time_no_jobs(place):
     assert found["best"] is None
 
 
+@pytest.mark.slow
 def test_a_passing_failure_is_tried_again(place):
     (place / "left").write_text("1")
     found = sweep(
@@ -345,6 +346,7 @@ def test_a_sweep_outlasts_its_launcher(tmp_path):
     assert (tmp_path / "replaced").read_text() == "2"
 
 
+@pytest.mark.slow
 def test_optuna_searches_and_goes_on(place):
     pytest.importorskip("optuna")
     space = ["model.alpha=tag(log, interval(0.01, 10))", "vectorizer.max_features=10,null"]
@@ -390,6 +392,7 @@ def test_processes_chosen_in_an_experiment_file(place):
     assert "POLARS_MAX_THREADS" not in os.environ
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_processes_that_do_not_begin_are_started_once_more(place, monkeypatch, capfd, times):
     """What kept them stands in the warning, and in the error when it stays."""

@@ -210,6 +210,7 @@ def test_inside_mlflow_run_its_run_is_taken(tmp_path, monkeypatch):
     assert Run.start(client, "0", name=None, tags={}).run_id != given
 
 
+@pytest.mark.slow
 def test_two_runs_log_one_data_set_at_the_same_moment(tmp_path):
     """MLflow looks whether a data set is known, and inserts it: two at once fail in one of them."""
     program = (

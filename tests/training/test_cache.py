@@ -165,6 +165,7 @@ def test_processes_that_ask_at_once_compute_once(tmp_path):
     assert sum("read from the cache" in one for one in said) == 2
 
 
+@pytest.mark.slow
 def test_the_key_covers_every_module_that_makes_features(tmp_path):
     """A change of any module of what makes features changes the key."""
     package = Path(sentiment.__file__).parent

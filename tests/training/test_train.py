@@ -406,6 +406,7 @@ def test_python_dash_m_is_the_same_command():
     assert answer.stdout.startswith("sentiment ")
 
 
+@pytest.mark.slow
 def test_two_processes_may_make_the_database_at_once(tmp_path):
     program = (
         "import sys; from pathlib import Path; from sentiment.tracking import client as tracking\n"
