@@ -12,13 +12,14 @@ from sentiment.data.split import Split
 from sentiment.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
     from sentiment.data.loading import Data
     from sentiment.scorer.decision import Decision
+    from sentiment.training.judging import Metric
     from sentiment.training.weighing import Weighing
 
 _COUNTS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
@@ -177,7 +178,12 @@ def out_of_fold(
 
 
 def figures_of(
-    found: OutOfFold, decision: Decision, *, positive_label: str | None, seed: int
+    found: OutOfFold,
+    decision: Decision,
+    *,
+    positive_label: str | None,
+    seed: int,
+    own: Mapping[str, Metric],
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
     """Judge what was answered out of fold.
 
@@ -189,6 +195,8 @@ def figures_of(
     positive_label : str, optional
     seed : int
         Of intervals.
+    own : mapping of str to Metric
+        From `sentiment.training.judging.own_metrics`.
 
     Returns
     -------
@@ -201,18 +209,20 @@ def figures_of(
         The metrics of each.
     """
     from sentiment.evaluation.metrics import evaluate_both, is_bound
+    from sentiment.training.judging import own_figures
 
-    folds = [
-        evaluate_both(
-            [found.rows.labels[i] for i in fold],
-            found.probabilities[fold],
+    folds = []
+    for fold in found.folds:
+        labels, probabilities = [found.rows.labels[i] for i in fold], found.probabilities[fold]
+        figures = evaluate_both(
+            labels,
+            probabilities,
             found.classes,
             positive_label=positive_label,
             decision=decision,
             seed=seed,
         )
-        for fold in found.folds
-    ]
+        folds.append(figures | own_figures(own, labels, probabilities, found.classes))
     metrics = {}
     for name in folds[0]:
         if is_bound(name, folds[0]) or any(name not in fold for fold in folds):
@@ -228,7 +238,7 @@ def figures_of(
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the corrected 95 % interval of a mean over folds; see `cross_validate`."""
+    """Return the corrected 95 % interval of a mean over folds; see `figures_of`."""
     from scipy.stats import t
 
     n = len(values)

@@ -76,6 +76,28 @@ def own_metrics(nodes: Mapping[str, Any]) -> dict[str, Metric]:
     return found
 
 
+def own_figures(
+    own: Mapping[str, Metric],
+    labels: Sequence[str],
+    probabilities: NDArray[np.float64],
+    classes: Sequence[str],
+) -> dict[str, float]:
+    """Compute figures of the user's own.
+
+    Raises
+    ------
+    UsageError
+        One fails.
+    """
+    figures = {}
+    for name, function in own.items():
+        try:
+            figures[name] = float(function(labels, probabilities, classes))
+        except Exception as error:  # whatever the user's code raises
+            raise UsageError(f"metrics.{name}: {type(error).__name__}: {error}") from error
+    return figures
+
+
 def judge(
     fitted: Fitted,
     splits: Splits,
@@ -150,12 +172,8 @@ def judge(
             seed=seed,
         )
         metrics |= {f"{name}_{key}": value for key, value in figures.items()}
-        for key, function in (own or {}).items():
-            try:
-                figure = function(split.labels, probabilities[name], fitted.classes)
-                metrics[f"{name}_{key}"] = float(figure)
-            except Exception as error:  # whatever the user's code raises
-                raise UsageError(f"metrics.{key}: {type(error).__name__}: {error}") from error
+        figures = own_figures(own or {}, split.labels, probabilities[name], fitted.classes)
+        metrics |= {f"{name}_{key}": value for key, value in figures.items()}
     return Judged(metrics, probabilities, chosen)
 
 

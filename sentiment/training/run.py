@@ -204,7 +204,7 @@ def train(
                 )  # fmt: skip
                 over_folds, each = folds.figures_of(
                     held, chosen.decision,
-                    positive_label=data.splits.positive_label, seed=cfg.seed,
+                    positive_label=data.splits.positive_label, seed=cfg.seed, own=own,
                 )  # fmt: skip
                 run.log_text(json.dumps(each, indent=1), "folds.json")
                 if len(data.splits.val):  # it has figures of its own

@@ -12,6 +12,7 @@ from sentiment.data.loading import Data
 from sentiment.data.split import Split
 from sentiment.data.splits import Splits
 from sentiment.errors import UsageError
+from sentiment.scorer.decision import Decision
 from sentiment.training import folds
 from sentiment.training.run import train
 
@@ -64,6 +65,30 @@ def test_each_row_is_judged_once_and_groups_stay_together():
         assert not {groups[i] for i in learned} & {groups[i] for i in judged}
         seen += judged.tolist()
     assert sorted(seen) == list(range(400))
+
+
+def test_a_figure_of_ones_own_is_a_mean_over_folds_too():
+    labels = ["a", "b", "a", "b"]
+    rows = Split(["x"] * 4, labels)
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8]])
+    found = folds.OutOfFold(rows, ["a", "b"], probabilities, [np.array([0, 1]), np.array([2, 3])])
+
+    def sure(labels, probabilities, classes):
+        return np.mean(
+            [row[classes.index(label)] for label, row in zip(labels, probabilities, strict=True)]
+        )
+
+    metrics, each = folds.figures_of(
+        found, Decision(), positive_label=None, seed=0, own={"sure": sure}
+    )
+    assert [fold["sure"] for fold in each] == pytest.approx([0.75, 0.75])
+    assert metrics["val_sure"] == pytest.approx(0.75)
+
+    def broken(*_):
+        raise KeyError("price")
+
+    with pytest.raises(UsageError, match=r"metrics\.cost: KeyError: 'price'"):
+        folds.figures_of(found, Decision(), positive_label=None, seed=0, own={"cost": broken})
 
 
 def test_the_interval_is_that_of_nadeau_and_bengio():
