@@ -297,6 +297,12 @@ def _views(vectorizer: Any) -> list[tuple[str, Any, float]]:
 
 
 def _width(name: str, step: Any) -> int:
+    functions: list[str] = step.functions() if hasattr(step, "functions") else []
+    if functions:
+        raise NotCompilableError(
+            f"vectorizer {name}: {', '.join(functions)} is a function of Python (or a pattern with "
+            "flags), which no scorer holds: use token_pattern, lowercase, strip_accents, normalize"
+        )
     if is_hashing(step):
         return int(step.n_features)
     if not (hasattr(step, "index_") and hasattr(step, "spec_")):

@@ -144,7 +144,7 @@ def choose_features(
         chosen[(-counts).argsort()[:max_features]] = True  # scikit-learn's line, for its ties
         kept = [keep & chosen[column] for column, keep in zip(columns, kept, strict=True)]
         columns = number(kept)
-    index = _compact(levels, columns, tokens, separator)
+    index = compact(levels, columns, tokens, separator)
     return index, [np.append(column, np.int32(-1)) for column in columns]
 
 
@@ -329,7 +329,7 @@ def _by_strings(
     return [rank[column] for column in columns]
 
 
-def _compact(
+def compact(
     levels: list[Level], columns: list[IntArray], tokens: list[str], separator: str
 ) -> NgramIndex:
     """Keep the entries that are a feature, or the prefix or a token of one."""

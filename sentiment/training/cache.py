@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -318,6 +319,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple | set | frozenset):
         return sorted(map(str, value)) if isinstance(value, set | frozenset) else list(value)
+    if callable(value) and not isinstance(value, type):
+        return uuid4().hex  # another time it may do another thing: what it gave is not kept
     return str(np.dtype(value)) if isinstance(value, type | np.dtype) else repr(value)
 
 

@@ -4,6 +4,7 @@
 """
 
 from sentiment.vectorizers.base import TextError
-from sentiment.vectorizers.ngram import CountVectorizer, HashingVectorizer, TfidfVectorizer
+from sentiment.vectorizers.hashing import HashingVectorizer
+from sentiment.vectorizers.ngram import CountVectorizer, TfidfVectorizer
 
 __all__ = ["CountVectorizer", "HashingVectorizer", "TextError", "TfidfVectorizer"]

@@ -29,6 +29,7 @@ from sentiment.text.engine import Engine, give_back
 from sentiment.text.ngrams import Level
 from sentiment.text.spec import TextSpec
 from sentiment.text.vocabulary import extend, first_level
+from sentiment.vectorizers.base import TextError
 from sentiment.vectorizers.block_matrix import (
     BlockMatrix,
     load,
@@ -39,7 +40,8 @@ from sentiment.vectorizers.block_matrix import (
     sort_block,
     transpose,
 )
-from sentiment.vectorizers.ngram import CountVectorizer, HashingVectorizer, chunks_of_texts
+from sentiment.vectorizers.hashing import HashingVectorizer
+from sentiment.vectorizers.ngram import CountVectorizer, chunks_of_texts
 from sentiment.vectorizers.rows import stack
 
 Int32 = npt.NDArray[np.int32]
@@ -138,8 +140,13 @@ def fit_blocks(
     Raises
     ------
     TextError
-        As `fit_transform` does.
+        As `fit_transform` does, or it was given a vocabulary or functions.
     """
+    if vectorizer.functions() or getattr(vectorizer, "vocabulary", None) is not None:
+        raise TextError(
+            "a vectorizer with functions or a given vocabulary has all texts in memory: "
+            "data.memory must allow that"
+        )
     matrix, work = folder / "matrix", folder / "work"
     matrix.mkdir(parents=True, exist_ok=True)
     work.mkdir(parents=True, exist_ok=True)

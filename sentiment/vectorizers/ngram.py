@@ -1,8 +1,9 @@
-"""scikit-learn compatible text vectorizers on the columnar n-gram engine."""
+"""scikit-learn compatible vectorizers with a vocabulary, on the columnar n-gram engine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from numbers import Integral
@@ -15,11 +16,11 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sentiment.text.corpus import Encoder, cut_blocks, learn, parallel
-from sentiment.text.hashing import hash_columns, hash_ngrams, hash_tokens
 from sentiment.text.ngrams import Level, NgramIndex, count_keys
 from sentiment.text.spec import TextSpec
 from sentiment.text.vocabulary import choose_features, count_ngrams
-from sentiment.vectorizers.base import TextError, TextVectorizer, check_texts
+from sentiment.vectorizers.base import TextError, TextVectorizer
+from sentiment.vectorizers.fixed import index_of, vocabulary_columns
 from sentiment.vectorizers.rows import Rows, divide_by_norm, stack
 
 Int64 = npt.NDArray[np.int64]
@@ -51,6 +52,7 @@ class CountVectorizer(TextVectorizer):
             Interval(Integral, 1, None, closed="left"),
         ],
         "max_features": [Interval(Integral, 1, None, closed="left"), None],
+        "vocabulary": [Mapping, Iterable, None],
     }
 
     spec_: TextSpec
@@ -62,9 +64,14 @@ class CountVectorizer(TextVectorizer):
     def __init__(
         self,
         *,
-        analyzer: Literal["word", "char", "char_wb"] = "word",
+        input: Literal["content", "filename", "file"] = "content",  # noqa: A002 - scikit-learn's name
+        encoding: str = "utf-8",
+        decode_error: Literal["strict", "ignore", "replace"] = "strict",
+        preprocessor: Callable[[str], str] | None = None,
+        tokenizer: Callable[[str], Iterable[str]] | None = None,
+        analyzer: Literal["word", "char", "char_wb"] | Callable[[str], Iterable[str]] = "word",
         ngram_range: Sequence[int] = (1, 1),
-        token_pattern: str = "word",
+        token_pattern: str | re.Pattern[str] = "word",
         lowercase: bool = True,
         strip_accents: Literal["unicode", "ascii"] | None = None,
         strip_html: bool = False,
@@ -74,9 +81,15 @@ class CountVectorizer(TextVectorizer):
         min_df: float = 1,
         max_df: float = 1.0,
         max_features: int | None = None,
+        vocabulary: Mapping[str, int] | Iterable[str] | None = None,
         binary: bool = False,
         dtype: npt.DTypeLike = np.int64,
     ) -> None:
+        self.input = input
+        self.encoding = encoding
+        self.decode_error = decode_error
+        self.preprocessor = preprocessor
+        self.tokenizer = tokenizer
         self.analyzer = analyzer
         self.ngram_range = ngram_range
         self.token_pattern = token_pattern
@@ -89,6 +102,7 @@ class CountVectorizer(TextVectorizer):
         self.min_df = min_df
         self.max_df = max_df
         self.max_features = max_features
+        self.vocabulary = vocabulary
         self.binary = binary
         self.dtype = dtype
 
@@ -103,7 +117,9 @@ class CountVectorizer(TextVectorizer):
 
     def fit_transform(self, raw_documents: Iterable[str], y: Any = None) -> sp.csr_matrix:
         self._validate_params()
-        texts = check_texts(raw_documents)
+        texts = self._texts(raw_documents)
+        if self.vocabulary is not None:
+            return self._fit_fixed(texts)
         spec = self._make_spec()
         n_docs = len(texts)
         min_count, _ = self.bounds(n_docs)
@@ -121,6 +137,27 @@ class CountVectorizer(TextVectorizer):
             chunks_of_texts(corpus.per_text),
         )
         return stack(rows, n_docs, self.index_.n_features, self.dtype)
+
+    def _fit_fixed(self, texts: Sequence[str]) -> sp.csr_matrix:
+        """Become fitted to the given vocabulary; texts say how many of them hold each n-gram."""
+        self._take_vocabulary()
+        self.n_documents_ = len(texts)
+        X = self._transform(texts)
+        df = np.bincount(X.indices, minlength=X.shape[1])
+        for level in self.index_.levels:
+            held = level.column >= 0
+            level.df[held] = df[level.column[held]]
+        self._fit_weights()
+        return X if self.idf_ is None else self._transform(texts)
+
+    def _take_vocabulary(self) -> None:
+        """Become fitted to the given vocabulary, with nothing known of any text."""
+        spec = self._make_spec()
+        columns = vocabulary_columns(self.vocabulary)
+        self.index_ = index_of(columns, spec)
+        self.spec_, self.n_documents_, self.idf_ = spec, 0, None
+        self.__dict__.pop("vocabulary_", None)
+        self.__dict__.pop("_encoder", None)
 
     def bounds(self, n_docs: int) -> tuple[float, float]:
         """Return the least and the largest number of texts that may hold an n-gram.
@@ -234,8 +271,12 @@ class CountVectorizer(TextVectorizer):
 
     def transform(self, raw_documents: Iterable[str]) -> sp.csr_matrix:
         if not hasattr(self, "index_"):
-            check_is_fitted(self, "index_")  # raises; asking it first would cost every text
-        texts = check_texts(raw_documents)
+            if self.vocabulary is None or getattr(self, "use_idf", False):
+                check_is_fitted(self, "index_")  # raises; asking it first would cost every text
+            self._take_vocabulary()
+        return self._transform(self._texts(raw_documents))
+
+    def _transform(self, texts: Sequence[str]) -> sp.csr_matrix:
         keyed = self.index_.keyed
         encode = self._encoder
 
@@ -303,9 +344,14 @@ class TfidfVectorizer(CountVectorizer):
     def __init__(
         self,
         *,
-        analyzer: Literal["word", "char", "char_wb"] = "word",
+        input: Literal["content", "filename", "file"] = "content",  # noqa: A002 - scikit-learn's name
+        encoding: str = "utf-8",
+        decode_error: Literal["strict", "ignore", "replace"] = "strict",
+        preprocessor: Callable[[str], str] | None = None,
+        tokenizer: Callable[[str], Iterable[str]] | None = None,
+        analyzer: Literal["word", "char", "char_wb"] | Callable[[str], Iterable[str]] = "word",
         ngram_range: Sequence[int] = (1, 1),
-        token_pattern: str = "word",
+        token_pattern: str | re.Pattern[str] = "word",
         lowercase: bool = True,
         strip_accents: Literal["unicode", "ascii"] | None = None,
         strip_html: bool = False,
@@ -315,6 +361,7 @@ class TfidfVectorizer(CountVectorizer):
         min_df: float = 1,
         max_df: float = 1.0,
         max_features: int | None = None,
+        vocabulary: Mapping[str, int] | Iterable[str] | None = None,
         binary: bool = False,
         dtype: npt.DTypeLike = np.float64,
         norm: Literal["l1", "l2"] | None = "l2",
@@ -323,6 +370,11 @@ class TfidfVectorizer(CountVectorizer):
         sublinear_tf: bool = False,
     ) -> None:
         super().__init__(
+            input=input,
+            encoding=encoding,
+            decode_error=decode_error,
+            preprocessor=preprocessor,
+            tokenizer=tokenizer,
             analyzer=analyzer,
             ngram_range=ngram_range,
             token_pattern=token_pattern,
@@ -335,6 +387,7 @@ class TfidfVectorizer(CountVectorizer):
             min_df=min_df,
             max_df=max_df,
             max_features=max_features,
+            vocabulary=vocabulary,
             binary=binary,
             dtype=dtype,
         )
@@ -373,106 +426,10 @@ class TfidfVectorizer(CountVectorizer):
         return divide_by_norm(rows, data, self.norm, n_rows)
 
 
-class HashingVectorizer(TextVectorizer):
-    """Map n-grams to a fixed number of columns by a 64-bit hash; nothing is fitted.
+def __getattr__(name: str) -> Any:
+    """Give what models that were stored earlier look for here."""
+    if name == "HashingVectorizer":
+        from sentiment.vectorizers.hashing import HashingVectorizer
 
-    scikit-learn's interface, but the hash of `sentiment.text.hashing`, so not scikit-learn's columns: the
-    column is ``(hash >> 32) * n_features >> 32``, the sign (``alternate_sign``) minus when the
-    hash is odd.
-    """
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **TextVectorizer._parameter_constraints,
-        "n_features": [Interval(Integral, 1, np.iinfo(np.int32).max, closed="left")],
-        "norm": [StrOptions({"l1", "l2"}), None],
-        "alternate_sign": ["boolean"],
-    }
-
-    def __init__(
-        self,
-        *,
-        analyzer: Literal["word", "char", "char_wb"] = "word",
-        ngram_range: Sequence[int] = (1, 1),
-        token_pattern: str = "word",
-        lowercase: bool = True,
-        strip_accents: Literal["unicode", "ascii"] | None = None,
-        strip_html: bool = False,
-        normalize: Literal["nfc", "nfkc"] | None = None,
-        max_repeats: int | None = None,
-        stop_words: Literal["english"] | Sequence[str] | None = None,
-        n_features: int = 2**20,
-        binary: bool = False,
-        norm: Literal["l1", "l2"] | None = "l2",
-        alternate_sign: bool = True,
-        dtype: npt.DTypeLike = np.float64,
-    ) -> None:
-        self.analyzer = analyzer
-        self.ngram_range = ngram_range
-        self.token_pattern = token_pattern
-        self.lowercase = lowercase
-        self.strip_accents = strip_accents
-        self.strip_html = strip_html
-        self.normalize = normalize
-        self.max_repeats = max_repeats
-        self.stop_words = stop_words
-        self.n_features = n_features
-        self.binary = binary
-        self.norm = norm
-        self.alternate_sign = alternate_sign
-        self.dtype = dtype
-
-    @property
-    def spec_(self) -> TextSpec:
-        """How texts become tokens."""
-        return self._make_spec()
-
-    @property
-    def tf_(self) -> str:
-        """What an n-gram's count becomes: ``count`` or ``binary``."""
-        return "binary" if self.binary else "count"
-
-    def fit(self, raw_documents: Any, y: Any = None) -> HashingVectorizer:
-        self._validate_params()
-        return self
-
-    partial_fit = fit
-
-    def fit_transform(self, raw_documents: Iterable[str], y: Any = None) -> sp.csr_matrix:
-        return self.fit(raw_documents, y).transform(raw_documents)
-
-    def transform(self, raw_documents: Iterable[str]) -> sp.csr_matrix:
-        self._validate_params()
-        texts = check_texts(raw_documents)
-        spec = self._make_spec()
-
-        def transform(cut: slice) -> Rows:
-            return self._hash(texts[cut], spec)
-
-        return stack(
-            parallel(transform, cut_blocks(texts)), len(texts), self.n_features, self.dtype
-        )
-
-    def _hash(self, texts: Sequence[str], spec: TextSpec) -> Rows:
-        corpus, tokens, _, _ = learn(texts, spec, 0)
-        inside = corpus.ids >= 0
-        numbers = corpus.texts()
-        starts, hashes = hash_ngrams(hash_tokens(tokens)[corpus.ids[inside]], numbers[inside], spec)
-        columns, signs = hash_columns(hashes, self.n_features)
-        keys = numbers[inside][starts].astype(np.int64) << 32 | columns
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        begins = np.flatnonzero(np.diff(keys, prepend=-1))
-        if self.binary:
-            data = np.ones(len(begins))
-        elif self.alternate_sign:
-            data = np.add.reduceat(signs[order], begins, dtype=np.float64)
-        else:
-            data = np.diff(begins, append=len(keys)).astype(np.float64)
-        rows, columns = keys[begins] >> 32, (keys[begins] & 0xFFFFFFFF).astype(np.int32)
-        data = divide_by_norm(rows, data, self.norm, len(texts))
-        return Rows(np.bincount(rows, minlength=len(texts)), columns, data.astype(self.dtype))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        return tags
+        return HashingVectorizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

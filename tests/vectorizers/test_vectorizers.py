@@ -1,7 +1,9 @@
 """The vectorizers against scikit-learn's own, value by value."""
 
+import contextlib
 import os
 import pickle
+import re
 import subprocess
 import sys
 
@@ -13,10 +15,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.feature_extraction import text as sklearn_text
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
 from sklearn.utils import estimator_checks
 from support.reviews import embedded
 
+from sentiment import vectorizers
+from sentiment.compiler.compile import compile_scorer
+from sentiment.compiler.linear import NotCompilableError
 from sentiment.errors import UsageError
 from sentiment.text.spec import TextSpec, clean
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
@@ -262,9 +268,7 @@ class TestEstimator:
         X = union.transform(texts)
         assert X.shape[1] == sum(v.transform(texts[:1]).shape[1] for _, v in union.transformer_list)
 
-    @pytest.mark.parametrize(
-        "texts", [["x y", None], ["x y", float("nan")], ["x y", b"z"], ["x y", 3]]
-    )
+    @pytest.mark.parametrize("texts", [["x y", None], ["x y", float("nan")], ["x y", 3]])
     def test_entries_that_are_no_texts_name_the_row(self, kind, texts):
         with pytest.raises(ValueError, match="row 1 is not a text") as raised:
             kind().fit_transform(texts)
@@ -373,3 +377,105 @@ def test_a_pattern_that_matches_nothing_gives_empty_tokens_as_in_scikit_learn(ng
     assert ours.vocabulary_ == theirs.vocabulary_
     for few in (["a b"], ["a b", "c", ""]):
         assert (ours.transform(few) != theirs.transform(few)).nnz == 0
+
+
+DOCUMENTS = ["A good film, good!", "a bad film", "Good good day", " the café is bad"]
+
+
+def backwards(text):
+    return text[::-1]
+
+
+@pytest.mark.filterwarnings("ignore:The parameter 'token_pattern' will not be used")
+@pytest.mark.parametrize("kind", ["CountVectorizer", "TfidfVectorizer"])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"vocabulary": {"good": 1, "bad": 0, "film": 2}},
+        {"vocabulary": ["good", "bad", "nothing"]},
+        {"vocabulary": {"good", "bad"}},
+        {"vocabulary": ["good film", "bad", "bad film"], "ngram_range": (1, 2)},
+        {"vocabulary": ["ab", "b", "go"], "analyzer": "char", "ngram_range": (1, 2)},
+        {"tokenizer": str.split},
+        {"tokenizer": str.split, "token_pattern": None, "strip_accents": "unicode"},
+        {"tokenizer": str.split, "ngram_range": (1, 2), "stop_words": ["a"]},
+        {"preprocessor": str.upper, "ngram_range": (1, 2)},
+        {"preprocessor": backwards, "analyzer": "char", "ngram_range": (1, 2)},
+        {"analyzer": str.split, "ngram_range": (1, 1)},
+    ],
+)
+def test_what_scikit_learns_users_pass(kind, parameters):
+    ours = getattr(vectorizers, kind)(**parameters)
+    theirs = getattr(sklearn_text, kind)(**parameters)
+    assert_equal_to_sklearn(ours, theirs, DOCUMENTS, DOCUMENTS[:2])
+    assert sorted(ours.build_analyzer()(DOCUMENTS[0])) == sorted(
+        theirs.build_analyzer()(DOCUMENTS[0])
+    )
+    copy = pickle.loads(pickle.dumps(ours))  # noqa: S301 - made here
+    assert abs(copy.transform(DOCUMENTS) - ours.transform(DOCUMENTS)).max() == 0
+
+
+def test_bytes_files_and_compiled_patterns(tmp_path):
+    def count(documents, **parameters):
+        return CountVectorizer(**parameters).fit_transform(documents).toarray()
+
+    expected = count(DOCUMENTS)
+    latin = [text.encode("latin1") for text in DOCUMENTS]
+    np.testing.assert_array_equal(count(latin, encoding="latin1"), expected)
+    with pytest.raises(ValueError, match="row 3: 'utf-8' codec"):
+        count(latin)
+    assert count(latin, decode_error="ignore").shape == (4, 7)
+    paths = [tmp_path / str(number) for number in range(len(DOCUMENTS))]
+    for path, text in zip(paths, DOCUMENTS, strict=True):
+        path.write_text(text)
+    np.testing.assert_array_equal(count(paths, input="filename"), expected)
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(path.open()) for path in paths]
+        np.testing.assert_array_equal(count(files, input="file"), expected)
+    np.testing.assert_array_equal(count(DOCUMENTS, token_pattern=re.compile(r"\w\w+")), expected)
+    flagged = re.compile("[a-z]+", re.IGNORECASE)
+    assert count(["Ab aB"], token_pattern=flagged, lowercase=False).shape == (1, 2)
+    assert CountVectorizer(vocabulary=["good"]).transform(DOCUMENTS).sum() == 4  # without any fit
+    hashed = HashingVectorizer(tokenizer=str.split, n_features=64).transform(DOCUMENTS)
+    assert hashed.shape == (4, 64)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"vocabulary": ["a", "a"]}, "stands there twice"),
+        ({"vocabulary": {}}, "empty vocabulary"),
+        ({"vocabulary": {"a": 1}}, "columns must be 0 to 0"),
+        ({"vocabulary": ["Good"]}, "no text can hold 'Good'"),
+        ({"vocabulary": ["good film"]}, "no text can hold 'good film'"),
+        ({"tokenizer": list, "analyzer": lambda _: [1, 2]}, "a token must be a string"),
+    ],
+)
+def test_vocabularies_and_functions_that_cannot_be(parameters, said):
+    with pytest.raises(ValueError, match=said):
+        CountVectorizer(**parameters).fit(DOCUMENTS)
+
+
+def test_stop_words_that_no_token_is_are_told():
+    with pytest.warns(UserWarning, match="stop_words: .* don"):
+        CountVectorizer(stop_words=["don't"]).fit(DOCUMENTS)
+
+
+def test_a_given_vocabulary_compiles_and_functions_do_not():
+    labels = ["p", "n", "p", "n"]
+    for parameters, fails in (
+        ({"vocabulary": ["good", "bad"]}, False),
+        ({"tokenizer": str.split}, True),
+    ):
+        vectorizer = TfidfVectorizer(**parameters)
+        classifier = LogisticRegression().fit(vectorizer.fit_transform(DOCUMENTS), labels)
+        if fails:
+            with pytest.raises(NotCompilableError, match="tokenizer is a function of Python"):
+                compile_scorer(vectorizer, classifier, reference_texts=DOCUMENTS)
+            continue
+        scorer = compile_scorer(vectorizer, classifier, reference_texts=DOCUMENTS).scorer
+        np.testing.assert_allclose(
+            scorer.predict_proba(DOCUMENTS),
+            classifier.predict_proba(vectorizer.transform(DOCUMENTS)),
+            atol=1e-6,
+        )
