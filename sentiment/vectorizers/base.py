@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
@@ -164,9 +165,36 @@ class TextVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def build_analyzer(self) -> Callable[[Any], list[str]]:
         """Return the function that gives one document's n-grams, as in scikit-learn."""
-        spec = self._make_spec()
-        split = Tokenizer(spec)
-        return lambda document: _ngrams(split(self._texts([document])[0]), spec)
+        self._make_spec()
+        return partial(_analyze, self)
+
+    def build_preprocessor(self) -> Callable[[str], str]:
+        """Return the function that cleans a text before it is cut into tokens."""
+        if self.preprocessor is not None:
+            given: Callable[[str], str] = self.preprocessor
+            return given
+        return partial(clean, spec=TextSpec(**self._cleaning()))
+
+    def build_tokenizer(self) -> Callable[[str], list[str]]:
+        """Return the function that cuts a cleaned text into tokens."""
+        if self.tokenizer is not None:
+            given: Callable[[str], list[str]] = self.tokenizer
+            return given
+        if isinstance(self.token_pattern, re.Pattern):
+            return self.token_pattern.findall
+        return Tokenizer(TextSpec(lowercase=False, token_pattern=self.token_pattern))
+
+    def get_stop_words(self) -> frozenset[str] | None:
+        """Return the words that are no tokens."""
+        found = self._make_spec().stop_words
+        return None if found is None else frozenset(found)
+
+    def decode(self, doc: Any) -> str:
+        """Return a document as text: bytes decoded, a file read."""
+        if self.input != "content":
+            doc = _read(doc, self.input)
+        (text,) = check_texts([doc], self._decoded)
+        return text
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -231,6 +259,11 @@ def _joined(tokens: Iterable[Any]) -> str:
     if wrong is not None:
         raise TextError(f"a token must be a string without NUL, and is {wrong!r:.40}")
     return "\0".join(tokens)
+
+
+def _analyze(vectorizer: TextVectorizer, document: Any) -> list[str]:
+    spec = vectorizer._make_spec()
+    return _ngrams(Tokenizer(spec)(vectorizer._texts([document])[0]), spec)
 
 
 def _ngrams(tokens: list[str], spec: TextSpec) -> list[str]:

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sentiment.text.corpus import cut_blocks, learn, parallel
 from sentiment.text.hashing import hash_columns, hash_ngrams, hash_tokens
 from sentiment.text.spec import TextSpec
-from sentiment.vectorizers.base import TextVectorizer
+from sentiment.vectorizers.base import TextVectorizer, check_iterable
 from sentiment.vectorizers.rows import Rows, divide_by_norm, stack
 
 
@@ -89,6 +89,7 @@ class HashingVectorizer(TextVectorizer):
 
     def fit(self, raw_documents: Any, y: Any = None) -> HashingVectorizer:
         self._validate_params()
+        check_iterable(raw_documents)
         return self
 
     partial_fit = fit

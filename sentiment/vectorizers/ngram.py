@@ -314,7 +314,14 @@ class CountVectorizer(TextVectorizer):
         check_is_fitted(self, "index_")
         return {name: column for column, name in enumerate(self.index_.ngrams())}
 
+    @property
+    def fixed_vocabulary_(self) -> bool:
+        """Whether the vocabulary was given."""
+        return self.vocabulary is not None
+
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        if self.vocabulary is not None and not hasattr(self, "index_"):
+            self._take_vocabulary()
         check_is_fitted(self, "index_")
         return np.asarray(self.index_.ngrams(), dtype=object)
 
