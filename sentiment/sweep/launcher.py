@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+import sentiment
 from sentiment import config
 from sentiment.errors import SentimentError
 from sentiment.files import write_whole
@@ -226,14 +228,25 @@ class Launches:
             changes |= thread_limits(int(self._config.hydra.launcher.n_jobs))
         before = {name: os.environ.get(name) for name in changes}
         os.environ.update(changes)
+        # Processes of joblib search where this one does. A model that MLflow has loaded here put
+        # its own part of this package in front, which would be all that they find of it.
+        places = sys.path[:]
+        sys.path[:] = [place for place in places if not _has_another(place)]
         try:
             yield
         finally:
+            sys.path[:] = places
             for name, value in before.items():
                 if value is None:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def _has_another(place: str) -> bool:
+    """Tell whether a folder of modules holds a package of our name that is not this one."""
+    other = Path(place) / "sentiment" / "__init__.py"
+    return other.is_file() and not other.samefile(sentiment.__file__)
 
 
 def _in_one_line(error: Exception) -> str:

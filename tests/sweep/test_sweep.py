@@ -393,6 +393,26 @@ def test_processes_chosen_in_an_experiment_file(place):
 
 
 @pytest.mark.slow
+def test_a_model_that_mlflow_has_loaded_here_hides_nothing_from_processes(place):
+    """It brings its own part of the package, first on the path."""
+    import mlflow
+
+    made = sweep(place, "loaded", "model.alpha=0.1")
+    client = tracking.connect(place / "loaded")
+    run = client.get_run(made["best"]["run_id"])
+    path = sys.path[:]
+    try:
+        mlflow.pyfunc.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
+        assert any(
+            (Path(one) / "sentiment" / "scorer").is_dir() for one in set(sys.path) - set(path)
+        )
+        found = sweep(place, "loaded", "model.alpha=0.5,1", "sweep.jobs=2")
+        assert found["counts"] == {"finished": 2}
+    finally:
+        sys.path[:] = path
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_processes_that_do_not_begin_are_started_once_more(place, monkeypatch, capfd, times):
     """What kept them stands in the warning, and in the error when it stays."""
