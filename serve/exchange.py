@@ -22,6 +22,7 @@ _JSON = re.compile(rb"application/(?:json|[a-z0-9.+-]+\+json)", re.I)
 _CHARSET = re.compile(rb'charset\s*=\s*"?([^";\s]*)', re.I)
 _UTF8 = (b"utf-8", b"utf8", b"us-ascii", b"ascii", b"")
 # Packed bytes; what they hold may be a thousand times as much.
+_JOINED_INLINE = 1 << 20  # bytes
 _UNPACKED_INLINE = 2_048
 _BOM = b"\xef\xbb\xbf"
 # W3C Trace Context: version, trace, parent, flags.
@@ -206,7 +207,12 @@ class Exchange:
                     raise self._too_large()
             if message["type"] != "http.request":
                 raise ClientGoneError
-            body = b"".join(pieces)
+            if size > _JOINED_INLINE:  # megabytes are copied without the interpreter's lock
+                body = await asyncio.get_running_loop().run_in_executor(
+                    self.limits.pool, b"".join, pieces
+                )
+            else:
+                body = b"".join(pieces)
             # A slow upload is the client's time, not ours; the protocol has its own limit for it.
             self.started = time.perf_counter()
             self.deadline = self.started + self.limits.seconds
