@@ -48,7 +48,7 @@ def small(tmp_path):
         (place / "fill").write_bytes(bytes(free - kilobytes * 1024))
 
     yield place, fill
-    subprocess.run(["umount", place], check=True)
+    subprocess.run(["umount", "--lazy", place], check=True)  # whoever still has a file open
 
 
 @pytest.fixture(scope="module")
