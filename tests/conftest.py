@@ -31,7 +31,9 @@ def clean_environment(monkeypatch):
     ours = logging.getLogger("sentiment")
     ours.setLevel(logging.NOTSET)
     monkeypatch.setattr(ours, "propagate", True)
-    monkeypatch.setattr(ours, "disabled", False)
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.startswith("sentiment") and isinstance(logger, logging.Logger):
+            logger.disabled = False
     logging.getLogger().setLevel(logging.WARNING)
     logging.disable(logging.NOTSET)
     monkeypatch.setenv("NO_COLOR", "1")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -208,12 +210,13 @@ class Optuna:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         database.parent.mkdir(parents=True, exist_ok=True)
-        self._study = optuna.create_study(
-            storage=f"sqlite:///{database.resolve()}",
-            study_name=name,
-            load_if_exists=True,
-            direction="maximize" if maximize else "minimize",
-        )
+        with _own_logging():
+            self._study = optuna.create_study(
+                storage=f"sqlite:///{database.resolve()}",
+                study_name=name,
+                load_if_exists=True,
+                direction="maximize" if maximize else "minimize",
+            )
         known = self._study.get_trials(deepcopy=False)
         # A continued study must not draw its first numbers again.
         self._study.sampler = optuna.samplers.TPESampler(
@@ -339,3 +342,19 @@ def _distribution(override: Override) -> optuna.distributions.BaseDistribution:
         return CategoricalDistribution(_choices(override, "optuna"))
     except ValueError as error:
         raise UsageError(f"{override.input_line}: {error}") from error
+
+
+@contextmanager
+def _own_logging() -> Iterator[None]:
+    """Keep this process's logging: Optuna's database sets up its own, and silences all others."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    known = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    silent = [one.disabled for one in known]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
+        for one, was in zip(known, silent, strict=True):
+            one.disabled = was

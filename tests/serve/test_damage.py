@@ -299,7 +299,8 @@ def test_weights_that_change_in_place_change_no_answer(serve, own_store, workers
             server.wait_for(lambda: server.metric("sentiment_model_files_intact") == 0)
             health = client.get("/health")
             assert health.status_code == 200
-            assert health.json()["model_files_intact"] is False
+            # This connection's worker looks in its own time.
+            server.wait_for(lambda: client.get("/health").json()["model_files_intact"] is False)
             file.write_bytes(whole)
             server.wait_for(lambda: server.metric("sentiment_model_files_intact") == 1)
         file.write_bytes(b"")
