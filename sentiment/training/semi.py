@@ -24,8 +24,6 @@ from sentiment.models.calibration import ENOUGH_SCORES, affine
 from sentiment.training.fitting import Fitted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sklearn.pipeline import Pipeline
 
     from sentiment.data.split import Split
@@ -141,7 +139,8 @@ def self_train(
     if recipe.keep == "better":
         alone = Steps([("vectorizer", clone(pipeline[0])), ("classifier", clone(pipeline[-1]))])
         X_alone = alone[0].fit_transform(rows.texts)
-    codes = np.unique(np.asarray(rows.labels, dtype=object), return_inverse=True)[1]
+    every, labels = np.arange(len(rows)), np.asarray(rows.labels, dtype=object)
+    codes = np.unique(labels, return_inverse=True)[1]
     judged, scores, scores_alone = _out_of_fold(teacher, X, X_alone, rows, codes, recipe, seed)
     if not len(judged):
         log.warning(
@@ -151,7 +150,7 @@ def self_train(
             return _labels_alone(alone, X_alone, features, splits, weighing), Verdict(
                 False, 0, n_unlabelled
             )
-        found = teacher.fit(X, rows.labels, recipe.rounds)[-1]
+        found = teacher.fit(every, labels, recipe.rounds)[-1]
         return _fitted(pipeline, found, features), Verdict(True, recipe.rounds, n_unlabelled)
     truth = codes[judged]
     maps = [_calibration(each, truth) for each in scores]
@@ -173,7 +172,7 @@ def self_train(
         )  # fmt: skip
         if not verdict.kept:
             return _labels_alone(alone, X_alone, features, splits, weighing), verdict
-    classifier = teacher.fit(X, rows.labels, max(best - 1, 0))[best]
+    classifier = teacher.fit(every, labels, max(best - 1, 0))[best]
     slope, offsets = maps[best]
     classifier.coef_ = classifier.coef_ * slope
     classifier.intercept_ = classifier.intercept_ * slope + offsets
@@ -199,47 +198,42 @@ def _bare(classifier: Any) -> Any:
 
 
 class _Teacher:
-    """Fits a classifier, lets it label the pool, and fits it again on both."""
+    """Fits a classifier on rows of `X`, lets it label the pool, and fits it again on both."""
 
     def __init__(self, classifier: Any, recipe: Recipe, X: Any, pool: Any, seed: int) -> None:
         self.classifier = classifier
         self.recipe = recipe
+        self.X = X
         self.pool = pool
-        self.directions = _directions(X, pool, recipe.dimensions, seed)
+        self.directions = _Directions.of(X, pool, recipe.dimensions, seed)
 
-    def fit(self, X: Any, given_labels: Sequence[str] | Labels, rounds: int) -> list[Any]:
+    def fit(self, rows: Ints, labels: Labels, rounds: int) -> list[Any]:
         """Return the classifier of the labels alone, with the directions, and after each round."""
         from sklearn.base import clone
 
-        labels = np.asarray(given_labels, dtype=object)
-        first = clone(self.classifier).fit(X, labels)
-        fitted = [first, first]
+        X = self.X[rows]
+        first = self._scored(clone(self.classifier).fit(X, labels), X)
+        found = [first, first]
         if self.directions is not None:
-            fitted[1] = _sum([first, self._latent(X, labels)], X, self.pool)
+            found[1] = _sum([first, self.directions.fitted(rows, labels)])
         counts = np.unique(labels, return_counts=True)[1]
         for _ in range(rounds):
-            scores = _columns(fitted[-1].decision_function(self.pool))
+            scores = _columns(found[-1].scores[len(rows) :])
             chosen, given, weights = self._labelled(scores, counts / counts.sum())
             if not len(chosen):
-                fitted.append(fitted[-1])
+                found.append(found[-1])
                 continue
             taught = clone(self.classifier).fit(
                 sp.vstack([X, self.pool[chosen]], format="csr"),
-                np.concatenate([labels, first.classes_[given]]),
+                np.concatenate([labels, first.classifier.classes_[given]]),
                 np.concatenate([np.full(len(labels), self.recipe.weight), weights]),
             )
-            fitted.append(_sum([taught, fitted[1]], X, self.pool))
-        return fitted
+            found.append(_sum([self._scored(taught, X), found[1]]))
+        return [each.classifier for each in found]
 
-    def _latent(self, X: Any, labels: Labels) -> Any:
-        """Return a classifier of the directions, as one of n-grams."""
-        from sklearn.linear_model import LogisticRegression
-
-        # The usual length of a direction is 1: the penalty is then the same whatever the texts.
-        found = LogisticRegression(C=_LATENT_C, max_iter=500).fit(X @ self.directions, labels)
-        found.coef_ = found.coef_ @ self.directions.T
-        found.n_features_in_ = X.shape[1]
-        return found
+    def _scored(self, classifier: Any, X: Any) -> _Scored:
+        scores = [classifier.decision_function(each) for each in (X, self.pool)]
+        return _Scored(classifier, np.concatenate(scores))
 
     def _labelled(self, scores: Floats, prior: Floats) -> tuple[Ints, Ints, Floats]:
         """Return places of the pool, the class that each counts for, and how much."""
@@ -257,47 +251,83 @@ class _Teacher:
         )
 
 
-def _directions(X: Any, pool: Any, n: int, seed: int) -> Any:
-    """Return the directions in which texts vary most, shape (features, n): each text's mean length is 1.
+@dataclass(frozen=True)
+class _Scored:
+    """A linear classifier, and its scores of the rows it was fitted on and of the pool."""
+
+    classifier: Any
+    scores: Floats
+
+
+@dataclass(frozen=True)
+class _Directions:
+    """The directions in which texts vary most: each text's usual length along one is 1.
 
     Those of a sample of the texts and of the n-grams that are neither rare nor everywhere.
     """
-    from sklearn.utils.extmath import randomized_svd
 
-    texts = sp.vstack([X, pool], format="csr")
-    if texts.shape[0] > _SAMPLE:
-        chosen = np.random.default_rng(seed).choice(texts.shape[0], _SAMPLE, replace=False)
-        texts = texts[np.sort(chosen)]
-    frequency = np.bincount(texts.indices, minlength=texts.shape[1])
-    columns = np.flatnonzero(
-        (frequency >= max(2, len(texts.indptr) // 1000)) & (frequency < texts.shape[0] / 2)
-    )
-    n = min(n, len(columns) - 1, texts.shape[0] - 1)
-    if n < 1:
-        return None
-    used = sp.csr_array(texts[:, columns], dtype=np.float32)
-    right = randomized_svd(used, n, n_iter=2, random_state=seed)[2]
-    spread = float((used @ right.T).std(axis=0).mean()) or 1.0
-    found = np.zeros((texts.shape[1], n))
-    found[columns] = right.T / spread
-    return found
+    columns: Ints
+    right: Floats  # (columns, directions)
+    n_features: int
+    labelled: Floats  # (rows, directions): where the texts lie
+    pool: Floats
+
+    @staticmethod
+    def of(X: Any, pool: Any, n: int, seed: int) -> _Directions | None:
+        from sklearn.utils.extmath import randomized_svd
+
+        n_rows, n_features = X.shape[0] + pool.shape[0], X.shape[1]
+        chosen = np.arange(n_rows)
+        if n_rows > _SAMPLE:
+            chosen = np.sort(np.random.default_rng(seed).choice(n_rows, _SAMPLE, replace=False))
+        inside = chosen < X.shape[0]
+        texts = sp.vstack([X[chosen[inside]], pool[chosen[~inside] - X.shape[0]]], format="csr")
+        frequency = np.bincount(texts.indices, minlength=n_features)
+        columns = np.flatnonzero(
+            (frequency >= max(2, len(texts.indptr) // 1000)) & (frequency < texts.shape[0] / 2)
+        )
+        n = min(n, len(columns) - 1, texts.shape[0] - 1)
+        if n < 1:
+            return None
+        used = sp.csr_array(texts[:, columns], dtype=np.float32)
+        right = randomized_svd(used, n, n_iter=2, random_state=seed)[2]
+        spread = float((used @ right.T).std(axis=0).mean()) or 1.0
+        right = (right.T / spread).astype(np.float64)
+        return _Directions(
+            columns, right, n_features, X[:, columns] @ right, pool[:, columns] @ right
+        )
+
+    def fitted(self, rows: Ints, labels: Labels) -> _Scored:
+        """Return a classifier of the directions, as one of n-grams."""
+        from sklearn.linear_model import LogisticRegression
+
+        # The usual length of a direction is 1: the penalty is then the same whatever the texts.
+        here = self.labelled[rows]
+        found = LogisticRegression(C=_LATENT_C, max_iter=500).fit(here, labels)
+        scores = [found.decision_function(each) for each in (here, self.pool)]
+        weights = np.zeros((len(found.coef_), self.n_features))
+        weights[:, self.columns] = found.coef_ @ self.right.T
+        found.coef_, found.n_features_in_ = weights, self.n_features
+        return _Scored(found, np.concatenate(scores))
 
 
-def _sum(parts: list[Any], X: Any, pool: Any) -> Any:
+def _sum(parts: list[_Scored]) -> _Scored:
     """Return a linear classifier whose score is the sum of others', each of one spread and mean 0.
 
     Few labels leave a model's threshold anywhere; all texts say where its middle is.
     """
-    found = copy.copy(parts[0])
+    found = copy.copy(parts[0].classifier)
     found.coef_, found.intercept_ = 0.0, 0.0
+    total = np.zeros_like(parts[0].scores)
     for part in parts:
-        scores = np.concatenate([part.decision_function(X), part.decision_function(pool)])
-        scale = 1 / max(float(scores.std(axis=0).mean()), 1e-9)
-        found.coef_ = found.coef_ + scale * part.coef_
+        scale = 1 / max(float(part.scores.std(axis=0).mean()), 1e-9)
+        middle = part.scores.mean(axis=0)
+        found.coef_ = found.coef_ + scale * part.classifier.coef_
         found.intercept_ = found.intercept_ + scale * (
-            np.ravel(part.intercept_) - scores.mean(axis=0)
+            np.ravel(part.classifier.intercept_) - middle
         )
-    return found
+        total += scale * (part.scores - middle)
+    return _Scored(found, total)
 
 
 def surest(scores: Floats, prior: Floats, share: float) -> tuple[Ints, Ints]:
@@ -345,15 +375,15 @@ def _out_of_fold(
     nothing = np.zeros(0, dtype=np.int64), [np.zeros((0, 1))], np.zeros((0, 1))
     if n_folds < 2:
         return nothing
-    # As many folds as give scores enough: a large corpus needs no more.
-    used = min(n_folds, -(-ENOUGH_SCORES * n_folds // len(rows)))
+    # As many folds as give about scores enough: a large corpus needs no more, and each is three models.
+    used = min(n_folds, max(1, round(ENOUGH_SCORES * n_folds / len(rows))))
     judged, by_round, alone = [], [], []
     try:
         for number, (learned, held) in enumerate(deal(rows, n_folds, seed)):
             if number == used:
                 break
             judged.append(held)
-            fitted = teacher.fit(X[learned], labels[learned], recipe.rounds)
+            fitted = teacher.fit(learned, labels[learned], recipe.rounds)
             by_round.append([_columns(each.decision_function(X[held])) for each in fitted])
             if X_alone is not None:
                 own = clone(teacher.classifier).fit(X_alone[learned], labels[learned])

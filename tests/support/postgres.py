@@ -100,11 +100,14 @@ def pooler(server: Postgres) -> Iterator[str]:
         f"[databases]\npostgres = host=127.0.0.1 port={server.port} user=mlflow\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\n"
         "unix_socket_dir =\npool_mode = transaction\ndefault_pool_size = 1\n"
+        # What goes wrong between it and the server is tried again at once.
+        "server_login_retry = 1\nserver_connect_timeout = 5\nquery_wait_timeout = 20\n"
     )
     settings.chmod(0o644)
-    process = subprocess.Popen(
-        [program, settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=server.user
-    )
+    with (server.folder / "pgbouncer.log").open("wb") as log:
+        process = subprocess.Popen(
+            [program, settings], stdout=subprocess.DEVNULL, stderr=log, user=server.user
+        )
 
     def answers() -> bool:
         assert process.poll() is None, "PgBouncer ended"
@@ -116,5 +119,6 @@ def pooler(server: Postgres) -> Iterator[str]:
         wait_for(answers, 20, "PgBouncer")
         yield f"mlflow@127.0.0.1:{port}/postgres"
     finally:
+        print((server.folder / "pgbouncer.log").read_text())  # shown of a test that fails
         process.terminate()
         process.wait(20)
