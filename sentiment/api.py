@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +14,16 @@ from sentiment.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from sentiment.scorer import Scorer
+    from sentiment.sweep.board import Board
     from sentiment.training.run import TrainResult
 
 
-def load(ref: str = "champion", *, output_dir: str | Path | None = None) -> Scorer:
+def load(
+    ref: str = "champion",
+    *,
+    output_dir: str | Path | None = None,
+    progress: bool | None = None,
+) -> Scorer:
     """Load a model.
 
     Parameters
@@ -24,6 +32,8 @@ def load(ref: str = "champion", *, output_dir: str | Path | None = None) -> Scor
         ``champion``, ``latest``, a digest, a scorer directory, ``runs:/…`` or ``models:/…``.
     output_dir : path, optional
         Where models lie; by default what `compose` says, usually ``outputs``.
+    progress : bool, optional
+        Whether a prediction of many texts shows a bar; by default in a notebook or a terminal.
 
     Returns
     -------
@@ -37,11 +47,14 @@ def load(ref: str = "champion", *, output_dir: str | Path | None = None) -> Scor
     ModelError
         It is damaged, altered or of a newer format.
     """
+    from sentiment.progress import follow
     from sentiment.registry.lookup import find_model
     from sentiment.scorer import Scorer
 
     stored = find_model(ref, _output_dir(output_dir))
-    return Scorer.load(stored.path, digest=stored.digest)
+    scorer = Scorer.load(stored.path, digest=stored.digest)
+    scorer.follow = partial(follow, progress)
+    return scorer
 
 
 def train(
@@ -49,6 +62,7 @@ def train(
     data: Any = None,
     *,
     output_dir: str | Path | None = None,
+    progress: bool | None = None,
 ) -> TrainResult:
     """Train, evaluate, compile, log and save one model, as ``sentiment train`` does.
 
@@ -60,6 +74,8 @@ def train(
         A table (pandas or polars) whose columns ``data.text_column`` and ``data.label_column`` name,
         or two sequences. It is kept under ``output_dir/data``, so that the run can be made again.
     output_dir : path, optional
+    progress : bool, optional
+        Whether a bar for each stage is shown; by default in a notebook or a terminal.
 
     Returns
     -------
@@ -85,6 +101,7 @@ def train(
     ['up']
     """
     from sentiment.config import compose
+    from sentiment.progress import StageBars, bars
     from sentiment.registry.origin import with_origin
     from sentiment.training.run import train as run
 
@@ -96,13 +113,17 @@ def train(
         file = _keep(data, cfg.data.text_column, cfg.data.label_column, Path(cfg.output_dir))
         words = ["data=files", f"data.train={file}", *words]
     words = with_origin(words)
-    return run(compose(words), overrides=words)
+    cfg = compose(words)
+    with bars(progress) as shown:
+        stages = StageBars(shown)
+        return run(cfg, overrides=words, watch=stages.watch, progress=stages.step)
 
 
 def sweep(
     overrides: Sequence[str] | Mapping[str, Any],
     *,
     output_dir: str | Path | None = None,
+    progress: bool | None = None,
 ) -> dict[str, Any]:
     """Search over a space of configs, as ``sentiment sweep`` does.
 
@@ -111,6 +132,9 @@ def sweep(
     overrides : sequence of str, or mapping
         A key with several values is searched: ``"model.C=0.1,1"`` or ``{"model.C": [0.1, 1]}``.
     output_dir : path, optional
+    progress : bool, optional
+        Whether a bar shows the jobs that are done and the best; by default in a notebook or a
+        terminal.
 
     Returns
     -------
@@ -123,10 +147,38 @@ def sweep(
     words = _words(overrides, swept=True)
     if output_dir is not None:
         words.append(f"output_dir={Path(output_dir)}")
-    task = Task()
+    task = Task(partial(_show, progress))
     hydra_shell(["-m", *words], task)
     assert task.summary is not None
     return task.summary
+
+
+@contextmanager
+def _show(progress: bool | None, board: Board) -> Iterator[None]:
+    """Show how many jobs of a sweep are done, and the best so far, while the body runs."""
+    from sentiment.progress import bars, repeating
+
+    with bars(progress) as shown:
+        if shown is None:
+            yield
+            return
+        bar = shown.add_task("jobs", total=board.total, note="")
+
+        def update() -> None:
+            board.refresh()
+            done = sum(entry.status.ended for entry in list(board.entries))
+            note, best = f"{done} of {board.total}", board.best()
+            if best is not None:
+                note += f", best {board.objective} {best.status.objective:.4f}"
+            if failed := board.counts()["failed"]:
+                note += f", {failed} failed"
+            shown.update(bar, completed=done, total=board.total, note=note)
+
+        try:
+            with repeating(update, 0.2):
+                yield
+        finally:
+            update()
 
 
 def evaluate(model: Scorer | str, texts: Iterable[str], labels: Iterable[str]) -> dict[str, float]:

@@ -6,17 +6,16 @@ Rich's markup is off: what a file or a label holds is shown as it is. Styles are
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
+
+from sentiment.progress import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.console import Console
-
-_MANY_CLASSES, _LOWEST = 20, 10
 
 
 def stderr() -> Console:
@@ -37,38 +36,6 @@ def short_name(key: str, keys: Sequence[str]) -> str:
     """Return the last part of a dotted key, or all of it where that is not enough."""
     leaf = key.rsplit(".", 1)[-1]
     return leaf if sum(other.rsplit(".", 1)[-1] == leaf for other in keys) == 1 else key
-
-
-def few_metrics(
-    names: Sequence[str], value: Callable[[str], float]
-) -> tuple[list[str], str | None]:
-    """Choose which metrics people read where there are many classes.
-
-    Parameters
-    ----------
-    names : sequence of str
-    value : callable
-        Of a metric.
-
-    Returns
-    -------
-    names : list of str
-        Those of single classes only where they are few, else of those with the lowest F1.
-    note : str or None
-        What was left out.
-    """
-    scores = [name for name in names if name.startswith("f1_score_")]
-    if len(scores) <= _MANY_CLASSES:
-        return list(names), None
-    lowest = {name.removeprefix("f1_score_") for name in sorted(scores, key=value)[:_LOWEST]}
-    shown = []
-    for name in names:
-        match = re.match(r"(?:precision|recall|f1_score)_(.*)", name, re.DOTALL)
-        if match is None or match[1] in lowest:
-            shown.append(name)
-    return shown, (
-        f"of {len(scores):,} classes, the {_LOWEST} with the lowest F1 are shown; --json has all"
-    )
 
 
 def emit_json(document: Any) -> None:
@@ -107,10 +74,3 @@ class StepMeter:
             left = clock((total - done) / rate)
             line = f"{step}: {done / total:.0%}, {rate:.1f} blocks/s, {left} left"
         self._show(line)
-
-
-def clock(seconds: float) -> str:
-    """Return a time such as 1:05 or 2:00:00."""
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sentiment.cli.console import clock
 from sentiment.cli.options import INPUT, Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.errors import UsageError
+from sentiment.progress import clock
 
 if TYPE_CHECKING:
     from sentiment.batch import Summary

@@ -121,7 +121,7 @@ def _show(board: Board) -> Iterator[None]:
     from rich.live import Live
 
     from sentiment.cli.console import stderr
-    from sentiment.sweep.job import repeating
+    from sentiment.progress import repeating
 
     console = stderr()
     if sys.stderr.isatty():

@@ -130,32 +130,16 @@ def open_mlflow(output_dir: str) -> str:
 def _show(result: TrainResult) -> None:
     from rich.table import Table
 
-    from sentiment.cli.console import few_metrics, stderr, stdout
-    from sentiment.evaluation.metrics import is_bound, leading
+    from sentiment.cli.console import stderr, stdout
+    from sentiment.evaluation.metrics import figure, of_people
 
     table = Table(title=f"{result.data['name']}: {result.data['rows_train']:,} training texts")
     table.add_column("metric")
     for column in ("validation", "test"):
         table.add_column(column, justify="right")
-    names = list(dict.fromkeys(key.split("_", 1)[1] for key in result.metrics))
-    names = leading(names, rare=bool(result.data.get("unequal_classes")))
-    shown, note = few_metrics(names, lambda name: result.metrics.get(f"test_{name}", 0.0))
-    for name in shown:
-        if is_bound(name, names):
-            continue
-        table.add_row(name, *(_figure(result.metrics, split, name) for split in ("val", "test")))
+    names, note = of_people(result.metrics, rare=bool(result.data.get("unequal_classes")))
+    for name in names:
+        table.add_row(name, *(figure(result.metrics, split, name) for split in ("val", "test")))
     stdout().print(table)
     if note:
-        stderr().print(note)
-
-
-def _figure(metrics: dict[str, float], split: str, name: str) -> str:
-    value = metrics.get(f"{split}_{name}")
-    if value is None:
-        return "-"
-    if isinstance(value, int) or name.endswith(("positives", "negatives")):
-        return f"{value:,.0f}"
-    low, high = metrics.get(f"{split}_{name}_low"), metrics.get(f"{split}_{name}_high")
-    if low is not None and high is not None:
-        return f"{value:.4f} [{low:.4f}, {high:.4f}]"
-    return f"{value:.4f}"
+        stderr().print(f"{note}; --json has all")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ _OF_LABELS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1_score"
 # With more classes the cells of a resampled confusion matrix are too many to draw at every look.
 _FEW_CLASSES = 100
 _RARE = 0.5
+_MANY_CLASSES, _LOWEST = 20, 10
 
 
 def unequal(labels: Sequence[str]) -> bool:
@@ -60,6 +62,52 @@ def leading(names: Iterable[str], *, rare: bool) -> list[str]:
 def is_bound(name: str, names: Container[str]) -> bool:
     """Tell whether a name is an end of another's interval."""
     return any(name.endswith(end) and name.removesuffix(end) in names for end in ("_low", "_high"))
+
+
+def figure(metrics: Mapping[str, float], split: str, name: str) -> str:
+    """Return a metric of a split as people read it, with its interval where it has one."""
+    value = metrics.get(f"{split}_{name}")
+    if value is None:
+        return "-"
+    if isinstance(value, int) or name.endswith(("positives", "negatives")):
+        return f"{value:,.0f}"
+    low, high = metrics.get(f"{split}_{name}_low"), metrics.get(f"{split}_{name}_high")
+    if low is not None and high is not None:
+        return f"{value:.4f} [{low:.4f}, {high:.4f}]"
+    return f"{value:.4f}"
+
+
+def of_people(metrics: Mapping[str, float], *, rare: bool) -> tuple[list[str], str | None]:
+    """Return the metrics that people read, in their order.
+
+    Parameters
+    ----------
+    metrics : mapping of str to float
+        Of a run.
+    rare : bool
+        See `leading`.
+
+    Returns
+    -------
+    names : list of str
+        Without their split; those of single classes only where they are few, else of those with
+        the lowest F1 on the test split.
+    note : str or None
+        What was left out.
+    """
+    every = leading(dict.fromkeys(key.split("_", 1)[1] for key in metrics), rare=rare)
+    names = [name for name in every if not is_bound(name, every)]
+    scores = [name for name in names if name.startswith("f1_score_")]
+    if len(scores) <= _MANY_CLASSES:
+        return names, None
+    scores.sort(key=lambda name: metrics.get(f"test_{name}", 0.0))
+    lowest = {name.removeprefix("f1_score_") for name in scores[:_LOWEST]}
+    shown = []
+    for name in names:
+        match = re.match(r"(?:precision|recall|f1_score)_(.*)", name, re.DOTALL)
+        if match is None or match[1] in lowest:
+            shown.append(name)
+    return shown, f"of {len(scores):,} classes, the {_LOWEST} with the lowest F1 are shown"
 
 
 def evaluate_both(

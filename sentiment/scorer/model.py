@@ -36,6 +36,8 @@ class Scorer:
     compiled = True
     """Whether numpy alone answers; else it is a pipeline of scikit-learn, which is slower."""
     golden_tolerance = 1e-9
+    follow: Callable[[Iterable[Any], Sequence[int]], Iterable[Any]] | None = None
+    """Given the parts of many texts as they are scored and their sizes, yields them: shows progress."""
 
     def __init__(
         self,
@@ -218,6 +220,8 @@ class Scorer:
 
             parts = cut_blocks(texts)
         scored = each(self._score, [texts[part] for part in parts])
+        if self.follow is not None and len(parts) > 1:
+            scored = self.follow(scored, [part.stop - part.start for part in parts])
         for part, (score, tokens, unknown) in zip(parts, scored, strict=True):
             scores[part], n_tokens[part], n_unknown[part] = score, tokens, unknown
         return self._predictions(link(self.link, scores), scores, n_tokens, n_unknown)

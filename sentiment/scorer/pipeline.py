@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentiment.errors import DISTRIBUTION, ModelError
 from sentiment.scorer.document import DOCUMENT_NAME, PIPELINE_NAME, check_weights
@@ -101,16 +102,25 @@ class PipelineScorer(Scorer):
         texts = texts if isinstance(texts, list) else list(texts)
         parts = [np.empty((0, len(self.labels)))]
         nothing = [np.empty(0, dtype=bool)]
-        for begin in range(0, len(texts), _BLOCK):
-            found = self._before.transform(texts[begin : begin + _BLOCK])
-            parts.append(np.asarray(self._classifier.predict_proba(found), np.float64))
-            nothing.append(np.asarray(abs(found).sum(axis=1)).ravel() == 0)
+        blocks = [texts[begin : begin + _BLOCK] for begin in range(0, len(texts), _BLOCK)]
+        scored: Iterable[Any] = map(self._score_block, blocks)
+        if self.follow is not None and len(blocks) > 1:
+            scored = self.follow(scored, list(map(len, blocks)))
+        for probabilities_of_block, empty in scored:
+            parts.append(probabilities_of_block)
+            nothing.append(empty)
         probabilities = np.concatenate(parts)
         logs = np.log(np.maximum(probabilities, _LEAST))
         scores = logs[:, 1:] - logs[:, :1] if len(self.labels) == 2 else logs
         n_tokens = np.array([len(_WORD.findall(text)) for text in texts], dtype=np.int64)
         n_unknown = np.where(np.concatenate(nothing), n_tokens, 0)
         return self._predictions(probabilities, scores, n_tokens, n_unknown)
+
+    def _score_block(self, texts: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return probabilities, and of which texts nothing is known."""
+        found = self._before.transform(texts)
+        probabilities = np.asarray(self._classifier.predict_proba(found), np.float64)
+        return probabilities, np.asarray(abs(found).sum(axis=1)).ravel() == 0
 
     def predict_one(self, text: str) -> Prediction:
         """Score one text."""

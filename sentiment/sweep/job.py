@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from omegaconf import DictConfig
 
 from sentiment.errors import SentimentError, UsageError
 from sentiment.parent import end_with_parent
+from sentiment.progress import repeating
 from sentiment.sweep.status import CANCEL, REPLACED, STATUS, STOP, State, Status
 from sentiment.tracking.tags import SWEEP
 
@@ -234,24 +234,6 @@ def _quiet(status: Status) -> Iterator[None]:
     finally:
         logging.captureWarnings(False)
         root.removeHandler(collector)
-
-
-@contextmanager
-def repeating(action: Callable[[], None], seconds: float) -> Iterator[None]:
-    """Call ``action`` every so many seconds, in a thread, while the body runs."""
-    over = threading.Event()
-
-    def repeat() -> None:
-        while not over.wait(seconds):
-            action()
-
-    thread = threading.Thread(target=repeat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def beating(folder: Path, seconds: float = BEAT) -> AbstractContextManager[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,7 +57,7 @@ def _build(group: str, node: DictConfig) -> BaseEstimator:
         estimator = hydra.utils.instantiate(parameters, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
-        raise UsageError(f"{group}: {str(cause).strip().splitlines()[0]}") from error
+        raise UsageError(f"{group}: {' '.join(str(cause).split())}") from error
     if not isinstance(estimator, BaseEstimator):
         raise UsageError(f"{group}._target_={node._target_} gives no scikit-learn estimator")
     # YAML and the command line know lists only; scikit-learn's own vectorizers want a tuple.
@@ -68,8 +69,9 @@ def _build(group: str, node: DictConfig) -> BaseEstimator:
 def _takes(target: str, parameter: str) -> bool:
     """Tell whether a class or a factory has a parameter; one that cannot be looked at has."""
     try:
-        known = inspect.signature(hydra.utils.get_object(target)).parameters
-    except (ImportError, ValueError, TypeError, AttributeError):
+        # Hydra would log what it does not find; who builds it says so.
+        known = inspect.signature(pydoc.locate(target)).parameters  # type: ignore[arg-type]
+    except (ImportError, ValueError, TypeError, AttributeError, pydoc.ErrorDuringImport):
         return True
     return parameter in known or any(one.kind is one.VAR_KEYWORD for one in known.values())
 

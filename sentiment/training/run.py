@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -60,19 +61,19 @@ class TrainResult:
 
     def _repr_html_(self) -> str:
         """Show the metrics as a table in a notebook."""
-        names = dict.fromkeys(key.split("_", 1)[1] for key in self.metrics)
+        from sentiment.evaluation.metrics import figure, of_people
+
+        names, note = of_people(self.metrics, rare=bool(self.data.get("unequal_classes")))
         rows = "".join(
-            f"<tr><td>{name}</td>"
-            + "".join(
-                f"<td>{self.metrics.get(f'{split}_{name}', float('nan')):.4f}</td>"
-                for split in ("val", "test")
-            )
+            f"<tr><td>{escape(name)}</td>"
+            + "".join(f"<td>{figure(self.metrics, split, name)}</td>" for split in ("val", "test"))
             + "</tr>"
             for name in names
         )
         return (
             f"<p>model <code>{self.digest[:12]}</code>, run <code>{self.run_id}</code></p>"
             f"<table><tr><th></th><th>validation</th><th>test</th></tr>{rows}</table>"
+            + (f"<p>{note}; <code>.metrics</code> has all</p>" if note else "")
         )
 
 

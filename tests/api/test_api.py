@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from support.reviews import balanced
 import sentiment
 from sentiment import TextClassifier, api, estimator
 from sentiment.errors import DataError, ModelNotFoundError, SentimentError, UsageError
+from sentiment.progress import bars, follow
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +82,14 @@ def test_a_table_trains_a_model_that_loads(trained, data):
         sentiment.evaluate(scorer, ["a"], ["b"])
 
 
-def test_the_same_table_is_the_same_model(trained, data):
+def test_the_same_table_is_the_same_model(trained, data, capsys):
     result, here = trained
     words = ["data.text_column=Review", "data.label_column=stars", "model.C=1"]
-    again = sentiment.train(words, pl.DataFrame(data), output_dir=here)
+    again = sentiment.train(words, pl.DataFrame(data), output_dir=here, progress=True)
     assert again.digest == result.digest
+    shown = capsys.readouterr()
+    assert [line.split()[0] for line in shown.err.splitlines() if "━" in line][-1] == "log"
+    assert not shown.out
     assert len(list((here / "data").iterdir())) == 1
 
 
@@ -97,14 +102,60 @@ def test_an_explanation_shows_itself(trained):
     assert page.count("<span") > 3
 
 
-def test_a_sweep_returns_its_answer(tmp_path):
+def slow_parts(n):
+    for number in range(n):
+        time.sleep(0.6 if number == 0 else 0)  # longer than a bar waits
+        yield number
+
+
+@pytest.mark.parametrize(
+    ("progress", "terminal", "shown"),
+    [(True, False, True), (None, True, True), (None, False, False), (False, True, False)],
+)
+def test_who_looks_on_sees_how_far_it_is(capsys, monkeypatch, progress, terminal, shown):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert list(follow(progress, slow_parts(3), [10, 20, 1000])) == [0, 1, 2]
+    err = capsys.readouterr().err
+    assert ("1,030 of 1,030" in err) == shown
+    assert bool(err) == shown
+
+
+def test_many_texts_are_followed_and_scored_alike(trained, capsys):
+    scorer = sentiment.load("latest", output_dir=trained[1], progress=True)
+    texts = ["a wonderful film " * 40, "a boring plot " * 50] * 1200
+    followed = []
+    expected = sentiment.load("latest", output_dir=trained[1]).predict(texts)
+    inner = scorer.follow
+
+    def counted(parts, sizes):
+        followed.append(sum(sizes))
+        return inner(parts, sizes)
+
+    scorer.follow = counted
+    found = scorer.predict(texts)
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+    assert followed == [2400]
+    scorer.predict(texts[:2])  # a few are done at once
+    assert followed == [2400]
+
+
+def test_bars_do_not_draw_over_each_other(capsys):
+    with bars(True) as outer, bars(True) as inner:
+        assert outer is not None
+        assert inner is None
+    with bars(True) as again:
+        assert again is not None
+
+
+def test_a_sweep_returns_its_answer(tmp_path, capsys):
     words = {
         "experiment": "quick",
         "data.sample_size": 300,
         "model.C": [0.5, 1.0],
         "cache.max_gb": 0,
     }
-    found = sentiment.sweep(words, output_dir=tmp_path)
+    found = sentiment.sweep(words, output_dir=tmp_path, progress=True)
+    assert "2 of 2, best val_f1_score 0." in capsys.readouterr().err
     assert [job["state"] for job in found["jobs"]] == ["finished", "finished"]
     assert found["best"]["run_id"]
 

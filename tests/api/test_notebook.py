@@ -38,6 +38,8 @@ def test_it_runs_and_shows_tables_and_colours(tmp_path, monkeypatch):
         if cell["cell_type"] == "code"
     }
     assert "<table>" in shown["result"]
+    assert "━" in shown["result"]  # the bars of the stages, as they were at the end
+    assert "vectorize" in shown["result"]
     coloured = next(html for line, html in shown.items() if line.startswith("scorer.explain"))
     assert "background" in coloured
     assert any(
