@@ -7,10 +7,8 @@ several shall know the answers of all, ``SENTIMENT_FEEDBACK_URL`` names a Postgr
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +17,9 @@ from urllib.parse import urlsplit
 
 from sentiment import sqlite
 from sentiment.errors import DataError, MissingExtraError, UsageError
-from sentiment.files import locked
 
 if TYPE_CHECKING:
     import psycopg
-
-logger = logging.getLogger("sentiment.feedback")
 
 URL_VARIABLE = "SENTIMENT_FEEDBACK_URL"
 
@@ -41,8 +36,6 @@ _COLUMNS = """
 _BUSY_SECONDS = 10.0
 # Who asks for figures waits this long for a database, and no longer.
 _GLANCE_SECONDS = 2.0
-_HEAD = b"SQLite format 3\x00"
-_BESIDE = ("-wal", "-shm")
 
 Place = Path | str
 """Where answers lie: a file, or the address of a PostgreSQL database."""
@@ -152,7 +145,8 @@ class Feedback:
         self._file: os.stat_result | None = None
         with _told(place, "written"):
             if isinstance(place, Path):
-                self._sqlite, self._file = _open_file(place)
+                schema = _schema("feedback", "INTEGER PRIMARY KEY")
+                self._sqlite, self._file = sqlite.connect(place, _BUSY_SECONDS, schema)
             else:
                 self._postgres = _connect(place, _BUSY_SECONDS)
                 with _transaction(self._postgres, _BUSY_SECONDS):
@@ -190,12 +184,7 @@ class Feedback:
         """Tell whether the file was removed, replaced or written over: nobody reads it any more."""
         if not isinstance(self.place, Path) or self._file is None:
             return False
-        try:
-            with self.place.open("rb") as file:
-                same = os.path.samestat(os.fstat(file.fileno()), self._file)
-                return not same or file.read(len(_HEAD)) != _HEAD
-        except OSError:
-            return True
+        return sqlite.is_gone(self.place, self._file)
 
     def close(self) -> None:
         """Close the file or the connection."""
@@ -203,53 +192,6 @@ class Feedback:
             self._sqlite.close()
         else:
             self._postgres.close()
-
-
-def _open_file(path: Path) -> tuple[sqlite3.Connection, os.stat_result]:
-    """Open a file, made where it is missing; a damaged one is put aside and another begun."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes that find the same damage must not put each other's new file aside.
-    with locked(path.with_name(path.name + ".lock")):
-        if not path.exists():  # what a removed file leaves must not be taken for the new one's
-            for end in _BESIDE:
-                path.with_name(path.name + end).unlink(missing_ok=True)
-        try:
-            return _connect_file(path)
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (
-                sqlite3.SQLITE_CORRUPT,
-                sqlite3.SQLITE_NOTADB,
-            ):
-                raise
-            aside = _put_aside(path)
-            logger.error("%s is damaged (%s): kept as %s, begun anew", path, error, aside)  # noqa: TRY400
-            return _connect_file(path)
-
-
-def _connect_file(path: Path) -> tuple[sqlite3.Connection, os.stat_result]:
-    database, status = sqlite.connect(path, _BUSY_SECONDS)
-    try:
-        for statement in _schema("feedback", "INTEGER PRIMARY KEY"):
-            database.execute(statement)
-        (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
-            damage = sqlite3.DatabaseError(str(found).splitlines()[0])
-            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise damage
-    except sqlite3.Error:
-        database.close()
-        raise
-    return database, status
-
-
-def _put_aside(path: Path) -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    aside = path.with_name(f"{path.stem}.damaged-{stamp}-{os.getpid()}{path.suffix}")
-    for end in (*_BESIDE, ""):
-        beside = path.with_name(path.name + end)
-        if beside.exists():
-            beside.rename(aside.with_name(aside.name + end))
-    return aside
 
 
 def observed(place: Place, digest: str, last: int) -> tuple[int, int]:

@@ -26,28 +26,33 @@ STRONGEST = 100
 """Disagreements that are told, and whose texts may be kept."""
 TEXT_CHARACTERS = 1_000
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS pairs (
-    number INTEGER PRIMARY KEY,
-    at REAL NOT NULL,
-    fingerprint TEXT NOT NULL,
-    champion TEXT NOT NULL,
-    challenger TEXT NOT NULL,
-    label_champion TEXT NOT NULL,
-    label_challenger TEXT NOT NULL,
-    score_champion REAL NOT NULL,
-    score_challenger REAL NOT NULL,
-    comparable INTEGER NOT NULL,
-    truth TEXT,
-    text TEXT
-);
-CREATE INDEX IF NOT EXISTS by_models ON pairs (champion, challenger, number);
-CREATE INDEX IF NOT EXISTS by_text ON pairs (fingerprint, champion);
-CREATE INDEX IF NOT EXISTS by_text_kept ON pairs (number) WHERE text IS NOT NULL;
-CREATE TABLE IF NOT EXISTS challenger (one INTEGER PRIMARY KEY CHECK (one = 1), document TEXT);
-CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-"""
-_BUSY_SECONDS = 5.0
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS pairs (
+        number INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        fingerprint TEXT NOT NULL,
+        champion TEXT NOT NULL,
+        challenger TEXT NOT NULL,
+        label_champion TEXT NOT NULL,
+        label_challenger TEXT NOT NULL,
+        score_champion REAL NOT NULL,
+        score_challenger REAL NOT NULL,
+        comparable INTEGER NOT NULL,
+        truth TEXT,
+        text TEXT,
+        withheld_champion INTEGER NOT NULL DEFAULT 0,
+        withheld_challenger INTEGER NOT NULL DEFAULT 0
+    )""",
+    "CREATE INDEX IF NOT EXISTS by_models ON pairs (champion, challenger, number)",
+    "CREATE INDEX IF NOT EXISTS by_text ON pairs (fingerprint, champion)",
+    "CREATE INDEX IF NOT EXISTS by_text_kept ON pairs (number) WHERE text IS NOT NULL",
+    "CREATE TABLE IF NOT EXISTS challenger (one INTEGER PRIMARY KEY CHECK (one = 1), document TEXT)",
+    "CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+)
+# Of a file made before models could withhold an answer.
+_ADDED = ("withheld_champion", "withheld_challenger")
+# Writers have the lowest priority, so that one may hold the file while it has no processor.
+_BUSY_SECONDS = 30.0
 _GLANCE_SECONDS = 2.0
 _DIGEST = 32  # hexadecimal digits that a prediction's id has of a digest
 
@@ -69,6 +74,8 @@ class Pair(NamedTuple):
         that the champion gives.
     comparable : bool
         Whether both labels are names that both models have.
+    withheld_champion, withheld_challenger : bool
+        Whether the model is too unsure to give its label, by its own decision.
     text : str or None
     """
 
@@ -81,6 +88,8 @@ class Pair(NamedTuple):
     score_champion: float
     score_challenger: float
     comparable: bool
+    withheld_champion: bool = False
+    withheld_challenger: bool = False
     text: str | None = None
 
 
@@ -94,9 +103,10 @@ class Challenger:
         How it was asked for.
     status : str
         ``scoring``; ``waiting`` while there is no such model; ``refused`` when it cannot be
-        loaded; ``failing`` when it cannot score.
+        loaded; ``failing`` when it cannot score. A service also says ``stopped`` of a process that
+        ended and ``behind`` of one that does not answer.
     reason : str
-        Of the last two.
+        Of all but the first.
     digest, name, version : str or None
     labels : list of str
     """
@@ -117,12 +127,17 @@ class Answered:
     Attributes
     ----------
     n, both, only_champion, only_challenger : int
+        A label that is withheld counts as the one that would be given.
+    withheld_champion, withheld_challenger : int
+        Of the n.
     """
 
     n: int = 0
     both: int = 0
     only_champion: int = 0
     only_challenger: int = 0
+    withheld_champion: int = 0
+    withheld_challenger: int = 0
 
     @property
     def champion(self) -> float | None:
@@ -150,7 +165,9 @@ class Comparison:
     n_other : int
         Pairs with a label that only one of the models knows: not compared.
     labels : list of (str, str, int)
-        The champion's label, the challenger's, and how often.
+        The champion's label, the challenger's, and how often; withheld or not.
+    withheld : dict of str to int
+        ``champion`` and ``challenger``: of the n, texts whose label the model does not give.
     quantiles : dict of str to dict of str to float
         ``champion`` and ``challenger``: ``0.1``, ``0.5``, ``0.9`` of the scores.
     answered : Answered
@@ -161,6 +178,7 @@ class Comparison:
     since: float | None
     n_other: int
     labels: list[tuple[str, str, int]]
+    withheld: dict[str, int]
     quantiles: dict[str, dict[str, float]]
     answered: Answered
 
@@ -177,6 +195,8 @@ def shadow_file(output_dir: Path) -> Path:
 
 class ShadowStore:
     """Writes pairs; several processes may, each with an object of its own.
+
+    A damaged file is put aside, under a name that tells when, and another is begun.
 
     Parameters
     ----------
@@ -195,12 +215,22 @@ class ShadowStore:
         self.path = path
         self.keep_texts = keep_texts
         with _told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._sqlite, _ = sqlite.connect(path, _BUSY_SECONDS)
-            self._sqlite.executescript(_SCHEMA)
-            if not keep_texts:
-                with self._sqlite:
-                    self._sqlite.execute("UPDATE pairs SET text = NULL WHERE text IS NOT NULL")
+            self._sqlite, self._file = sqlite.connect(path, _BUSY_SECONDS, _SCHEMA)
+            with self._sqlite as database:
+                # Processes that start together must not both add a column.
+                database.execute("BEGIN IMMEDIATE")
+                there = {row[1] for row in database.execute("PRAGMA table_info(pairs)")}
+                for column in _ADDED:
+                    if column not in there:
+                        database.execute(
+                            f"ALTER TABLE pairs ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0"
+                        )
+                if not keep_texts:
+                    database.execute("UPDATE pairs SET text = NULL WHERE text IS NOT NULL")
+
+    def is_gone(self) -> bool:
+        """Tell whether the file was removed, replaced or written over: nobody reads it any more."""
+        return sqlite.is_gone(self.path, self._file)
 
     def describe(self, challenger: Challenger) -> None:
         """Write down which challenger this is, and how it stands."""
@@ -222,9 +252,8 @@ class ShadowStore:
         ]
         with _told(self.path), self._sqlite as database:
             database.executemany(
-                "INSERT INTO pairs (at, fingerprint, champion, challenger, label_champion,"
-                " label_challenger, score_champion, score_challenger, comparable, text)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO pairs ({', '.join(Pair._fields)})"
+                f" VALUES ({', '.join('?' * len(Pair._fields))})",
                 rows,
             )
             for name, value in (("scored", len(rows)), ("failed", n_failed)):
@@ -263,6 +292,11 @@ class ShadowStore:
                 (label, fingerprint, champion[:_DIGEST], at + 1.0),
             )
             return done.rowcount > 0
+
+    def again(self) -> ShadowStore:
+        """Close the file and open the one that has its name."""
+        self.close()
+        return ShadowStore(self.path, keep_texts=self.keep_texts)
 
     def close(self) -> None:
         """Close the file."""
@@ -313,15 +347,19 @@ def compare(path: Path, champion: str, challenger: str, last: int = WINDOW) -> C
     labels: list[tuple[str, str, int]] = []
     since: float | None = None
     n_other = 0
-    for a, b, comparable, n, first in _read(
+    withheld = {"champion": 0, "challenger": 0}
+    for a, b, comparable, n, first, mine, theirs in _read(
         path,
-        f"SELECT label_champion, label_challenger, comparable, count(*), min(at) FROM {window}"
+        "SELECT label_champion, label_challenger, comparable, count(*), min(at),"
+        f" sum(withheld_champion), sum(withheld_challenger) FROM {window}"
         " GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2",
         (*models, last),
     ):
         since = first if since is None else min(since, first)
         if comparable:
             labels.append((a, b, n))
+            withheld["champion"] += mine
+            withheld["challenger"] += theirs
         else:
             n_other += n
     scores = list(
@@ -338,11 +376,12 @@ def compare(path: Path, champion: str, challenger: str, last: int = WINDOW) -> C
     }
     # A text that came twice is one observation.
     answered = [
-        Answered(n, both or 0, one or 0, other or 0)
-        for n, both, one, other in _read(
+        Answered(n, *(value or 0 for value in rest))
+        for n, *rest in _read(
             path,
-            "SELECT count(*), sum(a AND b), sum(a AND NOT b), sum(b AND NOT a) FROM"
-            " (SELECT label_champion = truth AS a, label_challenger = truth AS b, max(number)"
+            "SELECT count(*), sum(a AND b), sum(a AND NOT b), sum(b AND NOT a), sum(x), sum(y) FROM"
+            " (SELECT label_champion = truth AS a, label_challenger = truth AS b, max(number),"
+            " withheld_champion AS x, withheld_challenger AS y"
             f" FROM pairs WHERE {where} AND truth IS NOT NULL AND comparable GROUP BY fingerprint)",
             models,
         )
@@ -353,6 +392,7 @@ def compare(path: Path, champion: str, challenger: str, last: int = WINDOW) -> C
         since=since,
         n_other=n_other,
         labels=labels,
+        withheld=withheld,
         quantiles=quantiles,
         answered=answered[0] if answered else Answered(),
     )

@@ -81,6 +81,8 @@ class ModelHolder:
     intact : bool
         Whether the files on the disk are still those of the model that is served. It is in memory
         and goes on as it is; a start would fail.
+    problem : str
+        Why the model that is named was refused; empty once one was taken.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class ModelHolder:
         self.on_refused: OnRefused = lambda: None
         self._seen: object = None
         self._follows = ""
-        self._problem = ""
+        self.problem = ""
 
     def load(self) -> None:
         """Load the model now; what a worker does before it serves.
@@ -136,15 +138,15 @@ class ModelHolder:
         except Exception as error:
             self.refuse(error)
             return False
-        self._problem = ""
+        self.problem = ""
         return taken
 
     def refuse(self, error: Exception) -> None:
         """Say once why a model cannot be served, and count it."""
         problem = str(error)
-        if problem == self._problem and self.current is None:
+        if problem == self.problem and self.current is None:
             return  # it was tried again, and nothing is better
-        self._problem = problem
+        self.problem = problem
         if isinstance(error, SentimentError):
             logger.error("model refused: %s", error)  # expected: no traceback
         else:
@@ -242,7 +244,7 @@ class ModelHolder:
                     "the champion's pointer is gone; what it named goes on serving "
                     "until a champion is set again"
                 )
-            if self.current is None and not self._problem:
+            if self.current is None and not self.problem:
                 logger.warning("no champion is set: serving the latest model until one is")
             return "latest"
         return "champion"

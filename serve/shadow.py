@@ -2,8 +2,8 @@
 
 Another process scores, at the lowest priority, with a model that may be slow, broken or large: it
 has no lock and no memory in common with who answers. What goes there is written a few times a
-second, after the answers; what does not fit is dropped and counted. Nothing comes back but a file
-that `sentiment.shadow` reads.
+second, after the answers, once what went before is done; what does not fit meanwhile is dropped and
+counted. What comes back is how many texts are done, and a file that `sentiment.shadow` reads.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -41,8 +42,8 @@ FLUSH_SECONDS = 0.1
 # Of one flush; a thousand texts a second are more than anybody needs to compare two models.
 MAX_TEXTS = 100
 MAX_CHARACTERS = 400_000
-# Bytes on their way to the other process: with more it does not keep up, and texts are dropped.
-MAX_BUFFERED = 1_000_000
+# So long over one flush: the challenger is too slow for this machine, or stands still.
+BEHIND_SECONDS = 5.0
 # Answers of people are few and worth much: so many wait.
 MAX_ANSWERS = 1_000
 FRESH_SECONDS = 1.0
@@ -56,6 +57,7 @@ class _Seen(NamedTuple):
     text: str
     label: str
     probabilities: Sequence[float]
+    withheld: bool
 
 
 class Shadow(Collector):
@@ -83,6 +85,7 @@ class Shadow(Collector):
         self._characters = 0
         self._answers: deque[dict[str, Any]] = deque(maxlen=MAX_ANSWERS)
         self._process: asyncio.subprocess.Process | None = None
+        self._told_at: float | None = None  # when what is not done yet was told
         self._lock = Lock()
         self._found: tuple[float, dict[str, Any] | None] = (0.0, None)
 
@@ -93,7 +96,7 @@ class Shadow(Collector):
 
     def add_one(self, model: LoadedModel, text: str, found: Prediction) -> None:
         """Note what the champion said of one text."""
-        self._add(model, text, found.label, found.probabilities)
+        self._add(model, text, found.label, found.probabilities, found.confidence)
 
     def add(self, model: LoadedModel, texts: Sequence[str], pieces: Sequence[Predictions]) -> None:
         """Note what the champion said of many texts."""
@@ -105,16 +108,23 @@ class Shadow(Collector):
                 if len(self._seen) >= MAX_TEXTS:
                     self.dropped.inc(len(part) - place)
                     break
-                self._add(model, text, label, piece.probabilities[place].tolist())
+                probabilities = piece.probabilities[place].tolist()
+                self._add(model, text, label, probabilities, float(piece.confidence[place]))
 
     def _add(
-        self, model: LoadedModel, text: str, label: str, probabilities: Sequence[float]
+        self,
+        model: LoadedModel,
+        text: str,
+        label: str,
+        probabilities: Sequence[float],
+        confidence: float,
     ) -> None:
         if len(self._seen) >= MAX_TEXTS or self._characters + len(text) > MAX_CHARACTERS:
             self.dropped.inc()
             return
         self._characters += len(text)
-        self._seen.append(_Seen(time.time(), model, text, label, probabilities))
+        withheld = confidence < model.scorer.decision.least(None)
+        self._seen.append(_Seen(time.time(), model, text, label, probabilities, withheld))
 
     def answered(self, claim: Claim, label: str) -> None:
         """Note the true label of a prediction."""
@@ -152,22 +162,34 @@ class Shadow(Collector):
         self._process = process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "serve.process.shadow"),
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdin is not None
-        pipe = process.stdin
+        assert process.stdout is not None
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            if process.returncode is not None or pipe.is_closing():
+            if process.returncode is not None or process.stdin.is_closing():
                 await process.wait()
                 return
-            if pipe.transport.get_write_buffer_size() > MAX_BUFFERED:
-                self._forget()
-                continue
-            # An empty line, too: it is time to look for another challenger.
-            pipe.write(self._line())
+            line, n_left = self._line()
+            self._told_at = time.monotonic()
+            try:
+                # Nothing to tell: it is time to look for another challenger.
+                process.stdin.write(line)
+                while True:
+                    done = await process.stdout.readline()
+                    if not done:
+                        await process.wait()
+                        return
+                    n_left -= int(done)
+                    if n_left <= 0:
+                        break
+            finally:
+                self._told_at = None
+                self.dropped.inc(max(n_left, 0))
 
-    def _line(self) -> bytes:
+    def _line(self) -> tuple[bytes, int]:
+        """Return what is to be told next, and how many texts that are."""
         seen, self._seen, self._characters = self._seen, deque(), 0
         answers = [self._answers.popleft() for _ in range(len(self._answers))]
         texts = [
@@ -179,10 +201,11 @@ class Shadow(Collector):
                 "label": one.label,
                 "labels": one.model.labels,
                 "probabilities": one.probabilities,
+                "withheld": one.withheld,
             }
             for one in seen
         ]
-        return to_json({"texts": texts, "answers": answers}) + b"\n" if texts or answers else b"\n"
+        return to_json({"texts": texts, "answers": answers}) + b"\n", len(texts)
 
     def _forget(self) -> None:
         """Drop what was seen meanwhile; answers of people wait."""
@@ -205,6 +228,18 @@ class Shadow(Collector):
                 process.kill()
             await process.wait()
 
+    def _trouble(self) -> tuple[str, str] | None:
+        """Return what the process cannot write down itself: status and reason."""
+        process, told = self._process, self._told_at
+        if process is not None and process.returncode is not None:
+            return "stopped", "its process ended and is started again; see the log"
+        if told is not None and time.monotonic() - told > BEHIND_SECONDS:
+            return "behind", (
+                f"its process has not answered for more than {BEHIND_SECONDS:g} s: "
+                "the challenger is slow to load or to score"
+            )
+        return None
+
     def document(self) -> dict[str, Any]:
         """Return what ``GET /model/shadow`` answers; at most a second old.
 
@@ -222,6 +257,8 @@ class Shadow(Collector):
             challenger = shadow.read_challenger(self.file)
             if challenger is None or challenger.reference != self.reference:
                 challenger = shadow.Challenger(self.reference, "waiting", "its process starts")
+            if (trouble := self._trouble()) is not None:
+                challenger = replace(challenger, status=trouble[0], reason=trouble[1])
             found = self._document(champion, challenger)
             self._found = (time.monotonic(), found)
         return found
@@ -260,6 +297,7 @@ class Shadow(Collector):
                 "size": shadow.WINDOW,
                 "texts": found.n,
                 "not_comparable": found.n_other,
+                "withheld": found.withheld,
                 "since": None if found.since is None else datetime.fromtimestamp(found.since, UTC),
             },
             "agreement": found.agreement,
@@ -272,6 +310,8 @@ class Shadow(Collector):
                 "both_right": answered.both,
                 "only_champion_right": answered.only_champion,
                 "only_challenger_right": answered.only_challenger,
+                "champion_withheld": answered.withheld_champion,
+                "challenger_withheld": answered.withheld_challenger,
             },
             "strongest": shadow.strongest(self.file, champion.digest, challenger.digest),
         }

@@ -1,11 +1,13 @@
 """The process in the shadow: scores with the challenger what the champion has answered.
 
-Reads lines of JSON that `serve.shadow` writes, and ends when there are no more. The event loop,
-the lock and the memory of who answers are in another process; this one takes what they leave.
+Reads lines of JSON that `serve.shadow` writes, says how many texts of each are done, and ends when
+there are no more or nobody listens. The event loop, the lock and the memory of who answers are in
+another process; this one takes what they leave.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -13,11 +15,13 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from sentiment.errors import SentimentError
 from sentiment.scorer import Predictions
+from sentiment.scorer.decision import Decision
 from sentiment.shadow import Challenger, Pair, ShadowStore, shadow_file
 from serve.model import LoadedModel, ModelHolder
 from serve.process.json_log import configure_logging
@@ -36,6 +40,7 @@ class Contender(Protocol):
     """What can score."""
 
     labels: tuple[str, ...]
+    decision: Decision
 
     def predict(self, texts: Sequence[str]) -> Predictions:
         """Score texts."""
@@ -56,9 +61,10 @@ def pairs_of(contender: Contender, digest: str, texts: Sequence[dict[str, Any]])
     """
     found = contender.predict([one["text"] for one in texts])
     mine = {label: place for place, label in enumerate(contender.labels)}
+    withheld = (found.confidence < contender.decision.least(None)).tolist()
     pairs = []
-    rows = zip(texts, found.labels, found.probabilities.tolist(), strict=True)
-    for one, label, probabilities in rows:
+    rows = zip(texts, found.labels, found.probabilities.tolist(), withheld, strict=True)
+    for one, label, probabilities, unsure in rows:
         theirs = dict(zip(one["labels"], one["probabilities"], strict=True))
         # With two labels one of them tells all; with more, the one that was answered.
         about = one["labels"][1] if len(theirs) == 2 else one["label"]
@@ -74,6 +80,8 @@ def pairs_of(contender: Contender, digest: str, texts: Sequence[dict[str, Any]])
                 score_champion=theirs[about],
                 score_challenger=probabilities[mine[about]] if shared else 0.0,
                 comparable=shared and one["label"] in mine and label in theirs,
+                withheld_champion=one["withheld"],
+                withheld_challenger=unsure,
                 text=one["text"],
             )
         )
@@ -97,9 +105,6 @@ class Shade:
         self._described: Challenger | None = None
         self._waiting: deque[tuple[float, dict[str, Any]]] = deque(maxlen=MAX_WAITING)
         self._look_at = 0.0
-        self._refused = False
-        holder.on_refused = self._on_refused
-        holder.on_swap = self._on_swap
 
     def look(self) -> None:
         """Take another challenger where there is one, and write down how it stands."""
@@ -107,27 +112,44 @@ class Shade:
         if now >= self._look_at:
             self._look_at = now + max(self.holder.reload_seconds / 4, 0.2)
             self.holder.look()
+            if self.store.is_gone():
+                logger.warning("%s is gone: begun anew", self.store.path)
+                self.store, self._described = self.store.again(), None
             self._answer([self._waiting.popleft() for _ in range(len(self._waiting))])
         self._describe()
 
-    def hear(self, line: dict[str, Any]) -> None:
-        """Score what the champion answered, then note what people said of it."""
+    def hear(self, line: dict[str, Any], done: Callable[[int], object]) -> None:
+        """Score what the champion answered, then note what people said of it.
+
+        Parameters
+        ----------
+        line : dict
+            As `serve.shadow` writes it.
+        done : callable
+            Told of every few texts that they are scored, or could not be; once at least.
+        """
         texts, model = line["texts"], self.holder.current
-        for start in range(0, len(texts) if model is not None else 0, _AT_ONCE):
-            assert model is not None
-            part = texts[start : start + _AT_ONCE]
-            try:
-                pairs = pairs_of(model.scorer, model.digest, part)
-            except Exception as error:
-                if not self.problem:
-                    logger.exception("the challenger cannot score")
-                self.problem = f"{type(error).__name__}; see the log"
-                self.store.add([], len(part))
-            else:
-                self.problem = ""
-                self.store.add(pairs)
+        if model is None or not texts:
+            done(len(texts))
+        else:
+            for start in range(0, len(texts), _AT_ONCE):
+                part = texts[start : start + _AT_ONCE]
+                self._compare(model, part)
+                done(len(part))
         until = time.monotonic() + WAIT_SECONDS
         self._answer([(until, answer) for answer in line["answers"]])
+
+    def _compare(self, model: LoadedModel, texts: Sequence[dict[str, Any]]) -> None:
+        try:
+            pairs = pairs_of(model.scorer, model.digest, texts)
+        except Exception as error:
+            if not self.problem:
+                logger.exception("the challenger cannot score")
+            self.problem = f"{type(error).__name__}; see the log"
+            self.store.add([], len(texts))
+        else:
+            self.problem = ""
+            self.store.add(pairs)
 
     def _answer(self, answers: Sequence[tuple[float, dict[str, Any]]]) -> None:
         """Write what people said beside the pairs; what has no pair yet waits for it."""
@@ -135,18 +157,12 @@ class Shade:
             if not self.store.answer(**answer) and time.monotonic() < until:
                 self._waiting.append((until, answer))
 
-    def _on_refused(self) -> None:
-        self._refused = True
-
-    def _on_swap(self, _new: LoadedModel, _old: LoadedModel | None, _seconds: float) -> None:
-        self._refused = False
-        self.problem = ""
-
     def _describe(self) -> None:
         model = self.holder.current
         status, reason = "scoring", ""
-        if self._refused:
-            status, reason = "refused", "another model is named and cannot be loaded; see the log"
+        if self.holder.problem:
+            inside = f"{self.holder.output_dir}{os.sep}"  # clients need not know where this lies
+            status, reason = "refused", self.holder.problem.replace(inside, "")
         elif model is None:
             status, reason = "waiting", f"there is no {self.holder.reference} here yet"
         elif self.problem:
@@ -163,16 +179,21 @@ class Shade:
 
 
 def step_back() -> None:
-    """Take only what other processes leave of the processor."""
+    """Take only what other processes leave of processor and memory."""
     os.nice(19)
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with contextlib.suppress(OSError):  # where memory ends, this process does first
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
 def main() -> int:
     """Score until there is nothing more to read."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who writes to this process ends it
     step_back()
+    # What a library prints must not be read as a number of texts.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     settings = load_settings()
     configure_logging(settings.log_level)
     reference = settings.shadow_pointer
@@ -191,9 +212,10 @@ def main() -> int:
         shade.look()
         for line in sys.stdin.buffer:
             shade.look()
-            if line.strip():
-                shade.hear(json.loads(line))
-        store.close()
+            shade.hear(json.loads(line), lambda n: print(n, file=answers, flush=True))
+        shade.store.close()
+    except BrokenPipeError:  # who wrote is gone
+        return 0
     except SentimentError as error:
         logger.error("shadow: %s", error)  # noqa: TRY400 - the message says it all
         return 1

@@ -21,7 +21,7 @@ GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every min
 BAD = "Awful. A boring waste of time with a terrible script and wooden acting."
 
 
-def train_model(output_dir: Path, C: float, labels: dict[str, str] | None = None):
+def train_model(output_dir: Path, C: float, labels: dict[str, str] | None = None, decision=None):
     """Train, compile and store a small model; return it as stored."""
     from sklearn.linear_model import LogisticRegression
 
@@ -34,7 +34,11 @@ def train_model(output_dir: Path, C: float, labels: dict[str, str] | None = None
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
     classifier = LogisticRegression(C=C).fit(vectorizer.fit_transform(texts), names)
     compiled = compile_scorer(
-        vectorizer, classifier, positive_label=sorted(set(names))[-1], reference_texts=texts[::8]
+        vectorizer,
+        classifier,
+        positive_label=sorted(set(names))[-1],
+        reference_texts=texts[::8],
+        decision=decision,
     )
     info = {"metrics": {"accuracy": 0.8}, "data": {"name": "reviews", "rows": len(texts)}}
     return save_model(compiled, info, output_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 import time
@@ -9,9 +10,11 @@ import time
 import numpy as np
 import psutil
 import pytest
+from support.reviews import balanced
 
 from sentiment import shadow
 from sentiment.scorer import Scorer
+from sentiment.scorer.decision import Decision
 from sentiment.store import list_models, read_pointer, resolve, set_pointer
 from serve.model import ModelHolder
 from serve.process.shadow import Shade
@@ -43,6 +46,12 @@ def compared(server, n: int) -> dict:
         return document if window and window["texts"] >= n else None
 
     return server.wait_for(found)
+
+
+def standing(server, status: str) -> dict | None:
+    """What the service says of its challenger, once that has this status."""
+    challenger = server.get("/model/shadow").json()["challenger"]
+    return challenger if challenger["status"] == status else None
 
 
 def shadows(server) -> list[psutil.Process]:
@@ -130,8 +139,14 @@ def test_a_challenger_that_moves_breaks_or_dies_leaves_the_champion_alone(serve,
     weights = other.path / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
     set_challenger(shadowed, other.digest, 4)
-    server.wait_for(lambda: server.get("/model/shadow").json()["challenger"]["status"] == "refused")
-    assert server.metric("sentiment_shadow_up") == 0
+    refused = server.wait_for(lambda: standing(server, "refused"))
+    assert "weights.safetensors" in refused["reason"]
+    assert str(shadowed) not in refused["reason"]
+    assert (refused["version"], server.metric("sentiment_shadow_up")) == ("3", 0)
+
+    # it is taken back: all is well
+    set_challenger(shadowed, champion, 3)
+    server.wait_for(lambda: standing(server, "scoring"))
 
     # it dies: another takes its place, and nobody is told off meanwhile
     (process,) = shadows(server)
@@ -147,22 +162,43 @@ def test_a_challenger_that_moves_breaks_or_dies_leaves_the_champion_alone(serve,
     process.wait(10)
 
 
-def test_a_challenger_that_is_too_slow_is_shown_less(serve, shadowed):
+def test_a_challenger_that_stands_still_is_shown_less_and_each_text_is_counted(serve, shadowed):
     server = serve(shadowed, "--shadow", "challenger").ready()
     server.post("/predict", {"text": GOOD})
     compared(server, 1)
     (process,) = shadows(server)
     process.send_signal(signal.SIGSTOP)  # as slow as can be
-    try:
-        long = GOOD * 400
-        end = time.monotonic() + 20
-        while server.metric("sentiment_shadow_dropped_total") == 0:
-            answers = server.post("/predict/batch", {"texts": [long] * 100})
-            assert answers.status_code == 200
-            assert time.monotonic() < end
-    finally:
-        process.send_signal(signal.SIGCONT)
-    assert server.post("/predict", {"text": GOOD}).status_code == 200
+    for _ in range(5):
+        answer = server.post("/predict/batch", {"texts": TEXTS * 40})
+        assert answer.status_code == 200
+    assert server.metric("sentiment_shadow_dropped_total") > 0
+    assert server.wait_for(lambda: standing(server, "behind"))["reason"]
+    process.kill()  # what it was told and had not done is counted, too
+
+    def accounted() -> float:
+        scored = server.metric("sentiment_shadow_texts_total", result="scored")
+        return scored + server.metric("sentiment_shadow_dropped_total")
+
+    server.wait_for(lambda: accounted() == 1 + 5 * 40 * len(TEXTS))
+    compared(server, 1)
+
+
+@pytest.mark.parametrize("loss", ["removed", "damaged"])
+def test_a_lost_file_of_pairs_is_begun_anew(serve, shadowed, loss):
+    file = shadow.shadow_file(shadowed)
+    if loss == "damaged":
+        file.write_bytes(b"no database at all\n" * 1000)
+    server = serve(shadowed, "--shadow", "challenger", "--reload-model", 0.2).ready()
+    server.post("/predict/batch", {"texts": TEXTS})
+    compared(server, len(TEXTS))
+    if loss == "removed":
+        for beside in shadowed.glob("shadow.db*"):
+            beside.unlink()
+        server.wait_for(lambda: "is gone: begun anew" in server.log)
+        server.post("/predict/batch", {"texts": TEXTS})
+        compared(server, len(TEXTS))
+    assert len(list(shadowed.glob("shadow.damaged-*.db"))) == (loss == "damaged")
+    assert "the shadow process ended" not in server.log
 
 
 def test_no_challenger_yet_is_waited_for(serve, own_store):
@@ -201,6 +237,58 @@ def test_other_labels_are_compared_where_they_share_names(serve, own_store):
     assert shadow.shadow_file(own_store).stat().st_mode & 0o077 == 0
 
 
+def test_labels_are_compared_as_each_model_decides_and_what_it_withholds_is_counted(
+    serve, own_store
+):
+    """The champion answers positive from 0.4 on, the challenger withholds what is unsure."""
+    likely = Scorer.load(resolve("champion", own_store).path)
+    rule = Decision(thresholds=[0.6, 0.4])
+    champion = train_model(own_store, 1.0, decision=rule)
+    challenger = train_model(own_store, 1.0, decision=Decision(min_confidence=0.6))
+    set_pointer(own_store, "champion", champion.digest, name="reviews", version=5, source="test")
+    set_challenger(own_store, challenger.digest, 6)
+    texts = balanced(100)[0]
+    server = serve(own_store, "--shadow", "challenger", "--reload-model", 0.2).ready()
+    server.post("/predict/batch", {"texts": texts[:99]})
+    server.post("/predict", {"text": texts[99]})
+    found = compared(server, 100)
+    said = likely.predict(texts)
+    unsure = int((said.confidence < 0.6).sum())
+    same = np.mean((said.probabilities[:, 1] >= 0.4) == (np.array(said.labels) == "positive"))
+    assert 0 < same < 1
+    assert found["agreement"] == pytest.approx(same)
+    assert 0 < unsure < 100
+    assert found["window"]["withheld"] == {"champion": 0, "challenger": unsure}
+    # the other way round
+    set_challenger(own_store, champion.digest, 7)
+    set_pointer(own_store, "champion", challenger.digest, name="reviews", version=8, source="test")
+    server.wait_for(
+        lambda: (
+            server.get("/model/info").json()["version"] == "8"
+            and server.get("/model/shadow").json()["challenger"]["version"] == "7"
+        )
+    )
+    server.post("/predict/batch", {"texts": texts[:99]})
+    server.post("/predict", {"text": texts[99]})
+    assert compared(server, 100)["window"]["withheld"] == {"champion": unsure, "challenger": 0}
+
+
+def test_a_file_of_pairs_from_before_answers_were_withheld_goes_on(tmp_path):
+    file = tmp_path / "shadow.db"
+    pair = shadow.Pair(1.0, "f" * 16, "a" * 32, "b" * 32, "x", "y", 0.1, 0.9, comparable=True)
+    store = shadow.ShadowStore(file)
+    store.add([pair])
+    store.close()
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        database.execute("ALTER TABLE pairs DROP COLUMN withheld_champion")
+        database.execute("ALTER TABLE pairs DROP COLUMN withheld_challenger")
+    store = shadow.ShadowStore(file)
+    store.add([pair._replace(withheld_champion=True)])
+    store.close()
+    found = shadow.compare(file, "a" * 32, "b" * 32)
+    assert (found.n, found.withheld) == (2, {"champion": 1, "challenger": 0})
+
+
 def test_an_answer_that_comes_before_its_pair_waits_for_it(shadowed):
     """Two workers have a process each: one is told what a person said, the other still scores."""
     file = shadow.shadow_file(shadowed)
@@ -212,11 +300,11 @@ def test_an_answer_that_comes_before_its_pair_waits_for_it(shadowed):
     digest = read_pointer(shadowed, "champion")["digest"]
     text = {
         "at": 100.0, "champion": digest, "fingerprint": "f" * 16, "text": GOOD, "label": "positive",
-        "labels": champion.labels, "probabilities": [0.1, 0.9],
+        "labels": champion.labels, "probabilities": [0.1, 0.9], "withheld": False,
     }  # fmt: skip
     said = {"fingerprint": "f" * 16, "champion": digest[:32], "at": 100.0, "label": "positive"}
-    quick.hear({"texts": [], "answers": [said]})
-    slow.hear({"texts": [text], "answers": []})
+    quick.hear({"texts": [], "answers": [said]}, [].append)
+    slow.hear({"texts": [text], "answers": []}, [].append)
     quick.look()
     found = shadow.compare(file, digest, challenger_of(shadowed))
     assert found.answered.n == 1
