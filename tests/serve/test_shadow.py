@@ -275,15 +275,15 @@ def test_labels_are_compared_as_each_model_decides_and_what_it_withholds_is_coun
 
 def test_a_file_of_pairs_from_before_answers_were_withheld_goes_on(tmp_path):
     file = tmp_path / "shadow.db"
-    pair = shadow.Pair(1.0, "f" * 16, "a" * 32, "b" * 32, "x", "y", 0.1, 0.9, comparable=True)
+    said = 1.0, "f" * 16, "a" * 32, "b" * 32, "x", "y", 0.1, 0.9
     store = shadow.ShadowStore(file)
-    store.add([pair])
+    store.add([shadow.Pair(*said, comparable=True)])
     store.close()
     with contextlib.closing(sqlite3.connect(file)) as database, database:
         database.execute("ALTER TABLE pairs DROP COLUMN withheld_champion")
         database.execute("ALTER TABLE pairs DROP COLUMN withheld_challenger")
     store = shadow.ShadowStore(file)
-    store.add([pair._replace(withheld_champion=True)])
+    store.add([shadow.Pair(*said, comparable=True, withheld_champion=True)])
     store.close()
     found = shadow.compare(file, "a" * 32, "b" * 32)
     assert (found.n, found.withheld) == (2, {"champion": 1, "challenger": 0})
