@@ -96,6 +96,9 @@ def build_app(*wanted: str) -> typer.Typer:
     return app
 
 
+_INTERRUPTED = 128 + signal.SIGINT
+
+
 def _not_imported() -> None:
     raise AssertionError("a command that was not asked for cannot run")
 
@@ -133,6 +136,8 @@ def main() -> None:
         )
         sys.stdout.flush()
         code = result if isinstance(result, int) else 0
+        if code == _INTERRUPTED:  # Typer has caught it
+            print("interrupted", file=sys.stderr)
     except (BrokenPipeError, SystemExit) as end:
         if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
             raise
@@ -154,7 +159,7 @@ def main() -> None:
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
-        code = 128 + signal.SIGINT
+        code = _INTERRUPTED
     except Exception as error:
         if debug:
             raise

@@ -33,16 +33,18 @@ def curve(
     from rich.table import Table
 
     from sentiment.cli.console import emit_json, stderr, stdout
-    from sentiment.config import compose
+    from sentiment.config import compose, to_dict
     from sentiment.errors import UsageError
     from sentiment.files import write_whole
     from sentiment.training.curve import curve_page, gain, learning_curve
     from sentiment.training.pipeline import build_pipeline
     from sentiment.training.run import load
+    from sentiment.training.weighing import asked
 
     cfg = compose(with_file("curve", overrides or [], text, label))
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"{report}: no such folder {report.parent}")
+    weigh = asked(to_dict(cfg)["model"], cfg.data.balance, cfg.seed)
     splits = load(cfg).splits
     console = stderr()
     found = learning_curve(
@@ -50,6 +52,7 @@ def curve(
         splits,
         more=more,
         seed=cfg.seed,
+        weigh=weigh,
         watch=lambda labels, accuracy: console.print(f"  {labels:>8,} labels  {accuracy:.4f}"),
     )
     report = report or Path(cfg.output_dir) / "curve.html"

@@ -126,10 +126,13 @@ def data(
 
 
 def _suspects(cfg: DictConfig, splits: Splits) -> Suspects:
+    from sentiment.config import to_dict
     from sentiment.training.pipeline import build_pipeline
     from sentiment.training.suspects import find_suspects
+    from sentiment.training.weighing import asked
 
-    return find_suspects(build_pipeline(cfg), splits, seed=cfg.seed)
+    weigh = asked(to_dict(cfg)["model"], cfg.data.balance, cfg.seed)
+    return find_suspects(build_pipeline(cfg), splits, seed=cfg.seed, weigh=weigh)
 
 
 def _copies(splits: Splits) -> list[Copy]:

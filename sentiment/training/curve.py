@@ -14,7 +14,7 @@ import numpy as np
 from sentiment.errors import DataError, UsageError
 from sentiment.page import charts
 from sentiment.page.html import cards, document, table
-from sentiment.training.teaching import learn
+from sentiment.training.weighing import Weigh, none
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,6 +93,7 @@ def learning_curve(
     *,
     more: int = 1000,
     seed: int,
+    weigh: Weigh = none,
     watch: Callable[[int, float], None] = lambda _labels, _accuracy: None,
 ) -> Curve:
     """Train on parts of the training rows and judge on the validation rows.
@@ -109,6 +110,8 @@ def learning_curve(
         For how many more labels to say what they are likely to give.
     seed : int
         Of the parts.
+    weigh : callable
+        How the rows of each part are weighed: `sentiment.training.weighing.asked`.
     watch : callable
         Told each model's number of labels and accuracy.
 
@@ -133,7 +136,7 @@ def learning_curve(
         found = []
         for draw in range(models):
             part = train if number == len(train) else _part(train, number, seed + draw)
-            found.append(_accuracy(make(), part, val, splits.classes))
+            found.append(_accuracy(make(), part, splits, weigh))
             watch(number, found[-1])
         points.append(_point(number, found, len(val)))
     expected, low, high = _gain(points, more, seed)
@@ -174,12 +177,16 @@ def _part(train: Split, number: int, seed: int) -> Split:
     return train.take(sorted(order[chosen].tolist()))
 
 
-def _accuracy(pipeline: Pipeline, part: Split, val: Split, classes: Sequence[str]) -> float:
+def _accuracy(pipeline: Pipeline, part: Split, splits: Splits, weigh: Weigh) -> float:
+    val = splits.val
     try:
         with warnings.catch_warnings():
             # Few texts tell little: what a training warns of is what a curve shows.
             warnings.simplefilter("ignore")
-            learn(pipeline[-1], pipeline[0].fit_transform(part.texts), part, classes)
+            weighed = weigh(pipeline[-1], splits, part)
+            weights = weighed.row_weights(part.texts, part.labels)
+            X = pipeline[0].fit_transform(part.texts)
+            weighed.learn(pipeline[-1], X, part, splits.classes, weights)
             answers = pipeline.predict(val.texts)
     except ValueError as error:
         raise UsageError(f"with {len(part):,} labels: {' '.join(str(error).split())}") from error

@@ -121,8 +121,14 @@ def _curve(cfg: DictConfig, splits: Splits) -> list[str]:
         return []
     from sentiment.training.curve import curve_section, learning_curve
     from sentiment.training.pipeline import build_pipeline
+    from sentiment.training.weighing import asked
 
-    return [curve_section(learning_curve(lambda: build_pipeline(cfg), splits, seed=cfg.seed))]
+    weigh = asked(config.to_dict(cfg)["model"], cfg.data.balance, cfg.seed)
+    return [
+        curve_section(
+            learning_curve(lambda: build_pipeline(cfg), splits, seed=cfg.seed, weigh=weigh)
+        )
+    ]
 
 
 def _behaviour(folder: Path, run: Run, scorer: Scorer) -> list[str]:

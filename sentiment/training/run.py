@@ -150,6 +150,8 @@ def train(
         weighed = weighing.weigh(
             pipeline[-1], resolved["model"].get("class_weight"), cfg.data.balance, data, cfg.seed
         )
+        if weighed.limits:
+            log.warning("data.balance=%s: %s", cfg.data.balance, weighed.told())
     from sentiment import engines
     from sentiment.training import memory
     from sentiment.training.artifacts import publish

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from sentiment.data.splits import Splits
 from sentiment.errors import DataError, UsageError
 from sentiment.evaluation.suspects import HardPair, find_doubts, hard_pairs
 from sentiment.training.folds import deal
+from sentiment.training.weighing import Weigh, Weighing, none
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,7 +102,9 @@ class Suspects:
         return [asdict(one) | {"ngrams": "; ".join(one.ngrams)} for one in self.suspects]
 
 
-def find_suspects(pipeline: Pipeline, splits: Splits, *, seed: int) -> Suspects:
+def find_suspects(
+    pipeline: Pipeline, splits: Splits, *, seed: int, weigh: Weigh = none
+) -> Suspects:
     """Find labels that are probably wrong, among all rows that training rows were cut from.
 
     Features are made once, the classifier is fitted once for each of three folds (rows of a group
@@ -115,6 +118,8 @@ def find_suspects(pipeline: Pipeline, splits: Splits, *, seed: int) -> Suspects:
         A validation or test set of its own is not looked at.
     seed : int
         Of the folds.
+    weigh : callable
+        How the rows of each fold are weighed: `sentiment.training.weighing.asked`.
 
     Raises
     ------
@@ -141,7 +146,14 @@ def find_suspects(pipeline: Pipeline, splits: Splits, *, seed: int) -> Suspects:
     classes = sorted(set(rows.labels))
     index = {label: code for code, label in enumerate(classes)}
     codes = np.array([index[label] for label in rows.labels], dtype=np.int64)
-    probabilities, weights, fold_of, features = out_of_fold(pipeline, rows, codes, classes, seed)
+    probabilities, weights, fold_of, features = out_of_fold(
+        pipeline,
+        rows,
+        codes,
+        classes,
+        seed,
+        lambda classifier, known: weigh(classifier, splits, known),
+    )
     doubts = find_doubts(codes, probabilities)
     ngrams = _names(pipeline[0])
     suspects = []
@@ -198,7 +210,12 @@ def _source_rows(splits: Splits) -> tuple[Split, list[int], list[str]]:
 
 
 def out_of_fold(
-    pipeline: Pipeline, rows: Split, codes: NDArray[np.int64], classes: list[str], seed: int
+    pipeline: Pipeline,
+    rows: Split,
+    codes: NDArray[np.int64],
+    classes: list[str],
+    seed: int,
+    weigh: Callable[[Any, Split], Weighing] = lambda _classifier, _rows: Weighing(),
 ) -> tuple[NDArray[np.float64], list[Any], NDArray[np.int64], Any]:
     """Judge every row by a model that has not seen it.
 
@@ -212,6 +229,8 @@ def out_of_fold(
     classes : list of str
     seed : int
         Of the folds.
+    weigh : callable
+        Given a classifier and the rows it learns from, says how they are weighed.
 
     Returns
     -------
@@ -230,7 +249,6 @@ def out_of_fold(
         classifier.set_params(calibration=None)
     if not hasattr(classifier, "predict_proba"):
         raise UsageError(f"model: {type(classifier).__name__} gives no probabilities")
-    labels = np.array(rows.labels, dtype=object)
     probabilities = np.zeros((len(rows), len(classes)))
     scores = np.zeros((len(rows), len(classes) if len(classes) > 2 else 1))
     fold_of = np.zeros(len(rows), dtype=np.int64)
@@ -238,7 +256,12 @@ def out_of_fold(
     try:
         features = pipeline[0].fit_transform(rows.texts)
         for number, (learned, judged) in enumerate(deal(rows, N_FOLDS, seed)):
-            fitted = clone(classifier).fit(features[learned], labels[learned].tolist())
+            fitted, known = clone(classifier), rows.take(learned.tolist())
+            weighed = weigh(fitted, known)
+            counts = weighed.row_weights(known.texts, known.labels)
+            weighed.learn(fitted, features[learned], known, classes, counts)
+            if not calibrated:  # the calibration sees the classes' true shares itself
+                weighed.restore(fitted)
             fold_of[judged] = number
             weights.append(getattr(fitted, "coef_", None))
             if calibrated:

@@ -6,13 +6,14 @@ import inspect
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sentiment.data.division import hash_places
+from sentiment.data.loading import Data
 from sentiment.errors import UsageError, nearest
 from sentiment.groups import CHOICES
 from sentiment.training.teaching import learn
@@ -20,8 +21,8 @@ from sentiment.training.teaching import learn
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sentiment.data.loading import Data
     from sentiment.data.split import Split
+    from sentiment.data.splits import Splits
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,13 @@ class Weighing:
     def __bool__(self) -> bool:
         """Whether a class counts more than another."""
         return len(set(self.factors.values())) > 1
+
+    def told(self) -> str:
+        """Return how many rows of each class ``data.balance`` makes of how many."""
+        return "training rows count as " + ", ".join(
+            f"{label} {self.factors[label] * number:,.0f} (of {number:,})"
+            for label, number in sorted(self.rows.items())
+        )
 
     def row_weights(
         self, texts: Sequence[str], labels: Sequence[str]
@@ -117,13 +125,24 @@ class Weighing:
         weights : float64[n], optional
             From `row_weights`.
         """
+        return self.restore(self.learn(classifier, X, rows, classes, weights))
+
+    def learn(
+        self,
+        classifier: Any,
+        X: Any,
+        rows: Split,
+        classes: Sequence[str],
+        weights: NDArray[np.float64] | None = None,
+    ) -> Any:
+        """Fit a classifier whose labels follow the weights, and so do its probabilities: see `fit`."""
         if weights is not None and takes_weights(classifier.fit):
             own = 1.0 if rows.weights is None else rows.weights
             rows = replace(rows, weights=weights * own)
         elif weights is not None:  # rows that count twice are there twice
             often = np.repeat(np.arange(len(weights)), weights.astype(np.int64))
             X, rows = X[often], rows.take(often.tolist())
-        return self.restore(learn(classifier, X, rows, classes))
+        return learn(classifier, X, rows, classes)
 
     def restore(self, classifier: Any) -> Any:
         """Let a fitted classifier's probabilities be those of the classes' true shares.
@@ -223,6 +242,44 @@ def check(model: Mapping[str, Any], balance: str) -> None:
         raise UsageError(f"{KEY}={given}: {BALANCED}, null or {{LABEL: weight}}")
 
 
+Weigh = Callable[[Any, "Splits", "Split"], Weighing]
+
+
+def none(_classifier: Any, _splits: Splits, _rows: Split) -> Weighing:
+    """Weigh no row: all count alike."""
+    return Weighing()
+
+
+def asked(model: Mapping[str, Any], balance: str, seed: int) -> Weigh:
+    """Return how a config weighs whatever rows a classifier learns from.
+
+    Parameters
+    ----------
+    model : mapping
+        The node ``model``.
+    balance : str
+        ``data.balance``.
+    seed : int
+
+    Returns
+    -------
+    callable
+        Given a classifier, the splits and the rows it will learn from, returns what `weigh` does.
+
+    Raises
+    ------
+    UsageError
+        See `check`.
+    """
+    check(model, balance)
+
+    def of_rows(classifier: Any, splits: Splits, rows: Split) -> Weighing:
+        known = Data(replace(splits, train=rows))
+        return weigh(classifier, model.get("class_weight"), balance, known, seed)
+
+    return of_rows
+
+
 def weigh(classifier: Any, given: Any, balance: str, data: Data, seed: int) -> Weighing:
     """Return how training rows are weighed; the classifier's own parameter is set where it has one.
 
@@ -301,8 +358,6 @@ def _balanced(
         limits[label] = (often, float(ordered[more]))
         counts[label] = often * number + int(np.searchsorted(ordered, ordered[more]))
     factors = {label: counts[label] / number for label, number in rows.items()}
-    told = ", ".join(f"{label} {counts[label]:,} (of {rows[label]:,})" for label in sorted(rows))
-    log.warning("%s=%s: training rows count as %s", BALANCE, balance, told)
     streamed = data.stream is not None and not data.in_blocks
     if streamed and not takes_weights(getattr(classifier, "partial_fit", None)):
         raise UsageError(

@@ -155,7 +155,20 @@ def test_ctrl_c_exits_130_and_leaves_no_model(tmp_path):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Traceback" not in err
+    assert err.endswith("interrupted\n")
     assert not (tmp_path / "models").exists()
+
+
+def test_ctrl_c_before_the_first_import_is_one_line_and_afterwards_nothing():
+    """While the command line is still imported; and while a process that is done takes its leave."""
+    early = "import sys\nclass Stop:\n def find_spec(*_): raise KeyboardInterrupt\n"
+    early += "from sentiment.__main__ import main\nsys.meta_path.insert(0, Stop())\nmain()"
+    late = "import atexit, os, signal, sys\nfrom sentiment.__main__ import main\n"
+    late += "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+    late += "sys.argv[1:] = ['--version']\nmain()"
+    for program, code, said in ((early, 130, "interrupted\n"), (late, 0, "")):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (code, said)
 
 
 def test_the_arrows_of_import_point_down():

@@ -7,10 +7,11 @@ import random
 import pytest
 
 from sentiment import config
-from sentiment.errors import DataError
+from sentiment.errors import DataError, UsageError
 from sentiment.training.curve import Curve, Point, curve_page, gain, learning_curve, sizes
 from sentiment.training.pipeline import build_pipeline
 from sentiment.training.run import load
+from sentiment.training.weighing import asked
 
 
 def write(path, rows):
@@ -71,3 +72,26 @@ def test_what_cannot_be_told_is_said():
     curve = Curve([Point(60, 5, 0.5, 0.4, 0.6)], 1000, None, None, None, 100)
     assert gain(curve) == "1,000 more labels: cannot tell"
     assert "cannot tell" in curve_page(curve, "<x>")
+
+
+def test_rows_count_as_the_config_balances_them(tmp_path):
+    """The last point is a training on all rows, weighed as ``sentiment train`` weighs them."""
+    file = write(tmp_path / "a.csv", 500)
+    head, *rows = file.read_text().splitlines()
+    rare = [row for row in rows if row.endswith("yes")][:40]
+    file.write_text("\n".join([head, *(row for row in rows if row.endswith("no")), *rare]) + "\n")
+    cfg = config.compose([f"data.train={file}", "data.val_size=0.3", "model=naive_bayes"])
+    splits = load(cfg).splits
+    found = {}
+    for balance in ("none", "over"):
+        weigh = asked(config.to_dict(cfg)["model"], balance, cfg.seed)
+        curve = learning_curve(lambda: build_pipeline(cfg), splits, seed=1, weigh=weigh)
+        pipeline, train = build_pipeline(cfg), splits.train
+        weights = weigh(pipeline[-1], splits, train).row_weights(train.texts, train.labels)
+        X = pipeline[0].fit_transform(train.texts)
+        pipeline[-1].fit(X, train.labels, sample_weight=weights)
+        assert curve.points[-1].accuracy == pipeline.score(splits.val.texts, splits.val.labels)
+        found[balance] = [point.accuracy for point in curve.points]
+    assert found["none"] != found["over"]
+    with pytest.raises(UsageError, match="did you mean 'over'"):
+        asked({}, "ovr", 1)

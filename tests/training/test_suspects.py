@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import random
 
+import numpy as np
 import pytest
 from support.reviews import shuffled
 
 from sentiment import config
+from sentiment.data.split import Split
+from sentiment.data.splits import Splits
 from sentiment.errors import DataError
 from sentiment.training.pipeline import build_pipeline
 from sentiment.training.run import load
-from sentiment.training.suspects import find_suspects
+from sentiment.training.suspects import find_suspects, out_of_fold
+from sentiment.training.weighing import asked
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +104,27 @@ def test_too_few_rows_are_said(tmp_path):
     )
     with pytest.raises(DataError, match="needs 3 rows each of two classes"):
         find_suspects(build_pipeline(cfg), load(cfg).splits, seed=1)
+
+
+@pytest.mark.parametrize("model", ["naive_bayes", "nbsvm"])
+def test_balanced_rows_are_judged_by_true_shares(model):
+    """The folds' models learn from as many rows of each class; what they say of a row does not."""
+    rows = [row for row in shuffled()[:1500] if row[1] == "negative"]
+    rows += [row for row in shuffled()[1500:1800] if row[1] == "positive"]
+    words, labels = zip(*((text[:400], label) for text, label in rows), strict=True)
+    split = Split(list(words), list(labels))
+    codes = np.array([label == "positive" for label in labels], dtype=np.int64)
+    cfg = config.compose(["data=reviews", f"model={model}", "vectorizer.ngram_range=[1,1]"])
+    splits = Splits(
+        "files", "x", split, Split([], []), Split([], []), ("negative", "positive"), None
+    )
+    said = {}
+    for balance in ("none", "over"):
+        weigh = asked(config.to_dict(cfg)["model"], balance, cfg.seed)
+        probabilities, *_ = out_of_fold(
+            build_pipeline(cfg), split, codes, ["negative", "positive"], 1,
+            lambda classifier, known, w=weigh: w(classifier, splits, known),
+        )  # fmt: skip
+        said[balance] = probabilities[:, 1]
+    assert not np.allclose(said["none"], said["over"])
+    assert abs(said["over"].mean() - codes.mean()) < 0.06
