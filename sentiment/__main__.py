@@ -2,13 +2,18 @@
 
 import signal
 import sys
+from types import FrameType
 
 _INTERRUPTED = 128 + signal.SIGINT
+_SOON = 0.01  # seconds
+_PATIENCE = iter(range(300))
 
 
 def main() -> None:
     """Run the command line as a process of its own: see `sentiment.cli.main`."""
     try:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
         from sentiment.cli import main as run
 
         run()
@@ -20,6 +25,22 @@ def main() -> None:
             # It is done: a Ctrl-C while the interpreter takes its leave would still kill it.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise
+
+
+def _interrupt(_signal: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, but soon instead of within what imports or clears away.
+
+    There Python drops it ("exception ignored in"), and may keep its lock of imports for ever.
+    """
+    code = None if frame is None else frame.f_code
+    within = code is not None and (
+        code.co_filename.startswith("<frozen importlib") or code.co_name == "__del__"
+    )
+    if within and hasattr(signal, "setitimer") and next(_PATIENCE, None) is not None:
+        signal.signal(signal.SIGALRM, _interrupt)
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+        return
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
