@@ -11,12 +11,17 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
+from mlflow import MlflowClient
+from mlflow.entities.webhook import WebhookAction, WebhookEntity, WebhookEvent
+from mlflow.exceptions import MlflowException
 from support.commands import run_cli
 from support.waiting import free_port, wait_for
 
@@ -32,6 +37,8 @@ from sentiment.registry.turn import check_turn, turn
 from .conftest import Trained, train_some
 
 pytestmark = pytest.mark.slow
+
+HOW_TO = Path(__file__).parents[2] / ".github/docs/pages/howto/webhooks.md"
 
 NONE = Promotion(load_rules("none"), "none")
 DEFAULT = Promotion(load_rules("default"), "default")
@@ -61,7 +68,15 @@ def server(
             *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
             *("--artifacts-destination", str(folder / "artifacts")),
         ],
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        env={
+            **os.environ,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            # As the how-to says, for a receiver on this machine.
+            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": Fernet.generate_key().decode(),
+            "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+            "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+            "MLFLOW_WEBHOOK_CACHE_TTL": "1",
+        },
         stdout=log,
         stderr=log,
         start_new_session=True,
@@ -278,3 +293,74 @@ def test_a_fixed_version_is_pulled_once(server: Server, name: str, tmp_path: Pat
     )
     assert done.code == 0, done.err
     assert f"{name} version 1" in done.out
+
+
+def test_an_alias_that_moves_is_told_and_its_model_brought_as_the_how_to_says(
+    server: Server, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's own webhook, and the receiver of the documentation, word for word."""
+    snippets = dict(
+        re.findall(r'^```py title="(\S+)"\n(.*?)^```', HOW_TO.read_text("utf-8"), re.M | re.S)
+    )
+    here, there, port = tmp_path / "here", tmp_path / "there", str(free_port())
+    registry = Registry(there, name)
+    for model in ("good", "other"):
+        promotion.register(registry, server.trained.runs[model].run_id, promotion=NONE)
+    monkeypatch.setenv("WEBHOOK_SECRET", "of both sides")
+    (tmp_path / "receiver.py").write_text(snippets["receiver.py"], "utf-8")
+    with (tmp_path / "log").open("w") as log:
+        receiver = subprocess.Popen(
+            [sys.executable, tmp_path / "receiver.py"],
+            env={
+                **os.environ,
+                "PORT": port,
+                "SENTIMENT_OUTPUT_DIR": str(here),
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
+            stderr=log,
+        )
+    url = f"http://127.0.0.1:{port}/"
+
+    def status(**headers: str) -> int:
+        """What the receiver says to somebody who makes an event up."""
+        asked = urllib.request.Request(url, b"{}", headers)
+        try:
+            with urllib.request.urlopen(asked, timeout=10) as reply:
+                return int(reply.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    try:
+        wait_for(lambda: status() == 403, 60)
+        assert status(**{"X-MLflow-Signature": "v1,AAAA", "X-MLflow-Timestamp": "1"}) == 403
+        exec(
+            compile(snippets["tell.py"].replace("http://127.0.0.1:9000/", url), "tell", "exec"), {}
+        )
+        time.sleep(1.1)  # the server looks for webhooks again after its cache's second
+
+        def champion() -> str | None:
+            pointer = store.read_pointer(here, "champion")
+            return pointer and str(pointer["version"])
+
+        promotion.rollback(registry)
+        wait_for(lambda: champion() == "1", 120)
+    finally:
+        receiver.terminate()
+        receiver.wait(30)
+
+
+def test_mlflow_refuses_webhooks_to_this_machine_unless_told(
+    trained: Trained, tmp_path: Path
+) -> None:
+    """What the how-to says that MLflow says; when that changes, so does the page."""
+    page = " ".join(HOW_TO.read_text("utf-8").split())
+    shutil.copy(trained.folder / "mlflow.db", tmp_path / "mlflow.db")
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    events = [WebhookEvent(WebhookEntity.MODEL_VERSION_ALIAS, WebhookAction.CREATED)]
+    with pytest.raises(MlflowException, match="Invalid webhook URL scheme: 'http'") as scheme:
+        client.create_webhook(name="a", url="http://127.0.0.1:9000/", events=events)
+    assert scheme.value.message.partition(".")[0] in page
+    with pytest.raises(MlflowException, match="private|non-public|not public"):
+        client.create_webhook(name="a", url="https://127.0.0.1:9000/", events=events)
