@@ -147,6 +147,7 @@ def test_bars_do_not_draw_over_each_other(capsys):
         assert again is not None
 
 
+@pytest.mark.slow
 def test_a_sweep_returns_its_answer(tmp_path, capsys):
     words = {
         "experiment": "quick",

@@ -152,6 +152,7 @@ def test_other_commands_take_a_file_too(tmp_path, cli, command):
         assert answer.document["notes"] == {"delimiter": ";"}
 
 
+@pytest.mark.slow
 def test_many_classes_fit_a_screen(tmp_path, cli):
     file = tmp_path / "many.jsonl"
     rows = [

@@ -44,6 +44,7 @@ def project(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_builds_strictly_and_needs_nothing_from_outside(tmp_path, monkeypatch):
     pytest.importorskip("mkdocs", reason="group docs is not installed")
     import warnings

@@ -50,6 +50,7 @@ class Callers:
         return self.outcomes
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_an_upgrade_refuses_nobody(store, streams, tmp_path):
     haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")

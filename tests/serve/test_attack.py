@@ -123,6 +123,7 @@ def test_the_framing_of_a_body_has_a_limit(small, chunk):
     assert small.post("/predict", {"text": GOOD}).status_code == 200
 
 
+@pytest.mark.slow
 def test_half_sent_bodies_hold_no_places_and_are_dropped_soon(small):
     head = POST + b"Content-Length: 90000\r\n\r\n"
     clients = [connect(small) for _ in range(30)]

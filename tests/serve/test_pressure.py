@@ -107,6 +107,7 @@ def test_a_client_that_sends_byte_by_byte_is_dropped(tight):
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.slow
 def test_a_pause_of_the_machine_is_not_the_clients_fault(serve, store):
     server = serve(store, header_timeout=2).ready()
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:

@@ -22,6 +22,7 @@ from sentiment.tracking.run import Run, safe_name
 TINY = ["experiment=quick", "data.sample_size=300"]
 
 
+@pytest.mark.slow
 def test_what_a_training_was_told_every_later_command_asks(tmp_path, cli):
     uri = f"sqlite:///{tmp_path}/elsewhere/runs.db"
     out = tmp_path / "out"
@@ -170,6 +171,7 @@ def test_an_address_without_a_password_is_shown_whole(uri):
     assert shown(uri) == uri
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_moved_finds_its_artifacts(tmp_path, cli):
     out, moved = tmp_path / "out", tmp_path / "moved"
     result = cli("train", *TINY, f"output_dir={out}", "--json").document

@@ -283,6 +283,7 @@ def tokens_under(cache: Path) -> list[Path]:
     ]
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_behind_and_resume_takes_what_is_done(folder, tmp_path):
     """In the middle of the counting; with --resume the blocks stay for the next run."""
     big = tmp_path / "big.jsonl"

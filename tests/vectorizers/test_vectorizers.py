@@ -334,6 +334,7 @@ def test_transform_before_fit():
         TfidfVectorizer().transform(["a"])
 
 
+@pytest.mark.slow
 def test_same_bytes_with_any_number_of_threads():
     """Many small blocks on one or more threads, each time in a process of its own."""
     program = """
