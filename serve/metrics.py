@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
@@ -49,6 +50,22 @@ LOCK = "scrape.lock"
 REJECTED = ("overloaded", "timeout", "body_too_large", "connections", "slow_client")
 
 
+class Door(StrEnum):
+    """Where texts come in."""
+
+    PREDICT = "predict"
+    BATCH = "batch"
+    V2 = "v2"
+    INVOCATIONS = "invocations"
+
+
+class Rule(StrEnum):
+    """Who says below which confidence an answer is withheld."""
+
+    MODEL = "model"
+    REQUEST = "request"
+
+
 class Metrics:
     """The service's metrics in one registry.
 
@@ -74,7 +91,14 @@ class Metrics:
             return Gauge(name, text, labels, registry=registry, multiprocess_mode="livesum")
 
         self.predictions = counter(
-            "sentiment_predictions_total", "Texts classified, by the label given.", ["sentiment"]
+            "sentiment_predictions_total",
+            "Texts classified, by the label given or withheld.",
+            ["sentiment"],
+        )
+        self.abstained = counter(
+            "sentiment_abstained_total",
+            "Answers withheld as unsure, by the door and by whose rule: the model's or the request's.",
+            ["door", "rule"],
         )
         self.errors = counter(
             "sentiment_errors_total",
@@ -188,6 +212,10 @@ class Metrics:
         self.latency.observe(seconds)
         self.batch_size.observe(len(labels))
 
+    def withheld(self, door: Door, rule: Rule, n: int) -> None:
+        """Count answers that are withheld as unsure."""
+        self.abstained.labels(door, rule).inc(n)
+
     def failed(self, code: str) -> None:
         """Count an error by its code."""
         self.errors.labels(code).inc()
@@ -198,6 +226,9 @@ class Metrics:
         """Record that `model` takes over from `before` after loading for `seconds`."""
         for label in model.labels:
             self._predictions[label] = self.predictions.labels(label)
+        if model.scorer.decision.withholds:
+            for door in Door:
+                self.abstained.labels(door, Rule.MODEL)
         if before is not None:
             self.model_info.labels(before.name, before.version, before.digest).set(0)
             self.swaps.labels("success").inc()

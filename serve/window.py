@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import repeat
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -48,8 +49,8 @@ REST_SECONDS = 30.0
 
 
 OnRead = Callable[[bool], None]
-# label, score, confidence, tokens, unknown tokens
-Seen = tuple[str, float, float, int, int]
+# label, score, confidence, tokens, unknown tokens, whether the model's own rule withholds
+Seen = tuple[str, float, float, int, int, bool]
 
 
 class DriftWindow(Collector):
@@ -123,15 +124,24 @@ class DriftWindow(Collector):
                     Ring(reference, size, self.directory, f"words-{name}"),
                 )
 
-    def add_one(self, model: LoadedModel, text: str, found: Prediction) -> None:
-        """Note one prediction; it is counted at the next `flush`."""
+    def add_one(self, model: LoadedModel, text: str, found: Prediction, own: bool) -> None:
+        """Note one prediction; it is counted at the next `flush`.
+
+        Parameters
+        ----------
+        model, text, found
+        own : bool
+            Whether the model's own rule, and not the request's, decides what is withheld.
+        """
         scores = found.scores
         score = scores[0] if len(scores) == 1 else max(scores)
-        seen = (found.label, score, found.confidence, found.n_tokens, found.n_unknown)
+        seen = (found.label, score, found.confidence, found.n_tokens, found.n_unknown, own)
         self._pending.append((model, text, seen))
 
-    def add(self, model: LoadedModel, texts: Sequence[str], pieces: Iterable[Predictions]) -> None:
-        """Note the predictions of many texts."""
+    def add(
+        self, model: LoadedModel, texts: Sequence[str], pieces: Iterable[Predictions], own: bool
+    ) -> None:
+        """Note the predictions of many texts; see `add_one`."""
         start = 0
         for piece in pieces:
             rows = zip(
@@ -140,6 +150,7 @@ class DriftWindow(Collector):
                 piece.confidence.tolist(),
                 piece.n_tokens.tolist(),
                 piece.n_unknown.tolist(),
+                repeat(own, len(piece)),
                 strict=True,
             )
             part = texts[start : start + len(piece)]
@@ -158,8 +169,8 @@ class DriftWindow(Collector):
             reference = rings[0].reference
             mine = [(text, seen) for of, text, seen in pending if of.digest == model.digest]
             for counts, part in rings[0].places([seen for _, seen in mine]):
-                labels, scores, confidence, tokens, unknown = zip(*part, strict=True)
-                numbers = map(np.array, (scores, confidence, tokens, unknown))
+                labels, *columns = zip(*part, strict=True)
+                numbers = map(np.array, columns)
                 reference.count(counts, labels, *numbers)
             # Words take longer to count than all the rest: a fair share of the texts at once,
             # and what a burst leaves over when there is time.
@@ -314,6 +325,27 @@ class DriftWindow(Collector):
             ("text_length_tokens", "mean length.", drift.mean_length),
         ):
             yield gauge(f"sentiment_drift_{name}", last + text, pair(values), "source")
+        if (coverage := drift.coverage) is not None:
+            yield gauge(
+                "sentiment_drift_coverage_ratio",
+                f"{last}share answered and not withheld as unsure, without the texts whose request "
+                "gave a min_confidence.",
+                pair((coverage.window, coverage.reference)),
+                "source",
+            )
+            yield gauge(
+                "sentiment_drift_coverage_band_ratio",
+                "Between which shares answered nothing has drifted.",
+                {("low",): coverage.low, ("high",): coverage.high},
+                "end",
+            )
+            yield gauge(
+                "sentiment_drift_coverage_texts",
+                "Texts by whose rule answers are withheld: the model's, which coverage is measured "
+                "over, or the request's.",
+                {("model",): float(coverage.texts), ("request",): float(coverage.overridden)},
+                "rule",
+            )
         yield gauge(
             "sentiment_estimated_accuracy_ratio",
             f"{last}accuracy estimated without labels, as reference texts of the same confidence "

@@ -47,8 +47,9 @@ def monitor(
     """Tell whether texts have drifted from what the model was made for; needs no labels.
 
     The numbers of the service's GET /model/drift, offline: drift of scores, labels, lengths and
-    words, the words that moved, the words that the model does not know, an estimate of the
-    accuracy, and what feedback about this model says of it. A file is CSV, TSV, JSON Lines,
+    words, the words that moved, the words that the model does not know, the share that it answers
+    (of a model that withholds unsure answers), an estimate of the accuracy, and what feedback about
+    this model says of it. A file is CSV, TSV, JSON Lines,
     Parquet or plain lines, told by its name.
     """
     from sentiment.drift.monitor import monitor_texts
@@ -160,6 +161,11 @@ def _share_table(document: dict[str, Any]) -> Table:
         add(f"answered {label}", pair["window"], pair["reference"])
     low = document["low_confidence"]
     add(f"confidence below {low['below']:g}", low["window"], low["reference"])
+    if (coverage := document.get("coverage")) is not None:
+        add("answered at all", coverage["window"], coverage["reference"])
+        if coverage["low"] is not None:
+            band = f"{coverage['low']:.1%} to {coverage['high']:.1%}"
+            table.add_row("  no drift between", "", band)
     unknown = document["unknown_tokens"]
     add("unknown tokens", unknown["window"], unknown["reference"])
     accuracy = document["accuracy"]

@@ -48,9 +48,11 @@ def reference_statistics(
         ``confidence``, ``length`` (tokens), ``unknown_share`` as ``{"edges": [...], "counts":
         [...]}``: ``counts`` is one longer than ``edges``; the first counts what lies below the
         first edge, the last what reaches the last. ``score`` is that of the second label, or the
-        winning one's.
+        winning one's. Of a model that withholds unsure answers also ``answered``: how many of the n
+        texts it answered.
     """
     found = scorer.predict(texts, parallel)
+    sure = found.confidence >= scorer.decision.min_confidence
     scores = found.scores[:, 0] if found.scores.shape[1] == 1 else found.scores.max(axis=1)
     unknown = found.n_unknown / np.maximum(found.n_tokens, 1)
     accuracy = right = None
@@ -68,6 +70,7 @@ def reference_statistics(
         "mean_confidence": round(float(found.confidence.mean()), 6),
         "accuracy": accuracy,
         "right": right,
+        **({"answered": int(sure.sum())} if scorer.decision.withholds else {}),
         "score": histogram(scores, SCORE_EDGES),
         "confidence": histogram(found.confidence, SHARE_EDGES),
         "length": histogram(found.n_tokens, LENGTH_EDGES),

@@ -72,6 +72,12 @@ class Reference:
         self.document: Mapping[str, Any] = document
         self.labels = scorer.labels
         self.edges = {name: np.asarray(document[name]["edges"]) for name in _HISTOGRAMS}
+        self.min_confidence = scorer.decision.min_confidence
+        self.answered: int | None = None  # of the n texts, by a model that withholds some
+        if scorer.decision.withholds and "answered" in document:
+            self.answered = int(document["answered"])
+            if not 0 <= self.answered <= self.n:
+                raise ValueError(f"it answered {self.answered} of {self.n} texts")
         self.low_confidence_below, self._low_bins = self._low_confidence()
         self.word_view: NgramView | None = None
         self.word_length: float | None = None  # tokens of a usual text, where the view's are known
@@ -89,6 +95,8 @@ class Reference:
                 *((name, "i8", (len(self.edges[name]) + 1,)) for name in _HISTOGRAMS),
                 ("tokens", "i8"),
                 ("unknown", "i8"),
+                ("own", "i8"),  # texts on which the model's rule decided whether to answer
+                ("answered", "i8"),  # of those
                 ("confidence_sum", "f8"),
                 ("variance_sum", "f8"),  # of right answers, were the confidences exact
                 ("word_texts", "i8"),
@@ -115,6 +123,7 @@ class Reference:
         confidence: Floats,
         n_tokens: Ints,
         n_unknown: Ints,
+        own: NDArray[np.bool_] | None = None,
     ) -> None:
         """Add predictions to counts, in place.
 
@@ -128,6 +137,9 @@ class Reference:
             The second label's score of two, or the winning one of more (`one_score`).
         confidence : float64[n]
         n_tokens, n_unknown : int64[n]
+        own : bool[n], optional
+            Where the model's own rule decided whether to answer, and no request's; by default
+            everywhere.
         """
         tally = Counter(labels)
         counts["labels"] += np.array([tally[label] for label in self.labels])
@@ -143,6 +155,9 @@ class Reference:
             counts[name] += np.bincount(places, minlength=len(edges) + 1)
         counts["tokens"] += n_tokens.sum()
         counts["unknown"] += n_unknown.sum()
+        sure = confidence >= self.min_confidence
+        counts["own"] += len(sure) if own is None else own.sum()
+        counts["answered"] += (sure if own is None else sure & own).sum()
         counts["confidence_sum"] += confidence.sum()
         counts["variance_sum"] += (confidence * (1 - confidence)).sum()
 

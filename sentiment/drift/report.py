@@ -91,6 +91,17 @@ def _shares(document: Mapping[str, Any]) -> str:
             percent(low["reference"]),
         ]
     )
+    if (coverage := document.get("coverage")) is not None:
+        band = ""
+        if coverage["low"] is not None:
+            band = f" ({percent(coverage['low'])} to {percent(coverage['high'])} is no drift)"
+        rows.append(
+            [
+                "answered at all",
+                percent(coverage["window"]),
+                percent(coverage["reference"]) + band,
+            ]
+        )
     unknown = document["unknown_tokens"]
     rows.append(["unknown tokens", percent(unknown["window"]), percent(unknown["reference"])])
     length = document["mean_length"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sentiment.drift.coverage import Coverage, State, measure_coverage
 from sentiment.drift.reference import _HISTOGRAMS, _NEEDED, Counts, Ints, Reference
 from sentiment.drift.words import MovedWord, moved_words
 from sentiment.errors import UsageError, nearest
@@ -23,11 +24,15 @@ SIGNALS: Mapping[str, tuple[float, str]] = {
     "unknown": (0.05, "rise of the unknown-token share"),
     "length": (0.2, "stability index (PSI) of the length"),
     "low_confidence": (0.10, "rise of the share of unsure answers"),
+    "coverage": (0.05, "change of the share answered"),
     "words": (0.05, "share of word use that moved"),
     "estimated_accuracy": (0.05, "fall of the estimated accuracy"),
     "observed_accuracy": (0.05, "fall of the accuracy in feedback"),
 }
-"""Signal: its default limit, and what its value is. A value above the limit is drift."""
+"""Signal: its default limit, and what its value is. A value above the limit is drift.
+
+``coverage`` is only of models that withhold unsure answers.
+"""
 
 ASSUMPTIONS = (
     "The estimate is the accuracy that reference texts of the same confidence had (confidence-based "
@@ -105,6 +110,7 @@ class Drift:
     low_confidence: tuple[float | None, float]
     low_confidence_below: float
     mean_length: tuple[float | None, float]
+    coverage: Coverage | None
     accuracy: Accuracy
     histograms: Mapping[str, Mapping[str, list[Any]]]
     word_texts: int
@@ -144,6 +150,7 @@ class Drift:
                 **pair(self.low_confidence),
             },
             "mean_length": pair(self.mean_length),
+            **({} if self.coverage is None else {"coverage": self.coverage.document()}),
             "accuracy": {**asdict(self.accuracy), "assumptions": ASSUMPTIONS},
             "words": {
                 "texts": self.word_texts,
@@ -179,7 +186,8 @@ def measure(
     -----
     The population stability index of the score and of the length is taken over bins that hold a
     tenth of the reference each; sampling alone makes it about ``(bins - 1) (1/n + 1/m)``, which is
-    added to the limit.
+    added to the limit. The share answered drifts where it leaves its band: what chance makes of the
+    reference's share, widened by the limit on both sides.
     """
     document = reference.document
     n = int(counts["labels"].sum())
@@ -203,6 +211,7 @@ def measure(
     )
     accuracy = _accuracy(reference, counts, n)
     moved_share, more, less = moved_words(reference, counts, top)
+    coverage = measure_coverage(reference, counts, limits["coverage"], MINIMUM_TEXTS)
 
     values: dict[str, float | None] = dict.fromkeys(SIGNALS)
     allowance = dict.fromkeys(SIGNALS, 0.0)
@@ -232,17 +241,20 @@ def measure(
         # The fall counts once even the upper end of the interval is that far down.
         allowance["observed_accuracy"] = wilson(right, answers)[1] - right / answers
         enough["observed_accuracy"] = answers >= MINIMUM_ANSWERS
+    drifted = {
+        name: None
+        if value is None or not enough[name]
+        else bool(value > limits[name] + allowance[name])
+        for name, value in values.items()
+    }
+    if coverage is None:
+        del values["coverage"]
+    else:
+        values["coverage"] = coverage.change
+        drifted["coverage"] = None if coverage.state is None else coverage.state is not State.INSIDE
     signals = tuple(
-        Signal(
-            name,
-            values[name],
-            limits[name],
-            None
-            if values[name] is None or not enough[name]
-            else bool(values[name] > limits[name] + allowance[name]),  # type: ignore[operator]
-            meaning,
-        )
-        for name, (_, meaning) in SIGNALS.items()
+        Signal(name, value, limits[name], drifted[name], SIGNALS[name][1])
+        for name, value in values.items()
     )
     return Drift(
         n=n,
@@ -254,6 +266,7 @@ def measure(
         low_confidence=low_confidence,
         low_confidence_below=reference.low_confidence_below,
         mean_length=(share(counts["tokens"], n), document["tokens"] / reference.n),
+        coverage=coverage,
         accuracy=accuracy,
         histograms={
             name: {

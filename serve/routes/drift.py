@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic_core import to_json
 
+from sentiment.drift.coverage import State as CoverageState
 from serve.endpoint import Endpoint
 from serve.exchange import Exchange
 from serve.reply import Reply
@@ -23,6 +24,23 @@ class DriftSignal(Model):
     limit: Annotated[float, Field(description="A value above it is drift.")]
     drift: Annotated[bool | None, Field(description="null: too few texts to tell.")]
     meaning: str
+
+
+class DriftCoverage(Model):
+    """How much is answered, and how much that may be."""
+
+    window: Annotated[float | None, Field(description="Share answered by the model's own rule.")]
+    reference: float
+    low: Annotated[float | None, Field(description="Below it is drift.")]
+    high: Annotated[float | None, Field(description="Above it is drift.")]
+    state: Annotated[
+        CoverageState | None,
+        Field(description="Where the share lies; null: too few texts to tell."),
+    ]
+    texts: Annotated[int, Field(description="Texts that the share is of.")]
+    overridden: Annotated[
+        int, Field(description="Texts left out: their request gave a `min_confidence` itself.")
+    ]
 
 
 class DriftResponse(Model):
@@ -42,6 +60,9 @@ class DriftResponse(Model):
     unknown_tokens: dict[str, float | None] | None = None
     low_confidence: dict[str, float | None] | None = None
     mean_length: dict[str, float | None] | None = None
+    coverage: Annotated[
+        DriftCoverage | None, Field(description="Of a model that withholds unsure answers.")
+    ] = None
     accuracy: Annotated[
         dict[str, Any] | None, Field(description="Estimated without labels, and what that assumes.")
     ] = None

@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse
 from sentiment import __version__
 from serve.endpoint import Endpoint
 from serve.exchange import Exchange
+from serve.metrics import Door
 from serve.problems import not_ready
 from serve.reply import Reply
 from serve.routes.schemas import DULL, REVIEW, Model
@@ -91,7 +92,7 @@ def endpoints(state: State) -> list[Endpoint]:
             texts = _texts(cast(InvocationsRequest, request))
         check_texts(state, texts, "inputs")
         model = take_model(state, exchange)
-        pieces = await classify(state, exchange, model, texts)
+        pieces = await classify(state, exchange, model, texts, Door.INVOCATIONS)
         columns = [f"probability_{label}" for label in model.labels]
         predictions = [
             {

@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from sentiment.records.answers import Note
 from serve.endpoint import Endpoint
 from serve.exchange import Exchange
+from serve.metrics import Door
 from serve.model import LoadedModel
 from serve.reply import Reply
 from serve.routes.schemas import (
@@ -34,7 +35,9 @@ def endpoints(state: State) -> list[Endpoint]:
         """Classify one text."""
         request: Any = await parse(models.predict, await exchange.json_body(), exchange.limits)
         model = take_model(state, exchange)
-        found, seconds = await classify_one(state, exchange, model, request.text)
+        found, seconds = await classify_one(
+            state, exchange, model, request.text, Door.PREDICT, request.min_confidence
+        )
         said = row(found, model, request.min_confidence)
         answer = _prediction(state, model, request.text, said, _now())
         answer["processing_time_ms"] = round(seconds * 1000, 3)
@@ -45,7 +48,7 @@ def endpoints(state: State) -> list[Endpoint]:
         request: Any = await parse(models.batch, await exchange.json_body(), exchange.limits)
         model = take_model(state, exchange)
         texts: list[str] = request.texts
-        pieces = await classify(state, exchange, model, texts)
+        pieces = await classify(state, exchange, model, texts, Door.BATCH, request.min_confidence)
         now = _now()
         answers = [
             _prediction(state, model, text, said, now)

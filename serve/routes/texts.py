@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from sentiment.records.answers import Note, note_of
 from sentiment.scorer import Prediction, Predictions
 from serve.exchange import Exchange, Limits
+from serve.metrics import Door, Rule
 from serve.model import LoadedModel
 from serve.problems import ApiError, not_ready
 from serve.state import State
@@ -42,9 +43,21 @@ def take_model(state: State, exchange: Exchange) -> LoadedModel:
 
 
 async def classify_one(
-    state: State, exchange: Exchange, model: LoadedModel, text: str
+    state: State,
+    exchange: Exchange,
+    model: LoadedModel,
+    text: str,
+    door: Door,
+    least: float | None = None,
 ) -> tuple[Prediction, float]:
     """Classify one text; count it, and add it to drift.
+
+    Parameters
+    ----------
+    state, exchange, model, text
+    door : Door
+    least : float, optional
+        What the request says itself: an answer of less confidence is withheld.
 
     Returns
     -------
@@ -57,16 +70,28 @@ async def classify_one(
     )
     seconds = time.perf_counter() - exchange.started
     state.metrics.predicted_one(found.label, found.confidence, seconds)
-    state.drift.add_one(model, text, found)
+    state.drift.add_one(model, text, found, least is None)
+    if found.confidence < model.scorer.decision.least(least):
+        state.metrics.withheld(door, _rule(least), 1)
     if state.shadow is not None:
         state.shadow.add_one(model, text, found)
     return found, seconds
 
 
 async def classify(
-    state: State, exchange: Exchange, model: LoadedModel, texts: Sequence[str]
+    state: State,
+    exchange: Exchange,
+    model: LoadedModel,
+    texts: Sequence[str],
+    door: Door,
+    least: float | None = None,
 ) -> list[Predictions]:
     """Classify texts, all with one model; count them, and add them to drift.
+
+    Parameters
+    ----------
+    state, exchange, model, texts, door, least
+        See `classify_one`.
 
     Returns
     -------
@@ -88,10 +113,17 @@ async def classify(
         [value for piece in pieces for value in piece.confidence.tolist()],
         time.perf_counter() - exchange.started,
     )
-    state.drift.add(model, texts, pieces)
+    state.drift.add(model, texts, pieces, least is None)
+    needed = model.scorer.decision.least(least)
+    if withheld := sum(int((piece.confidence < needed).sum()) for piece in pieces):
+        state.metrics.withheld(door, _rule(least), withheld)
     if state.shadow is not None:
         state.shadow.add(model, texts, pieces)
     return pieces
+
+
+def _rule(least: float | None) -> Rule:
+    return Rule.MODEL if least is None else Rule.REQUEST
 
 
 class Row(NamedTuple):

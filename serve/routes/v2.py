@@ -19,6 +19,7 @@ from pydantic_core import to_json
 from sentiment import __version__
 from serve.endpoint import Call, Endpoint
 from serve.exchange import Exchange
+from serve.metrics import Door
 from serve.model import LoadedModel
 from serve.problems import ApiError, not_ready
 from serve.reply import Reply
@@ -204,7 +205,8 @@ def endpoints(state: State) -> list[Endpoint]:
         document, data = split_body(body, length)
         request = cast(InferRequest, await parse(InferRequest, document, exchange.limits))
         texts = _texts(state, request, data)
-        answers = list(rows(await classify(state, exchange, model, texts), model))
+        pieces = await classify(state, exchange, model, texts, Door.V2)
+        answers = list(rows(pieces, model))
         labels = [said.label or "" for said in answers]
         would_be = [said.would_be or "" for said in answers]
         numbers = [value for said in answers for value in said.probabilities]

@@ -110,6 +110,7 @@ def store(streams, tmp_path_factory) -> Path:
 def make_model(streams: Streams, output_dir: Path) -> None:
     from sentiment.compiler.compile import compile_scorer
     from sentiment.models import NBSVM
+    from sentiment.scorer.decision import Decision
     from sentiment.store import save_model, set_pointer
     from sentiment.vectorizers import TfidfVectorizer
 
@@ -125,6 +126,7 @@ def make_model(streams: Streams, output_dir: Path) -> None:
         reference_texts=held_out,
         reference_labels=true,
         reference_name="test",
+        decision=Decision(min_confidence=0.7),
     )
     stored = save_model(compiled, {"data": {"name": "reviews"}}, output_dir)
     set_pointer(output_dir, "champion", stored.digest, name="reviews", version=7, source="promote")

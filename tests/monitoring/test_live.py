@@ -121,7 +121,7 @@ def test_alerts_fire_for_their_causes_and_only_for_them(serve, streams, watch, w
 
         # Reviews of products.
         traffic.kind = "product"
-        expected = {"SentimentDrift", "SentimentEstimatedAccuracyDrop"}
+        expected = {"SentimentDrift", "SentimentEstimatedAccuracyDrop", "SentimentCoverage"}
         drift = 'ALERTS{alertname="SentimentDrift", alertstate="firing", signal="score"}'
         wait_for(lambda: prometheus.query(drift), 60, "drift")
         assert prometheus.firing() <= expected
@@ -135,7 +135,7 @@ def test_alerts_fire_for_their_causes_and_only_for_them(serve, streams, watch, w
         flip = {"negative": "positive", "positive": "negative"}
         for wrong in (True, False):
             for prediction in service.predict(streams.movies[:80]):
-                label = prediction["sentiment"]
+                label = prediction["sentiment"] or prediction["would_be"]
                 answer = {
                     "prediction_id": prediction["prediction_id"],
                     "label": flip[label] if wrong else label,

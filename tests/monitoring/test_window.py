@@ -43,7 +43,7 @@ def monitor(tmp_path, monkeypatch):
 
 
 def see(monitor, model, texts):
-    monitor.add(model, texts, [model.scorer.predict(texts)])
+    monitor.add(model, texts, [model.scorer.predict(texts)], own=True)
     monitor.flush()
 
 
@@ -66,7 +66,7 @@ def test_single_predictions_and_batches_count_alike(monitor, model, streams):
         some.swapped(model)
     texts = streams.movies[:120]
     for text in texts:
-        one.add_one(model, text, model.scorer.predict_one(text))
+        one.add_one(model, text, model.scorer.predict_one(text), own=True)
     see(many, model, texts)
     a, b = one.compare(), many.compare()
     assert a.n == b.n == 120
@@ -138,7 +138,7 @@ def test_another_model_begins_anew_and_the_same_one_does_not(monitor, model, str
     some.swapped(replace(model, version="2"))  # only promoted: the same weights
     assert some.compare().n == 100
     other = loaded(three_classes())
-    some.add(model, streams.movies[:5], [model.scorer.predict(streams.movies[:5])])
+    some.add(model, streams.movies[:5], [model.scorer.predict(streams.movies[:5])], own=True)
     some.swapped(other)
     assert some.compare().n == 0  # what the last model said late does not count for this one
     see(some, other, ["a red apple", "a blue sea"])

@@ -79,6 +79,14 @@ def test_it_changes_labels(decided):
     assert scorer.document["format_version"] == 3
 
 
+def test_the_artifact_knows_how_much_of_the_validation_rows_it_answers(decided):
+    _, scorer, _, _, result = decided
+    reference = scorer.document["reference"]
+    assert reference["name"] == "validation"
+    assert 0 < reference["answered"] < reference["n"]
+    assert reference["answered"] == round(result.metrics["val_coverage"] * reference["n"])
+
+
 def test_one_and_many_agree(decided):
     _, scorer, *_ = decided
     many = scorer.predict(TEXTS)
