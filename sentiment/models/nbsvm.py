@@ -39,6 +39,7 @@ from sentiment.models.solver import Float, Float32, Kernel, Loss, solve
 # Classes solved side by side: more share the reading of the matrix, but each needs two
 # float32 vectors as long as the vocabulary.
 _COLUMNS_AT_ONCE = 8
+_PRODUCTS_OF_A_MODEL = 47
 _RAREST = 0.1  # single precision tells a closer optimum from none
 
 
@@ -245,6 +246,20 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         held_out = folds < n_folds
         self._calibrate(scores[held_out], shares[held_out], weight[held_out])
         return self
+
+    def expected_products(self, n_samples: int, n_classes: int) -> int:
+        """Return about how many products with X or its transpose a fit takes.
+
+        Measured 28 to 47 a model, on 1,500 to 42,000 texts of two classes: the upper end is given, as
+        more texts take more.
+        """
+        folds = 0
+        if self.calibration is not None:
+            folds = min(
+                self.calibration_folds, -(-ENOUGH_SCORES * self.calibration_folds // n_samples)
+            )
+        groups = 1 if n_classes == 2 else -(-n_classes // _COLUMNS_AT_ONCE)
+        return _PRODUCTS_OF_A_MODEL * (1 + folds) * groups
 
     def _kernel(self, X: Any) -> Kernel | BlockKernel:
         if in_blocks(X):

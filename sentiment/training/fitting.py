@@ -165,7 +165,10 @@ def fit(
     try:
         if data.stream is not None and data.stream.labels is not None:
             X = features["train"]
-            X.engine = Watched(X.engine, lambda done: progress("products", done, 0))
+            total = _expected(pipeline[-1], X, data.stream.labels)
+            X.engine = Watched(
+                X.engine, lambda done: progress("products", done, max(done, total) if total else 0)
+            )
             _fit_in_blocks(pipeline[-1], X, data.stream.labels, weighing.weights_of(data))
             weighing.restore(pipeline[-1])
             cache.release(features.pop("train"))  # many gigabytes, and not needed any more
@@ -180,6 +183,16 @@ def fit(
     except ValueError as error:
         raise UsageError(f"model: {' '.join(str(error).split())}") from error
     return Fitted(pipeline, features)
+
+
+def _expected(classifier: Any, X: BlockMatrix, labels: NDArray[np.object_]) -> int:
+    """Return about how many tasks the solver's products will be; 0 is not known."""
+    from sentiment.models.blocks import runs
+
+    if not hasattr(classifier, "expected_products"):
+        return 0
+    tasks = len(runs(X.n_blocks)) + len(runs(X.n_column_blocks))  # products take turns
+    return int(classifier.expected_products(len(labels), len(set(labels))) * tasks / 2)
 
 
 def _fit_in_blocks(

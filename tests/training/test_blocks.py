@@ -24,8 +24,8 @@ from support.reviews import shuffled
 from sentiment.data.stream import survey
 from sentiment.errors import DataError, UsageError
 from sentiment.models import NBSVM
-from sentiment.models.blocks import fit_logistic
-from sentiment.text.engine import Threads
+from sentiment.models.blocks import fit_logistic, runs
+from sentiment.text.engine import Threads, Watched
 from sentiment.training import memory
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sentiment.vectorizers.blocks import LARGEST, Sizes, fit_blocks
@@ -112,10 +112,15 @@ def test_nbsvm_and_its_calibration_are_those_of_memory(reviews, vectorizer, tmp_
     Y = blocked(vectorizer, texts, tmp_path, dtype="float32", sizes=Sizes(20_000, 9000))
     assert min(Y.n_blocks, Y.n_column_blocks) > 3
     here = NBSVM(C=2.0, loss=loss, random_state=1).fit(X, labels)
+    told = []
+    Y.engine = Watched(Y.engine, told.append)
     there = NBSVM(C=2.0, loss=loss, random_state=1).fit(Y, labels)
     np.testing.assert_array_equal(there.coef_, here.coef_)
     np.testing.assert_array_equal(there.intercept_, here.intercept_)
     assert there.link_ == here.link_
+    # What remains can be told: the number of products is about the expected one.
+    products = told[-1] / ((len(runs(Y.n_blocks)) + len(runs(Y.n_column_blocks))) / 2)
+    assert 0.3 < products / here.expected_products(len(labels), len(set(labels))) < 1.7
 
 
 @pytest.mark.parametrize("three", [False, True])
