@@ -26,7 +26,8 @@ def with_origin(words: Sequence[str], output_dir: Path | None = None) -> list[st
     """Return the words of a training that goes on from a model, or the given ones where none is named.
 
     ``from=champion data.also=feedback.jsonl`` is what the champion was trained with, and then what
-    stands here: a key or a group that is given wins, with all that was said below it.
+    stands here: a key or a group that is given wins, with all that was said below it. So does
+    ``data.also`` (a stream has learned from the earlier one already), which is told.
 
     Parameters
     ----------
@@ -67,12 +68,19 @@ def with_origin(words: Sequence[str], output_dir: Path | None = None) -> list[st
     kept = [word for word in recorded if not _replaced(word, said)]
     for word in recorded:
         if word.startswith("data.also=") and word not in (*kept, *given):
-            log.warning("from=%s: what is said takes the place of its %s", reference, word)
+            log.warning(
+                "from=%s: what is said takes the place of its %s; both are learned from with %s",
+                reference, word, ",".join([word, *_values(given, "data.also")]),
+            )  # fmt: skip
     return [*kept, *given, f"start_from={model.digest}"]
 
 
 def _keys(words: Sequence[str]) -> set[str]:
     return {match[1] for word in words if (match := _KEY.match(word))}
+
+
+def _values(words: Sequence[str], key: str) -> list[str]:
+    return [word.partition("=")[2] for word in words if word.startswith(f"{key}=")]
 
 
 def _replaced(word: str, said: set[str]) -> bool:
