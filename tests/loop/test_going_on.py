@@ -129,7 +129,7 @@ def test_words_without_an_origin_stay():
 
 
 @pytest.mark.slow
-def test_the_champions_recipe_goes_on_in_memory_and_as_a_stream(tmp_path, cli, monkeypatch, caplog):
+def test_the_champions_recipe_goes_on_in_memory_and_as_a_stream(tmp_path, cli, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     rows = shuffled(3)
     write(tmp_path / "a.jsonl", rows[:1200], "review", "stars")
@@ -153,7 +153,7 @@ def test_the_champions_recipe_goes_on_in_memory_and_as_a_stream(tmp_path, cli, m
     assert on.document["data"]["corrections"] > 60
     words = with_origin(["from=latest", "data.also=b.jsonl"])
     assert [word for word in words if word.startswith("data.also=")] == ["data.also=b.jsonl"]
-    assert "learned from with data.also=more.jsonl,b.jsonl" in caplog.text
+    assert "learned from with data.also=more.jsonl,b.jsonl" in capfd.readouterr().err
     # Another model is another recipe, whose keys are not those of the champion's.
     other = cli("train", "from=champion", "model=logreg", "--json")
     assert other.code == 0, other.err
