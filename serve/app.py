@@ -70,7 +70,7 @@ def create_app(
         )
 
     async def refuse(request: Request, error: HTTPException) -> Response:
-        return answer(request, as_error(error))
+        return answer(request, as_error(error, request.scope["path"]))
 
     async def fail(request: Request, _error: Exception) -> Response:
         return answer(request, ApiError("internal"))

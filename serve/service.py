@@ -320,14 +320,26 @@ async def _lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
             app.log.write()
 
 
-def as_error(error: HTTPException) -> ApiError:
+# What clients of related protocols ask for, and what there is instead.
+_UNSPOKEN = {
+    r"/v1/models(/|$)": "KServe's v1 protocol is not spoken here: POST /v2/models/NAME/infer",
+    r"/v2/(repository|logging|trace|systemsharedmemory|cudasharedmemory)\b"
+    r"|/v2/models/[^/]+(/versions/[^/]+)?/(config|stats|generate|generate_stream|trace)\b": (
+        "this extension of the protocol is not supported; GET /v2 names those that are"
+    ),
+}
+
+
+def as_error(error: HTTPException, path: str) -> ApiError:
     """Return FastAPI's own refusals (no such path, no such method) in our shape."""
     headers = tuple(
         (name.lower().encode("latin-1"), value.encode("latin-1"))
         for name, value in (error.headers or {}).items()
     )
     codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
-    return ApiError(codes.get(error.status_code, "bad_request"), headers=headers)
+    code = codes.get(error.status_code, "bad_request")
+    named = [said for spoken, said in _UNSPOKEN.items() if re.search(spoken, path)]
+    return ApiError(code, named[0] if named and code == "not_found" else "", headers=headers)
 
 
 class _EndpointRoute(APIRoute):

@@ -166,8 +166,11 @@ class Shadow(Collector):
         )
         assert process.stdin is not None
         assert process.stdout is not None
+        took = 0.0
         while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+            # As long a pause as it took: where the processor is busy, or what containers are given
+            # of it is, half of the time is left alone.
+            await asyncio.sleep(max(FLUSH_SECONDS, took))
             if process.returncode is not None or process.stdin.is_closing():
                 await process.wait()
                 return
@@ -185,6 +188,7 @@ class Shadow(Collector):
                     if n_left <= 0:
                         break
             finally:
+                took = time.monotonic() - self._told_at
                 self._told_at = None
                 self.dropped.inc(max(n_left, 0))
 

@@ -88,6 +88,11 @@ def judge_answers(answered: Answered, min_rows: int, significance: float) -> tup
         f"in the shadow {answered.challenger:.4f} against the champion's {answered.champion:.4f}: "
         f"alone right on {only} texts, the champion on {theirs} (p = {p_value:.2g})"
     )
+    if answered.withheld_challenger or answered.withheld_champion:
+        detail += (
+            f"; counted as given, it withholds {answered.withheld_challenger} of its answers, "
+            f"the champion {answered.withheld_champion}"
+        )
     if not better:
         detail += f", {_missing(answered, significance)}"
     return rows, Check("shadow_accuracy", p_value, significance, better, detail)

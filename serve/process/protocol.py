@@ -64,7 +64,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.state: State = app_state["state"]
         self.head_since: float | None = None
         self.body_since: float | None = None
-        self._declined_left = 0
+        self._declined = b""  # the fields that frame the body of a request that offered more
+        self._reading_on = False
         self._unread = 0
         self._unread_since = 0.0
         self._head_bytes = 0  # of names and values
@@ -110,18 +111,15 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self.head_since is None and self.body_since is None:
             self.head_since = time.monotonic()
-        if self._declined_left:
-            data = self._read_declined(data)
-            if not data:
-                return
         self._unset_keepalive_if_required()
         self._framing_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
-            self._refuse_request(self._problem or _NOT_HTTP)
+            spoken = _HTTP_2 if data.startswith(b"PRI * HTTP/2") else _NOT_HTTP
+            self._refuse_request(self._problem or spoken)
         except httptools.HttpParserUpgrade as offer:
-            self.parser = httptools.HttpRequestParser(self)
+            self._decline()
             if rest := data[offer.args[0] :]:
                 self._framing_bytes = 0
                 self.data_received(rest)
@@ -135,21 +133,22 @@ class HttpProtocol(HttpToolsProtocol):
     def _framing_too_large(self) -> bool:
         return self._framing_bytes > MAX_FRAMING_BYTES + self._body_bytes // FRAMING_SHARE
 
-    def _read_declined(self, data: bytes) -> bytes:
-        """Read the body of a request that offered another protocol; return what follows it.
+    def _decline(self) -> None:
+        """Go on in HTTP/1.1 with a client that offered another protocol, as RFC 9110 (7.8) wants.
 
-        ``curl --http2`` and Java's client offer h2c with every request. We go on in HTTP/1.1, as
-        RFC 9110 (7.8) wants, but the parser takes what follows the head for the new protocol.
+        ``curl --http2`` and Java's client offer h2c with every request. The parser takes what
+        follows the head for the new protocol; another one is told how the body is framed.
         """
-        body, rest = data[: self._declined_left], data[self._declined_left :]
-        self._declined_left -= len(body)
-        self.on_body(body)
-        if not self._declined_left:
-            self.on_message_complete()
-        return rest
+        self.parser = httptools.HttpRequestParser(self)
+        if self._declined:
+            self._reading_on = True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + self._declined + b"\r\n")
+            self._reading_on, self._declined = False, b""
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        if self._reading_on:
+            return
         super().on_message_begin()
         self._head_bytes = self._body_bytes = 0
         if self.head_since is None:  # a request that came in one piece with the one before
@@ -157,6 +156,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the request's target."""
+        if self._reading_on:
+            return
         self._count_head(len(url))
         super().on_url(url)
 
@@ -180,12 +181,16 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application."""
+        if self._reading_on:
+            return
         self.head_since = None
         self.body_since = time.monotonic()
         self.scope["sentiment.read_at"] = time.perf_counter()  # type: ignore[typeddict-unknown-key]
         if self.parser.should_upgrade():
-            lengths = [value for name, value in self.headers if name == b"content-length"]
-            self._declined_left = int(lengths[0]) if lengths else 0
+            framing = (b"content-length", b"transfer-encoding")
+            self._declined = b"".join(
+                b"%b: %b\r\n" % field for field in self.headers if field[0] in framing
+            )
         self._read_line()
         before = self.cycle
         self.cycle = Cycle(
@@ -242,8 +247,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Note that the request is whole."""
-        if self._declined_left:
-            return  # only for the parser
+        if self._declined and not self._reading_on:
+            return  # the body, of no length perhaps, is still to be read
         self.body_since = None
         self._framing_bytes = 0
         self._forget_body()
@@ -333,6 +338,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+_HTTP_2 = ApiError("bad_request", "HTTP/2 and gRPC are not spoken here: HTTP/1.1 is")
 _NOT_HTTP = ApiError("bad_request", "this is not an HTTP request")
 _LARGE_HEAD = ApiError(
     "head_too_large",

@@ -102,6 +102,7 @@ def test_evidence_is_of_these_two_models_alone(
         (Answered(200, 180, 8, 12), "more answers of this kind would decide"),
         (Answered(200, 180, 12, 8), "no evidence that it is better"),
         (Answered(200, 200, 0, 0), "no evidence that it is better"),
+        (Answered(200, 180, 8, 12, 3, 40), "it withholds 40 of its answers, the champion 3"),
     ],
 )
 def test_what_would_decide_is_said(answered: Answered, says: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import struct
 import zlib
 
@@ -192,7 +193,29 @@ def test_what_is_not_supported_is_named(server):
     )
     assert answer.status_code == 422
     assert "classification" in answer.json()["message"]
-    assert server.post("/v1/models/x:predict", {"instances": [GOOD]}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/v1/models/x:predict", "v1 protocol"),
+        ("/v1/models", "v1 protocol"),
+        ("/v2/repository/index", "extension"),
+        ("/v2/models/x/stats", "extension"),
+        ("/v2/models/x/versions/1/config", "extension"),
+        ("/v1/chat/completions", "nothing at this path"),
+    ],
+)
+def test_what_related_protocols_have_is_refused_by_name(server, path, says):
+    answer = server.post(path, {"instances": [GOOD]})
+    assert answer.status_code == 404
+    assert says in answer.json()["message"]
+
+
+def test_grpc_is_refused_by_name(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert b"gRPC" in client.recv(1000)
 
 
 def test_a_trace_goes_through(server):

@@ -167,22 +167,47 @@ def test_pipelined_requests_are_answered_in_order(server):
 
 
 @pytest.mark.parametrize("offer", [b"h2c", b"websocket"])
-def test_an_offer_of_another_protocol_is_declined(server, offer):
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_an_offer_of_another_protocol_is_declined(server, offer, framing):
     body = b'{"text": "a wonderful film"}'
+    field = b"Content-Length: %d" % len(body)
+    if framing == "chunks":
+        field = b"Transfer-Encoding: chunked"
+        body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:9], body[9:], b""))
     request = (
         b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        b"Connection: Upgrade\r\nUpgrade: %b\r\nContent-Length: %d\r\n\r\n%b"
-    ) % (offer, len(body), body)
+        b"Connection: Upgrade\r\nUpgrade: %b\r\n%b\r\n\r\n%b"
+    ) % (offer, field, body)
+    bare = request.replace(b"POST /predict", b"GET /version").replace(field + b"\r\n", b"")
+    bare = bare.removesuffix(body)
     last = b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    for pieces in ([request + request + last], [request[:-9], request[-9:] + last]):
+    head = len(request) - len(body)
+    for pieces in (
+        [request + request + last],
+        [request[:-9], request[-9:] + last],
+        [request[:head], request[head:] + bare + request, last],
+        [bytes([byte]) for byte in request + last],
+    ):
         with connect(server) as client:
             for piece in pieces:
                 client.sendall(piece)
-                time.sleep(0.05)
+                time.sleep(0.001 if len(piece) == 1 else 0.05)
             answers = read_all(client)
-        posts = b"".join(pieces).count(b"POST")
-        assert answers.count(b'"confidence"') == posts
-        assert answers.count(b"HTTP/1.1 200") == posts + 1
+        sent = b"".join(pieces)
+        assert answers.count(b'"confidence"') == sent.count(b"POST")
+        assert answers.count(b"HTTP/1.1 200") == sent.count(b" HTTP/1.1")
+
+
+def test_an_offer_with_an_empty_body_is_answered(server):
+    for field in (b"Content-Length: 0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"):
+        with connect(server) as client:
+            client.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Connection: Upgrade\r\nUpgrade: h2c\r\n" + field
+                + b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            )  # fmt: skip
+            answers = read_all(client)
+        assert (answers.count(b"HTTP/1.1 400"), answers.count(b"HTTP/1.1 200")) == (1, 1)
 
 
 def test_head_is_get_without_a_body(server):
