@@ -83,6 +83,8 @@ class SweepRun:
         self.experiment = tracking.experiment_id(
             self.client, default.experiment_name, self.output_dir, default.tracking.artifacts
         )
+        if settings.resume:
+            self._log_what_waits()
         self.git = origin.git_state()
         tags = {
             KIND: "sweep",
@@ -118,6 +120,16 @@ class SweepRun:
         self.client.update_run(self.run.run_id, status="RUNNING")
         self.run.set_tags(tags)
         self.end_dead_runs("KILLED", everywhere=True)
+
+    def _log_what_waits(self) -> None:
+        """Log what an interrupted sweep could not, so that its jobs are not trained again."""
+        from sentiment.tracking.resend import resend
+
+        try:
+            for sent in resend(self.output_dir):
+                log.warning("run %s waited to be logged: it is, %s", sent.run_id, sent.status)
+        except SentimentError as error:  # of another MLflow, maybe: it waits on
+            log.warning("%s", error)
 
     @property
     def run_id(self) -> str:

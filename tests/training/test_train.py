@@ -444,9 +444,16 @@ def test_a_database_that_goes_away_costs_the_record_a_while(tmp_path, cli, stage
     assert f"was begun at sqlite:///{database}" in away.err
     assert not (tmp_path / "other.db").exists()
     database.write_bytes(kept.read_bytes())  # the same file: connections of this process stay open
-    done = cli("runs", "resend", "--output-dir", tmp_path, "--json")
-    assert done.code == 0, done.err
-    assert done.document == {"sent": [{"run_id": result.run_id, "status": "FINISHED"}]}
+    if stage == "track":  # a sweep that goes on logs it, too, and does not train it again
+        done = cli("sweep", *SMALL, f"output_dir={tmp_path}", "--resume", "--json")
+        assert done.code == 0, done.err
+        assert f"run {result.run_id} waited to be logged: it is, FINISHED" in done.err
+        assert done.document["jobs"][0]["state"] == "reused"
+        assert done.document["best"]["run_id"] == result.run_id
+    else:
+        done = cli("runs", "resend", "--output-dir", tmp_path, "--json")
+        assert done.code == 0, done.err
+        assert done.document == {"sent": [{"run_id": result.run_id, "status": "FINISHED"}]}
     assert not list((tmp_path / "unsent").glob("[!.]*"))
     again = cli("runs", "resend", "--output-dir", tmp_path)
     assert (again.code, again.err.strip()) == (0, "no run waits")
