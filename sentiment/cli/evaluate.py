@@ -127,6 +127,7 @@ def evaluate(
         scorer.positive_label,
         found.columns,
         read(scorer, found.texts) if found.texts and scorer.compiled else None,
+        scorer.decision,
     )
     judged = make_slices(answers) if by_slice or report else []
     if output is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiment.evaluation.metrics import unequal
+from sentiment.scorer.decision import Decision
 from sentiment.scorer.view import contributions
 from sentiment.text.corpus import cut_blocks, parallel
 
@@ -52,6 +53,8 @@ class Answers:
         Further columns by whose values the model is judged.
     reading : Reading or None
         None of a pipeline that does not compile.
+    decision : Decision
+        What made labels of the probabilities, and which of them are withheld.
     """
 
     texts: Sequence[str]
@@ -62,6 +65,7 @@ class Answers:
     positive_label: str | None = None
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     reading: Reading | None = None
+    decision: Decision = field(default_factory=Decision)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -98,6 +102,11 @@ class Answers:
     def confidence(self) -> Floats:
         """Probability of each answer."""
         return np.asarray(self.probabilities[np.arange(len(self)), self.answered])
+
+    @cached_property
+    def withheld(self) -> NDArray[np.bool_]:
+        """Whether each answer is withheld as unsure."""
+        return np.asarray(self.confidence < self.decision.min_confidence)
 
     @cached_property
     def confusion(self) -> Ints:

@@ -9,6 +9,8 @@ from sentiment.evaluation.intervals import intervals
 from sentiment.evaluation.report import (
     RARE_NOTE,
     Facts,
+    abstaining_rows,
+    abstaining_told,
     confused,
     figures,
     majority,
@@ -51,6 +53,14 @@ def model_card(
     """
     metrics = facts.metrics
     spans = intervals(answers, metrics)
+    decision = answers.decision
+    unsure = "answers of low confidence are for people (`--min-confidence`)."
+    if decision.withholds:
+        least = f"{decision.min_confidence:.3g}"
+        unsure = f"below a confidence of {least} it gives no label: those are for people."
+    if decision.changes_labels:
+        unsure += f" By its rule {decision.told(answers.classes)}."
+    withheld = abstaining_rows(answers)
     lines = [
         f"# {facts.title}",
         "",
@@ -60,7 +70,7 @@ def model_card(
         "## Intended use",
         "",
         "Texts like those that it was trained on, one label for each. Probabilities are calibrated on "
-        "such texts; answers of low confidence are for people (`--min-confidence`).",
+        f"such texts; {unsure}",
         "",
         "## Figures",
         "",
@@ -97,6 +107,20 @@ def model_card(
         "| class | rows | precision | recall | F1 |",
         "|---|---|---|---|---|",
         *(f"| {_cell(n)} | {rows} | {p:.3f} | {r:.3f} | {f:.3f} |" for n, rows, p, r, f in shown),
+        *(
+            [
+                "",
+                "### Abstaining",
+                "",
+                "| | rows | share, 95 % interval |",
+                "|---|---|---|",
+                *(f"| {' | '.join(row)} |" for row in withheld),
+                "",
+                abstaining_told(answers),
+            ]
+            if withheld
+            else ()
+        ),
         "",
         "## Where it fails",
         "",

@@ -81,6 +81,7 @@ def write_reports(
         splits.positive_label,
         test.columns,
         read(scorer, test.texts) if whole and scorer.compiled else None,
+        scorer.decision,
     )
     metrics = {
         name.removeprefix("test_"): value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,17 @@ from sentiment.evaluation.answers import Answers
 from sentiment.evaluation.card import model_card
 from sentiment.evaluation.intervals import intervals
 from sentiment.evaluation.metrics import evaluate, paired_test
-from sentiment.evaluation.report import Facts, Other, confused, majority, model_report, per_class
+from sentiment.evaluation.report import (
+    Facts,
+    Other,
+    confused,
+    majority,
+    model_report,
+    per_class,
+    worst_errors,
+)
 from sentiment.evaluation.slices import make_slices
+from sentiment.scorer.decision import Decision
 
 
 def made(n, classes, *, right=0.8, seed=0, texts=None, columns=None):
@@ -146,6 +156,33 @@ def test_classes_and_confusions_are_counted():
     assert most.accuracy == pytest.approx(1 / 3)
     first = paired_test(answers.codes == 0, answers.correct)
     assert most.test.difference == pytest.approx(first.difference)
+
+
+def test_page_and_card_say_what_is_withheld_and_how_right_the_rest_is():
+    answers = replace(made(400, 2), decision=Decision([0.4, 0.6], min_confidence=0.8))
+    sure = answers.confidence >= 0.8
+    n, right = int(sure.sum()), int((sure & answers.correct).sum())
+    assert 0 < right < n < 400
+    page = model_report(answers, Facts("t", figures(answers)))
+    card = model_card(answers, Facts("t", figures(answers)), [], data={}, strongest={})
+    low, high = wilson(right, n)
+    share = f"{right / n:.1%} ({low:.1%} to {high:.1%})"
+    plain = re.sub(r"<td[^>]*>", "<td>", page)
+    assert f"<td>answered</td><td>{n} of 400</td>" in plain
+    assert f"| right, of those | {right:,} of {n:,} | {share} |" in card
+    assert page.count(share) == 2  # at the top, and beside what is withheld
+    assert "would be, withheld, <b>" in page or answers.withheld[worst_errors(answers)].sum() == 0
+    assert "below a confidence of 0.8 it gives no label" in card
+    assert "is answered from 0." in card
+    never = replace(answers, decision=Decision(min_confidence=1.0))
+    assert "0 of 400" in model_report(never, Facts("t", figures(answers)))
+    always = replace(answers, decision=Decision())
+    for shown in (
+        model_report(always, Facts("t", figures(answers))),
+        model_card(always, Facts("t", figures(answers)), [], data={}, strongest={}),
+    ):
+        assert "withheld" not in shown
+        assert "Abstaining" not in shown
 
 
 def test_the_card_says_what_it_is_for_how_good_and_where_not():
