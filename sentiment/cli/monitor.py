@@ -157,12 +157,14 @@ def _share_table(document: dict[str, Any]) -> Table:
         shown = ["–" if value is None else f"{value:.1%}" for value in (here, reference)]
         table.add_row(title, *shown)
 
+    coverage = document.get("coverage")
+    said = "answered {}" if coverage is None else "{}, given or withheld"
     for label, pair in document["labels"].items():
-        add(f"answered {label}", pair["window"], pair["reference"])
+        add(said.format(label), pair["window"], pair["reference"])
     low = document["low_confidence"]
     add(f"confidence below {low['below']:g}", low["window"], low["reference"])
-    if (coverage := document.get("coverage")) is not None:
-        add("answered at all", coverage["window"], coverage["reference"])
+    if coverage is not None:
+        add("answered, not withheld", coverage["window"], coverage["reference"])
         if coverage["low"] is not None:
             band = f"{coverage['low']:.1%} to {coverage['high']:.1%}"
             table.add_row("  no drift between", "", band)

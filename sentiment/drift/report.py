@@ -79,8 +79,10 @@ def _signals(signals: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _shares(document: Mapping[str, Any]) -> str:
+    coverage = document.get("coverage")
+    said = "answered {}" if coverage is None else "{}, given or withheld"
     rows = [
-        [f"answered {escape(label)}", percent(pair["window"]), percent(pair["reference"])]
+        [said.format(escape(label)), percent(pair["window"]), percent(pair["reference"])]
         for label, pair in document["labels"].items()
     ]
     low = document["low_confidence"]
@@ -91,13 +93,13 @@ def _shares(document: Mapping[str, Any]) -> str:
             percent(low["reference"]),
         ]
     )
-    if (coverage := document.get("coverage")) is not None:
+    if coverage is not None:
         band = ""
         if coverage["low"] is not None:
             band = f" ({percent(coverage['low'])} to {percent(coverage['high'])} is no drift)"
         rows.append(
             [
-                "answered at all",
+                "answered, not withheld",
                 percent(coverage["window"]),
                 percent(coverage["reference"]) + band,
             ]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from sentiment.evaluation.abstaining import abstaining_rows, abstaining_told
 from sentiment.evaluation.answers import Answers
 from sentiment.evaluation.intervals import intervals
 from sentiment.evaluation.report import (
     RARE_NOTE,
     Facts,
-    abstaining_rows,
-    abstaining_told,
     confused,
     figures,
     majority,

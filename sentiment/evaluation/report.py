@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sentiment.drift.signals import wilson
+from sentiment.evaluation.abstaining import abstaining, abstaining_section, stop_line
 from sentiment.evaluation.answers import Answers
 from sentiment.evaluation.intervals import intervals
 from sentiment.evaluation.slices import Slice, make_slices
@@ -147,7 +148,7 @@ def model_report(
         f'<div class="grid"><div>{_metrics(answers, metrics)}</div>'
         f"{matrix(answers.confusion.tolist(), answers.classes)}</div>",
         _per_class(answers),
-        *_abstaining(answers),
+        *abstaining_section(answers),
         "<h2>Curves</h2>",
         f'<div class="grid">{"".join(_curves(answers))}</div>',
         *more,
@@ -159,85 +160,6 @@ def model_report(
         *(["<h2>About</h2>", _about(facts.about)] if facts.about else ()),
     ]
     return document(facts.title, body)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows of which a share is so, and the share's 95 % interval.
-
-    Attributes
-    ----------
-    right, rows : int
-    low, high : float
-    """
-
-    right: int
-    rows: int
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, right: int, rows: int) -> Part:
-        """Make one; of no rows the interval is everything."""
-        return cls(right, rows, *(wilson(right, rows) if rows else (0.0, 1.0)))
-
-    @property
-    def told(self) -> str:
-        """The share with its interval."""
-        if not self.rows:
-            return "–"
-        return f"{self.right / self.rows:.1%} ({self.low:.1%} to {self.high:.1%})"
-
-
-def abstaining(answers: Answers) -> dict[str, Part]:
-    """Return how many rows are answered, and how many of the answered and the withheld are right.
-
-    Empty for a model that answers always.
-    """
-    if not answers.decision.withholds:
-        return {}
-    sure, correct = ~answers.withheld, answers.correct
-    n = int(sure.sum())
-    return {
-        "answered": Part.of(n, len(answers)),
-        "right when answered": Part.of(int((correct & sure).sum()), n),
-        "withheld": Part.of(int((correct & ~sure).sum()), len(answers) - n),
-    }
-
-
-def abstaining_told(answers: Answers) -> str:
-    """Say when nothing is answered, and what the other figures are of."""
-    return (
-        f"No label is given below a confidence of {answers.decision.min_confidence:.3g}. All other "
-        "figures are of the labels that every row would get, given or withheld."
-    )
-
-
-def abstaining_rows(answers: Answers) -> list[list[str]]:
-    """Return what, rows, and share with its interval, for a table."""
-    found = abstaining(answers)
-    if not found:
-        return []
-    answered, right, withheld = found.values()
-    return [
-        ["answered", f"{answered.right:,} of {answered.rows:,}", answered.told],
-        ["right, of those", f"{right.right:,} of {right.rows:,}", right.told],
-        [
-            "would be right, of the withheld",
-            f"{withheld.right:,} of {withheld.rows:,}",
-            withheld.told,
-        ],
-    ]
-
-
-def _abstaining(answers: Answers) -> list[str]:
-    if not (rows := abstaining_rows(answers)):
-        return []
-    return [
-        "<h2>Abstaining</h2>",
-        table(["", "rows", "share, 95 % interval"], rows, (1, 2)),
-        f'<p class="soft">{escape(abstaining_told(answers))}</p>',
-    ]
 
 
 def _others(others: Sequence[Other], accuracy: float) -> str:
@@ -410,8 +332,8 @@ def _curves(answers: Answers) -> list[str]:
     order = np.argsort(-confidence, kind="stable")
     covered = np.arange(1, len(order) + 1) / len(order)
     kept = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    share = float((~answers.withheld).mean())
     begin = min(len(order) - 1, len(order) // 50)
+    stop, x_name = stop_line(answers, kept[begin:])
     edges = np.linspace(min(float(confidence.min()), 1 - 1e-6), 1.0, 21)
     right, _ = np.histogram(confidence[correct], edges)
     wrong, _ = np.histogram(confidence[~correct], edges)
@@ -432,13 +354,7 @@ def _curves(answers: Answers) -> list[str]:
         charts.lines(
             "Accuracy of the most confident answers",
             {"model": list(zip(covered[begin:].tolist(), kept[begin:].tolist(), strict=True))},
-            x_name="share of texts that are answered"
-            + ("; dashed: by this model" if answers.decision.withholds else ""),
-            y_name="accuracy", x=unit,
-            # Where the model stops to answer.
-            ideal=((share, float(kept[begin:].min())), (share, float(kept[begin:].max())))
-            if answers.decision.withholds
-            else (),
+            x_name=x_name, y_name="accuracy", x=unit, ideal=stop,
         ),
         charts.histogram(
             "Confidence", edges.tolist(), {"right": right.tolist(), "wrong": wrong.tolist()},

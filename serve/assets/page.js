@@ -156,6 +156,8 @@ function doubt(found, labels) {
   const why =
     found.note === "no known word"
       ? "The model knows no word of this text: the verdict is what it says of any such text."
+      : found.note === "abstained"
+        ? `Withheld: the model gives no label when it is so unsure. It would be ${found.sentiment}.`
       : found.confidence < guess
         ? "Unsure: this is little more than a guess."
         : "";
@@ -356,7 +358,7 @@ async function score(title, column = 0) {
         : [];
       for (const text of texts) {
         const answer = text.trim() ? found.shift() : { sentiment: "", note: "no text", probabilities: {} };
-        const label = answer.sentiment || answer.note;
+        const label = answer.sentiment || answer.note; // withheld ones are counted as such
         counts[label] = (counts[label] || 0) + 1;
         if (answers.push(answer) <= SHOWN_ROWS) $("rows").append(line(answers.length, text, answer));
       }
@@ -377,7 +379,7 @@ async function score(title, column = 0) {
 function line(number, text, answer) {
   const row = element("tr");
   const shown = element("td", text.length > 300 ? text.slice(0, 300) + "…" : text);
-  const label = element("td", answer.sentiment || answer.note);
+  const label = element("td", answer.would_be ? `${answer.note}, would be ${answer.would_be}` : answer.sentiment || answer.note);
   row.append(element("td", number), shown, label, element("td", answer.confidence === undefined ? "" : percent(answer.confidence)));
   return row;
 }
@@ -385,7 +387,8 @@ function line(number, text, answer) {
 // The columns that `sentiment predict --output` writes, behind those of the file.
 function save(title, rows, answers) {
   const labels = Object.keys(answers.find((answer) => answer.confidence !== undefined)?.probabilities || {});
-  const head = [...table[0], "label", "confidence", ...labels.map((label) => `probability_${label}`), "note"];
+  const withholds = answers.some((answer) => answer.would_be);
+  const head = [...table[0], "label", "confidence", ...labels.map((label) => `probability_${label}`), "note", ...(withholds ? ["would_be"] : [])];
   const width = table[0].length;
   const body = answers.map((answer, at) => [
     ...Array.from({ length: width }, (_, place) => rows[at][place]),
@@ -393,6 +396,7 @@ function save(title, rows, answers) {
     answer.confidence,
     ...labels.map((label) => answer.probabilities[label]),
     answer.note,
+    ...(withholds ? [answer.would_be] : []),
   ]);
   const anchor = element("a");
   anchor.href = URL.createObjectURL(new Blob(["\ufeff", write([head, ...body])], { type: "text/csv" }));

@@ -124,6 +124,10 @@ def _explanation(text: str, model: LoadedModel, top: int | None) -> dict[str, An
     """Return the explanation of one text as the API gives it."""
     found = model.scorer.explain(text, top)
     labels = model.labels
+    confidence = found.probabilities[found.label]
+    note = None if found.contributions else Note.NO_KNOWN_WORD
+    if confidence < model.scorer.decision.min_confidence:
+        note = Note.ABSTAINED
 
     def by_label(scores: Sequence[float]) -> dict[str, float]:
         # Two classes share one score: what speaks for the second speaks against the first.
@@ -133,7 +137,7 @@ def _explanation(text: str, model: LoadedModel, top: int | None) -> dict[str, An
     return {
         "text": text,
         "sentiment": found.label,
-        "confidence": found.probabilities[found.label],
+        "confidence": confidence,
         "probabilities": found.probabilities,
         "scores": by_label(found.scores),
         "intercept": by_label(found.intercept),
@@ -147,6 +151,6 @@ def _explanation(text: str, model: LoadedModel, top: int | None) -> dict[str, An
             for part in found.contributions
         ],
         "rest": by_label(found.rest),
-        "note": None if found.contributions else Note.NO_KNOWN_WORD,
+        "note": note,
         "model_version": model.version,
     }

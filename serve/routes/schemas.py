@@ -134,8 +134,11 @@ class ExplainResponse(Model):
     contributions: Annotated[list[Contribution], Field(description="Strongest first.")]
     rest: Annotated[dict[str, float], Field(description="Label to the sum of what `top` left out.")]
     note: Annotated[
-        Literal["no known word"] | None,
-        Field(description="What the label does not say: the model knows no word of the text."),
+        Literal["abstained", "no known word"] | None,
+        Field(
+            description="What the label does not say. abstained: the model would withhold it as unsure. "
+            "no known word: the model knows no word of the text."
+        ),
     ]
     model_version: str
     processing_time_ms: float

@@ -235,15 +235,16 @@ def test_what_leaves_the_band_is_told_by_table_page_and_exit_code(store, scorer,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr  # for the coverage alone
     assert re.search(r"coverage +0\.\d{3} +0\.050 +yes", done.stdout)
-    assert re.search(r"answered at all +\S+% +\S+%", done.stdout)
+    assert re.search(r"answered, not withheld +\S+% +\S+%", done.stdout)
     assert re.search(r"no drift between +\S+% to \S+%", done.stdout)
     html = page.read_text(encoding="utf-8")
-    assert "answered at all" in html
+    assert "answered, not withheld" in html
     assert "is no drift)" in html
+    assert "<td>negative, given or withheld</td>" in html
     reference = Reference(scorer)
     calm = reference.zeros()
     reference.add(calm, streams.movies[:300], scorer.predict(streams.movies[:300]))
     document = measure(reference, calm).document()
     del document["coverage"]
     plain = {**document, "input": "x", "created": "now", "model": {"digest": "ab"}, "new_words": []}
-    assert "answered at all" not in html_report(plain)
+    assert "withheld" not in html_report(plain)

@@ -132,6 +132,7 @@ def test_http(decided, server_class):
         tensor = {"name": "text", "datatype": "BYTES", "shape": [len(TEXTS)], "data": TEXTS}
         outputs = running.post("/v2/models/sentiment/infer", {"inputs": [tensor]}).json()["outputs"]
         metrics = running.get("/metrics").text
+        why = [running.post("/explain", {"text": text}).json()["note"] for text in TEXTS[:20]]
         refused = running.post("/predict", {"text": "x", "min_confidence": 1.5})
     finally:
         running.stop()
@@ -146,6 +147,7 @@ def test_http(decided, server_class):
     pairs = zip(found["label"], found["would_be"], strict=True)
     assert [(label or None, withheld or None) for label, withheld in pairs] == told
     assert "sentiment_predictions_total" in metrics
+    assert [note == "abstained" for note in why] == [label is None for label, _ in told[:20]]
     assert refused.status_code == 422
 
 
