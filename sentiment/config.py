@@ -113,8 +113,8 @@ class DecisionConfig:
     rule: str = "argmax"
     metric: str | None = None
     threshold: float | None = None
-    thresholds: dict[str, float] = field(default_factory=dict)
-    costs: dict[str, Any] = field(default_factory=dict)
+    thresholds: dict[Any, float] = field(default_factory=dict)
+    costs: dict[Any, Any] = field(default_factory=dict)
     abstain: AbstainConfig = field(default_factory=AbstainConfig)
     tuned_on: str | None = None
 
@@ -377,6 +377,8 @@ def explain_error(error: Exception, overrides: Sequence[str], name: str = "confi
         reason = str(error).splitlines()[0]
         key, equals, value = str(error.override).partition("=")
         fix = f"; as one text: {shlex.quote(f'{key}={in_quotes(value)}')}" if equals else ""
+        if value.startswith("{") or not key.isascii():
+            fix = "; names that it cannot hold stand in a file: --config-dir"
         return UsageError(
             f"cannot read the override {error.override!r}: "
             f"{reason.removeprefix(str(error.override)).strip()}{fix}"
@@ -409,6 +411,8 @@ def explain_error(error: Exception, overrides: Sequence[str], name: str = "confi
     full = re.search(r"full_key: (\S+)", text)
     if isinstance(cause, OmegaConfBaseException) and "Missing mandatory value" in reason:
         reason = f"{reason} (give it: {full[1] if full else 'KEY'}=VALUE)"
+    if "Incompatible key type 'NoneType'" in reason:
+        reason = f"{reason}: write +{full[1] if full else 'KEY'}.null=VALUE"
     place = f"{full[1]}: " if full and full[1] not in reason else ""
     return UsageError(f"{place}{reason}")
 

@@ -14,7 +14,12 @@ import sentiment
 from sentiment.compiler.layout import compile_view, is_hashing
 from sentiment.compiler.linear import TOLERANCE, NotCompilableError, linear_form
 from sentiment.compiler.prune import differences, prune_features
-from sentiment.compiler.reference import MAX_REFERENCE, golden_texts, reference_statistics
+from sentiment.compiler.reference import (
+    MAX_REFERENCE,
+    golden_cases,
+    golden_texts,
+    reference_statistics,
+)
 from sentiment.errors import UsageError
 from sentiment.files import whole_folder
 from sentiment.scorer.container import Tensors, pack_tensors
@@ -202,12 +207,7 @@ def compile_scorer(
         compiled = _assemble(document, parts, dtype, keep)
         report = differences(full.scorer, compiled.scorer, texts, labels)
     document = {**document, **compiled.extra}
-    golden = golden_texts(compiled.scorer)
-    answers = compiled.scorer.predict(golden).probabilities.tolist()
-    document["golden"] = [
-        {"text": text, "probabilities": answer}
-        for text, answer in zip(golden, answers, strict=True)
-    ]
+    document["golden"] = golden_cases(compiled.scorer, golden_texts(compiled.scorer))
     if texts:
         document["reference"] = reference_statistics(compiled.scorer, texts, reference_name, labels)
     return CompiledScorer(document, compiled.tensors, report)

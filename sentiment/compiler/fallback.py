@@ -15,7 +15,12 @@ from sklearn.pipeline import Pipeline
 
 import sentiment
 from sentiment.compiler.compile import stored_decision, write_scorer
-from sentiment.compiler.reference import MAX_REFERENCE, golden_words, reference_statistics
+from sentiment.compiler.reference import (
+    MAX_REFERENCE,
+    golden_cases,
+    golden_words,
+    reference_statistics,
+)
 from sentiment.scorer.decision import Decision
 from sentiment.scorer.document import (
     PIPELINE_FORMAT,
@@ -96,11 +101,7 @@ def keep_pipeline(
     scorer = PipelineScorer(document, pipeline, digest="", size_bytes=0)
     generator = np.random.Generator(np.random.PCG64(0))
     golden = golden_words(_known_words(vectorizer, generator), generator)
-    answers = scorer.predict(golden).probabilities.tolist()
-    document["golden"] = [
-        {"text": text, "probabilities": answer}
-        for text, answer in zip(golden, answers, strict=True)
-    ]
+    document["golden"] = golden_cases(scorer, golden)
     stride = -(-len(reference_texts) // MAX_REFERENCE) or 1
     if len(reference_texts):
         labels = None if reference_labels is None else list(reference_labels[::stride])

@@ -103,6 +103,18 @@ def golden_texts(scorer: Scorer) -> list[str]:
     return texts + golden_words(words, generator)
 
 
+def golden_cases(scorer: Scorer, texts: list[str]) -> list[dict[str, Any]]:
+    """Return what ``scorer.json`` holds of texts: the model's answers, and their decisions."""
+    cases = []
+    for text, row in zip(texts, scorer.predict(texts).probabilities.tolist(), strict=True):
+        case = {"text": text, "probabilities": row}
+        if scorer.decision:
+            label, withheld = scorer.decided(row)
+            case |= {"label": label, "withheld": withheld}
+        cases.append(case)
+    return cases
+
+
 def golden_words(words: list[str], generator: np.random.Generator) -> list[str]:
     """Make texts up of some of a model's words, and of what is hard to read alike everywhere."""
     words = words or [f"word{number}" for number in range(24)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from sentiment.errors import UsageError, nearest
 from sentiment.groups import CHOICES
 from sentiment.scorer.decision import Decision
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,8 +43,8 @@ class Rule:
     rule: str = "argmax"
     metric: str | None = None
     threshold: float | None = None
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    costs: Mapping[str, Any] = field(default_factory=dict)
+    thresholds: Mapping[Any, float] = field(default_factory=dict)
+    costs: Mapping[Any, Any] = field(default_factory=dict)
     abstain: Mapping[str, float | None] = field(default_factory=dict)
     tuned_on: str | None = None
 
@@ -165,6 +168,13 @@ def choose(
     best = decision.best(probabilities) if decision else probabilities.argmax(axis=1)
     confidence, wrong = probabilities[np.arange(len(codes)), best], best != codes
     least = _min_confidence(rule.abstain, confidence, wrong)
+    changed = best != probabilities.argmax(axis=1)
+    if changed.any() and least and not (changed & (confidence >= least)).any():
+        log.warning(
+            "decision.abstain withholds every answer (below %.3g) that decision.rule=%s gives in place "
+            "of the likeliest label: together they answer as decision.rule=argmax would",
+            least, rule.rule,
+        )  # fmt: skip
     return Chosen(Decision(thresholds, costs, least), curve, tradeoff(confidence, wrong), rows)
 
 
@@ -296,7 +306,16 @@ def _weighed(factors: Sequence[float]) -> list[float]:
     return [min(factors) / factor for factor in factors]
 
 
-def _named(given: Mapping[str, float], names: list[str]) -> list[float]:
+def as_label(key: Any, names: Collection[str]) -> str:
+    """Return the label that a key of the config means: YAML reads ``1`` and ``true`` as no text."""
+    found = str(key)
+    if isinstance(key, bool) and found not in names:
+        return found.lower()
+    return found
+
+
+def _named(given_by: Mapping[Any, float], names: list[str]) -> list[float]:
+    given = {as_label(key, names): value for key, value in given_by.items()}
     for label in given:
         if label not in names:
             raise UsageError(
@@ -316,9 +335,15 @@ def _named(given: Mapping[str, float], names: list[str]) -> list[float]:
 
 
 def _costs(
-    given: Mapping[str, Any], names: list[str], positive_label: str | None
+    given: Mapping[Any, Any], names: list[str], positive_label: str | None
 ) -> list[list[float]]:
     """Return ``costs[truth][answer]`` of what the config says."""
+    given = {
+        as_label(key, names): {as_label(answer, names): cost for answer, cost in value.items()}
+        if isinstance(value, Mapping)
+        else value
+        for key, value in given.items()
+    }
     n = len(names)
     matrix = [[0.0 if a == b else 1.0 for b in range(n)] for a in range(n)]
     errors = {"false_positive", "false_negative"}

@@ -171,7 +171,7 @@ class Scorer:
                 raise ValueError("a weight is no number")
 
     def check_golden(self) -> None:
-        """Answer the texts whose probabilities were recorded when the model was compiled.
+        """Answer the texts whose probabilities and labels were recorded when the model was compiled.
 
         Raises
         ------
@@ -190,6 +190,18 @@ class Scorer:
                     f"the model {self.digest[:12]} answers a recorded text with "
                     f"{answer.tolist()}, not {recorded}: compile it again with this version"
                 )
+            # Of the recorded probabilities: those of here may lie on the other side of a threshold.
+            kept = case.get("label"), case.get("withheld")
+            if "label" in case and kept != (decided := self.decided(recorded)):
+                raise ModelError(
+                    f"the model {self.digest[:12]} decides {decided} of {recorded}, not {kept}: "
+                    "compile it again with this version"
+                )
+
+    def decided(self, probabilities: Sequence[float]) -> tuple[str, bool]:
+        """Return the label that the decision makes of a text's probabilities, and whether it is withheld."""
+        best = self.decision.best_of(probabilities)
+        return self.labels[best], probabilities[best] < self.decision.min_confidence
 
     def predict(
         self, texts: Iterable[str], each: Callable[..., Iterable[Any]] = map

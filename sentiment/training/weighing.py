@@ -15,6 +15,7 @@ import numpy as np
 from sentiment.data.division import hash_places
 from sentiment.data.loading import Data
 from sentiment.errors import UsageError, nearest
+from sentiment.evaluation.decisions import as_label
 from sentiment.groups import CHOICES
 from sentiment.training.teaching import learn
 
@@ -315,7 +316,7 @@ def weigh(classifier: Any, given: Any, balance: str, data: Data, seed: int) -> W
         mean = sum(rows.values()) / len(rows)
         factors = {label: mean / number for label, number in rows.items()}
     else:
-        named = {str(label): float(weight) for label, weight in given.items()}
+        named = {as_label(key, rows): float(weight) for key, weight in given.items()}
         for label in named:
             if label not in rows:
                 raise UsageError(

@@ -80,6 +80,30 @@ def test_costs_are_the_expected_ones():
     assert many.best(np.array([[0.3, 0.5, 0.2]]))[0] == 0, "the likeliest would cost 1.7"
 
 
+def test_labels_that_yaml_reads_as_no_text_are_meant():
+    names = ["0", "1", "2.5"]
+    p = np.full((3, 3), 1 / 3)
+    for given in ({0: 0.2, 1: 0.5, 2.5: 0.3}, {"0": 0.2, "1": 0.5, "2.5": 0.3}):
+        assert choose(Rule("threshold", thresholds=given), names, p, names).decision.thresholds == (
+            (0.2, 0.5, 0.3)
+        )
+    costs = choose(Rule("costs", costs={1: {0: 5}, 2.5: {1: 7}}), names, p, names).decision.costs
+    assert costs == ((0, 1, 1), (5, 0, 1), (1, 7, 0))
+    lower = choose(
+        Rule("threshold", thresholds={True: 0.3}), [], np.empty((0, 2)), ["false", "true"]
+    )
+    assert lower.decision.thresholds == (0.7, 0.3)
+
+
+def test_withholding_what_a_threshold_gives_is_told(caplog):
+    labels, p = rare(500, 9)
+    choose(Rule("threshold", threshold=0.2, abstain={"confidence": 0.6}), labels, p, TWO)
+    assert "decision.abstain withholds every answer (below 0.6)" in caplog.text
+    caplog.clear()
+    choose(Rule("threshold", threshold=0.2, abstain={"confidence": 0.25}), labels, p, TWO)
+    assert not caplog.text
+
+
 def test_many_labels_gain_in_the_mean():
     rng = np.random.default_rng(6)
     truth = rng.choice(3, 3000, p=[0.8, 0.15, 0.05])

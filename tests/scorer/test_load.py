@@ -18,9 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sentiment.compiler.reference import golden_cases
 from sentiment.errors import ModelError
 from sentiment.scorer import Scorer
 from sentiment.scorer.container import pack_tensors, read_tensors
+from sentiment.scorer.decision import Decision
 from sentiment.scorer.document import FORMAT_VERSION, dump_document
 from sentiment.text.table import Table, build_table
 
@@ -120,6 +122,20 @@ def test_an_altered_document_fails_its_own_checksum(directory: Path) -> None:
 def test_impossible_documents_are_refused(directory: Path, changes: dict[str, Any]) -> None:
     rewrite(directory, **changes)
     refuse(directory)
+
+
+def test_a_decision_that_is_read_otherwise_is_refused(directory: Path) -> None:
+    document = json.loads((directory / "scorer.json").read_text())
+    texts = [case["text"] for case in document["golden"]]
+    decision = Decision([0.3, 0.7], min_confidence=0.6)
+    rewrite(directory, decision=decision.to_dict())
+    golden = golden_cases(Scorer.load(directory), texts)
+    assert {case["withheld"] for case in golden} == {True, False}
+    rewrite(directory, golden=golden)
+    Scorer.load(directory)
+    for other in (Decision([0.999, 0.001], min_confidence=0.6), Decision([0.3, 0.7])):
+        rewrite(directory, decision=other.to_dict())
+        refuse(directory, "decides")
 
 
 def test_older_formats_are_read(directory: Path) -> None:

@@ -27,15 +27,31 @@ RULES = {
         "model=custom", "model._target_=sklearn.ensemble.RandomForestClassifier",
         "+model.n_estimators=20",
     ],
+    "three labels": [
+        "data=files", "data.train={here}/three.jsonl", "decision=threshold",
+        "+decision.thresholds={{abstain: 0.9, None: 0.3, no: 0.25}}",
+        "decision.abstain.confidence=0.35",
+    ],
+    "weighed, promised": [
+        "model.class_weight={{negative: 4, positive: 1}}", "decision.abstain.max_error=0.3",
+    ],
 }  # fmt: skip
-TEXTS = balanced(60)[0]
+TEXTS, LABELS = balanced(60)
+
+
+def three(text: str, label: str) -> str:
+    """Return one of three names that could be taken for something else."""
+    return "no" if len(text) % 3 == 0 else {"negative": "abstain", "positive": "None"}[label]
 
 
 @pytest.fixture(scope="module", params=RULES)
 def decided(request, tmp_path_factory):
     """Output folder, scorer, logged model and test predictions of a training with a rule."""
     here = tmp_path_factory.mktemp("decided")
-    words = ["experiment=quick", "data.sample_size=400", *RULES[request.param]]
+    rows = [{"text": t, "label": three(t, label)} for t, label in zip(*balanced(500), strict=True)]
+    (here / "three.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    chosen = [word.format(here=here) for word in RULES[request.param]]
+    words = ["experiment=quick", "data.sample_size=400", *chosen]
     result = train(config.compose([*words, f"output_dir={here}"]), draw=True)
     client = tracking.connect(here)
     run = client.get_run(result.run_id)
@@ -54,8 +70,11 @@ def expected(scorer: Scorer, least: float) -> list[tuple[str | None, str | None]
     decision, found = scorer.decision, scorer.predict(TEXTS)
     answers = []
     for row in found.probabilities.tolist():
-        if decision.thresholds:
+        if decision.thresholds and len(row) == 2:
             best = int(row[1] >= decision.thresholds[1])
+        elif decision.thresholds:
+            worth = [p / threshold for p, threshold in zip(row, decision.thresholds, strict=True)]
+            best = worth.index(max(worth))
         elif decision.costs:
             means = [
                 sum(p * costs[answer] for p, costs in zip(row, decision.costs, strict=True))
@@ -77,6 +96,7 @@ def test_it_changes_labels(decided):
     assert found.labels != likeliest
     assert {"test_accuracy", "test_plain_accuracy"} <= set(result.metrics)
     assert scorer.document["format_version"] == 3
+    assert {case["label"] for case in scorer.document["golden"]} <= set(scorer.labels)
 
 
 def test_the_artifact_knows_how_much_of_the_validation_rows_it_answers(decided):
@@ -170,7 +190,9 @@ def test_mlflow_and_the_api(decided):
     assert result.metrics["test_accuracy"] == pytest.approx(
         sum(a == b for a, b in zip(names, frame["label"], strict=True)) / len(names)
     )
-    labels = balanced(60)[1]
+    labels = LABELS
+    if len(scorer.labels) == 3:
+        labels = [three(text, label) for text, label in zip(TEXTS, LABELS, strict=True)]
     measured = sentiment.evaluate(scorer, TEXTS, labels)
     given = scorer.predict(TEXTS).labels
     assert measured["accuracy"] == pytest.approx(
