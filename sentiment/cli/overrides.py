@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from sentiment.errors import UsageError
 
 # Words that are not ours are Hydra's: -m, --cfg and the like.
 HYDRA_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -31,9 +35,18 @@ LabelColumn = Annotated[
 def with_file(command: str, words: list[str], text: str | None, label: str | None) -> list[str]:
     """Turn ``FILE... --text A --label B`` into the overrides that it stands for, and show them."""
     from sentiment.cli.console import stderr
+    from sentiment.records.formats import SUFFIXES
     from sentiment.words import is_table
 
     files = [word for word in words if is_table(word)]
+    for before, word in itertools.pairwise(["", *words]):
+        if before.startswith("-") or "=" in word or word in files:
+            continue
+        if Path(word).is_file():
+            raise UsageError(
+                f"{word}: its name does not tell that it holds rows; convert it to one of "
+                f"{', '.join(SUFFIXES)}"
+            )
     written = [f"data.train={','.join(files)}"] if files else []
     written += [f"data.text_column={text}"] if text is not None else []
     written += [f"data.label_column={label}"] if label is not None else []

@@ -9,7 +9,7 @@ from sentiment.errors import Parameter, UsageError, nearest
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "lines"]
 FORMATS: tuple[Format, ...] = ("csv", "tsv", "jsonl", "parquet", "lines")
-_SUFFIXES: dict[str, Format] = {
+SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".tab": "tsv",
@@ -22,6 +22,7 @@ _SUFFIXES: dict[str, Format] = {
     ".text": "lines",
     ".lines": "lines",
 }
+"""Ends of the names of files that are read, and how."""
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 
@@ -44,7 +45,7 @@ def find_format(path: str, given: str | None, *, otherwise: Format | None = None
         return otherwise
     found = _named(path)
     if found is None:
-        known_suffixes = ", ".join(_SUFFIXES)
+        known_suffixes = ", ".join(SUFFIXES)
         raise UsageError(
             f"{path}: its name does not tell the format ({known_suffixes}); give ",
             Parameter("format"),
@@ -66,4 +67,4 @@ def _named(path: str) -> Format | None:
     name = Path(path)
     if name.suffix.lower() in COMPRESSIONS:
         name = name.with_suffix("")
-    return _SUFFIXES.get(name.suffix.lower())
+    return SUFFIXES.get(name.suffix.lower())

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from typing import IO, Any
 
 HEAD_BYTES = 1 << 16
 """So much is looked at."""
+
+
+_FOREIGN = (
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file: `git lfs pull` fetches it"),
+    (b"<!doctype html", "a page of HTML, not data: fetch the file itself"),
+    (b"<html", "a page of HTML, not data: fetch the file itself"),
+    (b"pk\x03\x04", "an archive or a spreadsheet: save it as CSV"),
+    (b"par1", "Parquet: its name must end with .parquet"),
+)
+
+
+def foreign(head: bytes, *, table: bool) -> str | None:
+    """Tell what the beginning of a file is, where it is no rows of text and what to do is known.
+
+    Parameters
+    ----------
+    head : bytes
+    table : bool
+        Whether lines of cells are expected, not JSON.
+    """
+    begin = head.removeprefix(codecs.BOM_UTF8).lstrip()[:40].lower()
+    if table and begin.startswith(b'{"'):
+        return "JSON, not a table: its name must end with .jsonl"
+    return next((told for mark, told in _FOREIGN if begin.startswith(mark)), None)
 
 
 class Peekable(io.BufferedReader):

@@ -32,7 +32,7 @@ from sentiment.records.dialect import (
 )
 from sentiment.records.formats import COMPRESSIONS, Format
 from sentiment.records.json_items import find_layout, items
-from sentiment.records.peek import Peekable
+from sentiment.records.peek import Peekable, foreign
 from sentiment.records.table import BadRecordError, find_delimiter, records
 
 if TYPE_CHECKING:
@@ -192,6 +192,8 @@ class Reader:
             head = stream.head()
         except (OSError, EOFError, ValueError) as error:  # a damaged compressed file
             raise self._fail(1, f"cannot be read ({one_line(error)})") from None
+        if self.kind != "lines" and (told := foreign(head, table=self.kind != "jsonl")):
+            raise DataError(f"{self.path}: {told}")
         encoding = find_encoding(head, self._dialect.encoding)
         if encoding == "utf-8" and self._dialect.encoding is None and (wide := wide_encoding(head)):
             raise DataError(
@@ -423,6 +425,8 @@ class Reader:
             if name not in self.schema.names:
                 self.schema = self.schema.append(pa.field(name, pa.string()))
         self.columns = list(self.schema.names)
+        if len(set(self.columns)) != len(self.columns):
+            raise DataError(f"{self.path}: names a column twice: {', '.join(self.columns)}")
         self._find_text_column(self.columns, 0)
         if self.text_column not in self.columns:
             raise DataError(f"{self.path}: ", *self._no_column(self.columns))

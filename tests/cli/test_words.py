@@ -84,6 +84,16 @@ def test_a_file_needs_no_group(tmp_path, cli):
 
 
 @pytest.mark.slow
+def test_a_file_that_holds_no_rows_is_told(tmp_path, cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.xlsx").write_bytes(b"PK")
+    answer = cli("data", "a.xlsx")
+    assert answer.code == 2
+    assert (
+        "a.xlsx: its name does not tell that it holds rows; convert it to one of .csv" in answer.err
+    )
+
+
 def test_a_printed_config_trains_and_sweeps(tmp_path, cli, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["experiment=quick", "data.sample_size=300", f"output_dir={tmp_path}/out"]

@@ -149,6 +149,32 @@ def test_json_that_ends_wrongly_is_not_half_read(tmp_path, content, said):
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "`git lfs pull`"),
+        ("a.jsonl", b"\n <!DOCTYPE html><html>404</html>", "a page of HTML"),
+        ("a.tsv", b"PK\x03\x04\x14\x00", "a spreadsheet: save it as CSV"),
+        ("a.csv", b"PAR1\x15\x04", "must end with .parquet"),
+        ("a.csv", b'\xef\xbb\xbf{"text": "a", "label": 1}\n', "must end with .jsonl"),
+    ],
+)
+def test_what_a_file_is_instead_is_told_with_what_to_do(tmp_path, name, content, said):
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(DataError) as refused:
+        rows(file)
+    assert said in str(refused.value)
+
+
+def test_a_column_that_parquet_names_twice_is_told(tmp_path):
+    file = tmp_path / "a.parquet"
+    columns = [pa.array(["a"]), pa.array(["b"]), pa.array(["c"])]
+    parquet.write_table(pa.table(columns, names=["text", "label", "label"]), file)
+    with pytest.raises(DataError, match="names a column twice: text, label, label"):
+        load_splits(source="files", name="x", train=str(file))
+
+
 def test_lines_as_fasttext_wants_them(tmp_path):
     """Labels before their text: for training, and what was predicted goes beside them."""
     path = tmp_path / "train.txt"
