@@ -9,7 +9,7 @@ import csv
 import io
 from typing import Annotated, Any, cast
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 from pydantic_core import to_json
 from starlette.responses import PlainTextResponse
 
@@ -34,6 +34,26 @@ class Table(Model):
     data: list[list[Any]]
 
 
+FORMS = ("inputs", "instances", "dataframe_split", "dataframe_records")
+
+Record = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "anyOf": [
+                {"required": ["text"], "properties": {"text": {"type": "string"}}},
+                {
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": {"type": "string"},
+                },
+            ],
+        }
+    ),
+]
+
+
 class InvocationsRequest(Model):
     """Exactly one of the four forms. The texts stand in a column ``text``, or in the only one."""
 
@@ -43,23 +63,33 @@ class InvocationsRequest(Model):
                 {"inputs": [REVIEW, DULL]},
                 {"dataframe_split": {"columns": ["text"], "data": [[REVIEW], [DULL]]}},
                 {"dataframe_records": [{"text": REVIEW}, {"text": DULL}]},
-            ]
+            ],
+            "oneOf": [
+                {
+                    "required": [form],
+                    "properties": {
+                        other: {"not": {"type": "null"}} if other == form else {"type": "null"}
+                        for other in FORMS
+                    },
+                }
+                for form in FORMS
+            ],
         }
     )
     inputs: Annotated[
         str
         | list[str]
         | list[Annotated[list[str], Field(min_length=1, max_length=1)]]
-        | list[dict[str, Any]]
+        | list[Record]
         | dict[str, str | list[str]]
         | None,
         Field(description="Texts, records, or columns of texts."),
     ] = None
     instances: Annotated[
-        list[str] | list[dict[str, Any]] | None, Field(description="Texts or records.")
+        list[str] | list[Record] | None, Field(description="Texts or records.")
     ] = None
     dataframe_split: Table | None = None
-    dataframe_records: list[dict[str, Any]] | None = None
+    dataframe_records: list[Record] | None = None
     params: Annotated[dict[str, Any] | None, Field(description="Ignored.")] = None
 
 
@@ -143,15 +173,9 @@ def endpoints(state: State) -> list[Endpoint]:
 
 def _texts(request: InvocationsRequest) -> Texts:
     """Return the texts, whichever form they came in."""
-    forms = {
-        name: value
-        for name in ("inputs", "instances", "dataframe_split", "dataframe_records")
-        if (value := getattr(request, name)) is not None
-    }
+    forms = {name: value for name in FORMS if (value := getattr(request, name)) is not None}
     if len(forms) != 1:
-        raise invalid(
-            "body", "give one of inputs, instances, dataframe_split and dataframe_records"
-        )
+        raise invalid("body", f"give one of {', '.join(FORMS[:-1])} and {FORMS[-1]}")
     ((name, value),) = forms.items()
     if isinstance(value, str):
         return [value]

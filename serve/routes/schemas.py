@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 REVIEW = "A moving story, beautifully acted. I loved every minute of it."
 DULL = "Two hours of my life that I will never get back. Dull and far too long."
@@ -23,6 +23,14 @@ MinConfidence = Annotated[
         description="Withhold answers of less confidence; by default as the model decides.",
     ),
 ]
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
+"""A JSON number without a fraction, however it is written: 1.0 is one. No text, no truth value."""
 
 
 class Requests(NamedTuple):
@@ -64,10 +72,8 @@ def request_models(max_text_length: int, max_batch_size: int) -> Requests:
         model_config = ConfigDict(json_schema_extra={"examples": [{"text": REVIEW}]})
         text: Annotated[Text, Field(description="The text to classify.")]
         top: Annotated[
-            int | None,
-            Field(
-                ge=1, le=10_000, strict=True, description="Only so many n-grams, strongest first."
-            ),
+            Annotated[Whole, Field(ge=1, le=10_000)] | None,
+            Field(description="Only so many n-grams, strongest first."),
         ] = None
 
     return Requests(PredictRequest, PredictBatchRequest, ExplainRequest)

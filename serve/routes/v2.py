@@ -23,7 +23,7 @@ from serve.metrics import Door
 from serve.model import LoadedModel
 from serve.problems import ApiError, not_ready
 from serve.reply import Reply
-from serve.routes.schemas import DULL, REVIEW, Model
+from serve.routes.schemas import DULL, REVIEW, Model, Whole
 from serve.routes.tensors import HEADER, read_strings, split_body, write_numbers, write_strings
 from serve.routes.texts import check_texts, classify, invalid, parse, rows, take_model
 from serve.state import State
@@ -39,14 +39,22 @@ Parameters = Annotated[
 ]
 
 
+def _with_data(schema: dict[str, Any]) -> None:
+    """Say that data is there: only bytes, whose content type is not JSON, do without."""
+    data = schema["properties"]["data"]
+    data["anyOf"] = [kind for kind in data["anyOf"] if kind != {"type": "null"}]
+    data.pop("default", None)
+    schema["required"].append("data")
+
+
 class InputTensor(Model):
     """Strings."""
 
+    model_config = ConfigDict(json_schema_extra=_with_data)
+
     name: Annotated[str, Field(max_length=1000)]
     datatype: Literal["BYTES"]
-    shape: Annotated[
-        list[Annotated[int, Field(ge=0, strict=True)]], Field(min_length=1, max_length=2)
-    ]
+    shape: Annotated[list[Annotated[Whole, Field(ge=0)]], Field(min_length=1, max_length=2)]
     data: Annotated[
         list[str] | list[list[str]] | None,
         Field(description="The strings, flat or in rows; missing where they follow as bytes."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+import jsonschema
 import pytest
 
 GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
@@ -49,6 +50,44 @@ def test_schemathesis_finds_no_server_error_and_nothing_undocumented(server):
         attempt()
         tried += 1
     assert tried >= 20
+
+
+def tensor(**changes):
+    return {"name": "x", "datatype": "BYTES", "shape": [1], "data": [GOOD], **changes}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "taken"),
+    [
+        ("/explain", {"text": GOOD, "top": 1.0}, True),
+        ("/explain", {"text": GOOD, "top": None}, True),
+        ("/explain", {"text": GOOD, "top": 1.5}, False),
+        ("/explain", {"text": GOOD, "top": True}, False),
+        ("/explain", {"text": GOOD, "top": "1"}, False),
+        ("/invocations", {"inputs": [GOOD]}, True),
+        ("/invocations", {"inputs": [GOOD], "instances": None, "params": {}}, True),
+        ("/invocations", {"inputs": [GOOD], "instances": [GOOD]}, False),
+        ("/invocations", {"inputs": [GOOD], "dataframe_records": [{}]}, False),
+        ("/invocations", {"inputs": None}, False),
+        ("/invocations", {}, False),
+        ("/invocations", {"dataframe_records": [{"a": GOOD}]}, True),
+        ("/invocations", {"dataframe_records": [{"text": GOOD, "b": 1}]}, True),
+        ("/invocations", {"dataframe_records": [{"a": GOOD, "b": 1}]}, False),
+        ("/invocations", {"dataframe_records": [{"text": 1}]}, False),
+        ("/v2/models/{name}/infer", {"inputs": [tensor()]}, True),
+        ("/v2/models/{name}/infer", {"inputs": [tensor(shape=[1.0])]}, True),
+        ("/v2/models/{name}/infer", {"inputs": [tensor(shape=[True])]}, False),
+        ("/v2/models/{name}/infer", {"inputs": [tensor(data=None)]}, False),
+    ],
+)
+def test_openapi_says_what_the_service_takes(server, path, body, taken):
+    document = server.get("/openapi.json").json()
+    schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    judge = jsonschema.Draft202012Validator({**schema, "components": document["components"]})
+    name = server.get("/model/info").json()["name"]
+    answer = server.post(path.replace("{name}", name), body)
+    assert answer.status_code == (200 if taken else 422), answer.text
+    assert judge.is_valid(body) == taken
 
 
 def test_promtool_is_content_with_the_metrics(server):
