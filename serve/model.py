@@ -13,6 +13,7 @@ from typing import Any
 
 from sentiment.errors import ModelNotFoundError, SentimentError
 from sentiment.files import stamp
+from sentiment.patterns import check_patterns, patterns_of
 from sentiment.scorer import Scorer
 from sentiment.scorer.document import DOCUMENT_NAME, PIPELINE_NAME, WEIGHTS_NAME, read_document
 from sentiment.store import (
@@ -25,7 +26,6 @@ from sentiment.store import (
 )
 from sentiment.text.spec import MANY_CHARACTERS
 from serve import weights
-from serve.patterns import check_patterns
 
 logger = logging.getLogger("sentiment.serve")
 
@@ -195,8 +195,7 @@ class ModelHolder:
             from sentiment.scorer.pipeline import PipelineScorer
 
             assert isinstance(scorer, PipelineScorer)
-            named = scorer.pipeline.get_params().items()
-            check_patterns(value for name, value in named if name.endswith("token_pattern"))
+            check_patterns(patterns_of(scorer.pipeline))
         scorer.predict_one(WARM_TEXT)
         scorer.predict([WARM_TEXT, WARM_TEXT])
         scorer.predict([WARM_TEXT] * (MANY_CHARACTERS // len(WARM_TEXT) + 1))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from omegaconf import DictConfig
 
 from sentiment import config
-from sentiment.errors import UsageError
+from sentiment.errors import ModelError, UsageError
 from sentiment.text.engine import Engine, Threads
 from sentiment.tracking.tags import (
     CODE_HASH,
@@ -153,6 +153,7 @@ def train(
         if weighed.limits:
             log.warning("data.balance=%s: %s", cfg.data.balance, weighed.told())
     from sentiment import engines
+    from sentiment.patterns import check_patterns, patterns_of
     from sentiment.training import memory
     from sentiment.training.artifacts import publish
     from sentiment.training.cache import FeatureCache
@@ -174,6 +175,10 @@ def train(
             )  # fmt: skip
         if cfg.start_from is not None and data.stream is not None and not data.in_blocks:
             data = take_up(cfg.start_from, data, pipeline[0], pipeline[-1], Path(cfg.output_dir))
+        try:
+            check_patterns(patterns_of(pipeline))
+        except ModelError as error:
+            log.warning("a service refuses this model: %s", error)
         with stages("vectorize"):
             features = vectorize(
                 pipeline, data, cache, engine, stages.progress,

@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from sentiment.errors import ModelError
+from sentiment.patterns import check_patterns
 from sentiment.scorer.document import dump_document
 from sentiment.store import read_pointer, set_pointer
 from serve.guests import Guests
-from serve.patterns import check_patterns
 
 GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
 POST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-import jsonschema
 import pytest
 
 GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
@@ -81,6 +80,7 @@ def tensor(**changes):
     ],
 )
 def test_openapi_says_what_the_service_takes(server, path, body, taken):
+    jsonschema = pytest.importorskip("jsonschema")
     document = server.get("/openapi.json").json()
     schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
     judge = jsonschema.Draft202012Validator({**schema, "components": document["components"]})

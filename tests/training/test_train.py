@@ -17,9 +17,11 @@ import polars as pl
 import pytest
 
 from sentiment import config, store
+from sentiment.errors import ModelError
 from sentiment.tracking import client as tracking
 from sentiment.tracking.tags import DIGEST
 from sentiment.training.run import train
+from serve.model import ModelHolder
 
 SMALL = ["data=rotten_tomatoes", "data.sample_size=400"]
 
@@ -203,6 +205,14 @@ def test_a_classifier_of_ones_own_compiles_when_it_is_linear(tmp_path, cli):
     )  # fmt: skip
     assert answer.code == 0, answer.err
     assert (tmp_path / "models" / "latest.json").exists()
+
+
+def test_a_pattern_that_a_service_refuses_is_told(tmp_path, cli):
+    trained = cli("train", *SMALL, f"output_dir={tmp_path}", "vectorizer.token_pattern='[a-z]+ing'")
+    assert trained.code == 0
+    assert "a service refuses this model: token_pattern='[a-z]+ing'" in trained.err
+    with pytest.raises(ModelError, match=r"\[a-z\]\+ing"):
+        ModelHolder(tmp_path, "latest").load()
 
 
 def test_a_classifier_that_is_not_linear_goes_through_every_door(tmp_path, cli):

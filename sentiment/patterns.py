@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -27,6 +27,13 @@ ALL_SECONDS = 3
 
 _USUAL = "a0_ -'.é!\n"
 _PAIRED = 12
+
+
+def patterns_of(pipeline: Any) -> Iterator[Any]:
+    """Yield the token patterns of a scikit-learn pipeline, those of all its parts."""
+    for name, value in pipeline.get_params().items():
+        if name.endswith("token_pattern"):
+            yield value
 
 
 def check_patterns(patterns: Iterable[Any]) -> None:
