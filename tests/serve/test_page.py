@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from support.browser import needs_chromium
 
+from sentiment.scorer.decision import Decision
+from sentiment.store import set_pointer
+
 TEXT = "The acting is wonderful and the music excellent, but the ending is a boring waste.\n\n  🎬 Bad!"
 
 pytestmark = [
@@ -182,6 +185,39 @@ def test_a_file_is_dropped_and_a_long_one_is_told_in_full(page, server):
     assert sum(map(int, re.findall(r"\d+", page.inner_text("#counts")))) == 250
     page.click("#clear")
     assert page.is_hidden("#many")
+
+
+@pytest.mark.slow
+def test_a_label_that_is_withheld_is_no_verdict(browser, train, server_class, tmp_path):
+    stored = train(tmp_path, 10.0, decision=Decision(min_confidence=0.9))
+    set_pointer(tmp_path, "champion", stored.digest, source="promote")
+    dull, bad = "Dull, but some of the acting is good.", "Awful, boring, the worst waste of time."
+    server = server_class(tmp_path).ready()
+    page = browser.new_page()
+    try:
+        answers = server.post("/predict/batch", {"texts": [dull, bad]}).json()["predictions"]
+        assert [answer["sentiment"] for answer in answers] == [None, "negative"]
+        would_be = answers[0]["would_be"]
+        classify(page, server, dull)
+        assert f"It would be {would_be}." in page.inner_text("#unsure")
+        classify(page, server, bad)
+        assert page.is_hidden("#unsure")
+        file = tmp_path / "two.csv"
+        file.write_text(f'text\n"{dull}"\n"{bad}"\n')
+        page.set_input_files("#file", file)
+        assert [row[2] for row in table_of(page)] == [f"abstained, would be {would_be}", "negative"]
+        with page.expect_download() as download:
+            page.click("#save")
+        with Path(download.value.path()).open(encoding="utf-8-sig", newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        assert [(row["label"], row["note"], row["would_be"]) for row in rows] == [
+            ("", "abstained", would_be),
+            ("negative", "", ""),
+        ]
+    finally:
+        page.close()
+        server.stop()
+        server.forget()
 
 
 def test_a_link_tells_the_verdict_without_the_text(page, browser, server):
