@@ -142,7 +142,7 @@ class StageBars:
         self._progress = progress
         self._bars: dict[str, TaskID] = {}
         self._now = ""
-        self._step = ""
+        self._step, self._first = "", 0
         self._begun = 0.0
 
     def watch(self, stage: str, seconds: float | None) -> None:
@@ -166,11 +166,13 @@ class StageBars:
             return
         now = time.monotonic()
         if step != self._step:
-            self._step, self._begun = step, now
+            self._step, self._begun, self._first = step, now, done
         note = f"{step}: {done:,}"
         if total:
-            left = (now - self._begun) / max(done, 1) * (total - done)
-            note = f"{step}: {min(done / total, 1.0):.0%}, {clock(left)} left"
+            note = f"{step}: {min(done / total, 1.0):.0%}"
+        if total and done > self._first:
+            left = (now - self._begun) / (done - self._first) * (total - done)
+            note += f", {clock(left)} left"
         self._progress.update(self._bars[self._now], total=total or None, completed=done, note=note)
 
 

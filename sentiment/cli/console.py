@@ -57,18 +57,19 @@ class StepMeter:
     ) -> None:
         self._show = update or print_line
         self._every = 0.5 if update is not None else 30.0
-        self._step = ""
+        self._step, self._first = "", 0
         self._begin = self._shown = time.monotonic()
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Take note of the parts of a step that are done, and of how many there are (0: not known)."""
         now = time.monotonic()
         if step != self._step:
-            self._step, self._begin = step, now
-        if now - self._shown < self._every:
+            self._step, self._begin, self._first = step, now, done
+        since = now - self._begin
+        if now - self._shown < self._every or since <= 0:
             return
         self._shown = now
-        rate = done / max(now - self._begin, 1e-9)
+        rate = (done - self._first) / since
         line = f"{step}: {done} blocks, {rate:.1f}/s"
         if total and rate:
             left = clock((total - done) / rate)

@@ -171,7 +171,7 @@ def train(
         elif cfg.engine.name != "local":
             log.warning(
                 "engine=%s computes what is made in blocks, and this fits into memory: "
-                "data.memory=1GB bounds that", cfg.engine.name,
+                "data.memory=2GB bounds that", cfg.engine.name,
             )  # fmt: skip
         if cfg.start_from is not None and data.stream is not None and not data.in_blocks:
             data = take_up(cfg.start_from, data, pipeline[0], pipeline[-1], Path(cfg.output_dir))

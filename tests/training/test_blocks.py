@@ -192,10 +192,11 @@ def choose(tmp_path: Path, size: int, **settings):
 
 
 def test_what_fits_stays_in_memory_and_what_does_not_is_blocked(tmp_path):
-    assert not choose(tmp_path, 18_000_000, memory="1GB")
-    assert choose(tmp_path, 19_000_000, memory="1GB")
+    assert not choose(tmp_path, 51_000_000, memory="2GB")
+    assert choose(tmp_path, 52_000_000, memory="2GB")
     assert not choose(tmp_path, 100_000_000, memory="4GB")
     assert choose(tmp_path, 10, memory="0")
+    assert not choose(tmp_path, 10, memory="1GB")  # little text needs no blocks
     assert not choose(tmp_path, 10)
     assert memory.available() > 10**9
 
@@ -204,13 +205,13 @@ def test_what_fits_stays_in_memory_and_what_does_not_is_blocked(tmp_path):
     ("settings", "said"),
     [
         ({"memory": "lots"}, "data.memory=lots: give a size such as 4GB"),
-        ({"memory": "100MB"}, "is too little"),
-        ({"memory": "1GB", "split": "random"}, r"data\.split=random draws from all rows"),
-        ({"memory": "1GB", "model": "x.LinearSVC"}, "model=nbsvm, logreg or naive_bayes"),
-        ({"memory": "1GB", "vectorizer": "x.FeatureUnion"}, "vectorizer=tfidf, count or hashing"),
-        ({"memory": "1GB", "cv": 5}, "cv=5 deals all rows into folds"),
-        ({"memory": "1GB", "on_leak": "drop"}, r"data\.on_leak needs all rows"),
-        ({"memory": "1GB", "source": "hub"}, "bounds data=files"),
+        ({"memory": "1GB"}, "is too little: 0.1 GB of text .*data.memory=2GB"),
+        ({"memory": "2GB", "split": "random"}, r"data\.split=random draws from all rows"),
+        ({"memory": "2GB", "model": "x.LinearSVC"}, "model=nbsvm, logreg or naive_bayes"),
+        ({"memory": "2GB", "vectorizer": "x.FeatureUnion"}, "vectorizer=tfidf, count or hashing"),
+        ({"memory": "2GB", "cv": 5}, "cv=5 deals all rows into folds"),
+        ({"memory": "2GB", "on_leak": "drop"}, r"data\.on_leak needs all rows"),
+        ({"memory": "2GB", "source": "hub"}, "bounds data=files"),
     ],
 )
 def test_what_blocks_cannot_do_is_said_before_work(tmp_path, settings, said):
@@ -236,7 +237,7 @@ def test_no_space_is_said_before_work_with_what_is_needed(tmp_path, monkeypatch)
     with pytest.raises(
         UsageError, match=r"blocks need about 1\.8 GB .* 5\.0 MB are free.*cache\.dir="
     ):
-        choose(tmp_path, 100_000_000, memory="1GB")
+        choose(tmp_path, 100_000_000, memory="2GB")
 
 
 # -- The command --------------------------------------------------------------------------------
