@@ -394,7 +394,13 @@ def _min_confidence(
 
 def _least_of(confidence: Floats, n: int) -> float:
     """Return a confidence that the n surest answers reach, and as few others as may be."""
-    return float(np.sort(confidence)[::-1][max(n, 1) - 1])
+    return _below(float(np.sort(confidence)[::-1][max(n, 1) - 1]), confidence)
+
+
+def _below(value: float, confidence: Floats) -> float:
+    """Return the middle to the next lower confidence, so that a rounding withholds nothing; 0 below all."""
+    lower = confidence[confidence < value]
+    return (value + float(lower.max())) / 2 if len(lower) else 0.0
 
 
 def _promised(error: float, confidence: Floats, wrong: NDArray[np.bool_]) -> float:
@@ -420,7 +426,7 @@ def _promised(error: float, confidence: Floats, wrong: NDArray[np.bool_]) -> flo
         answered = confidence >= least
         errors, count = int(wrong[answered].sum()), int(answered.sum())
         if bdtr(errors, count, error) <= allowed:
-            return 0.0 if count == n else float(least)
+            return _below(float(least), confidence)
         upper = 1.0 if errors == count else betaincinv(errors + 1, count - errors, 1 - allowed)
         bounds.append((float(upper), count / n))
     best, share = min(bounds)

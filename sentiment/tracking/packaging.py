@@ -89,7 +89,14 @@ def save_model(
     from mlflow.models import Model
     from mlflow.models.model import MLMODEL_FILE_NAME
     from mlflow.models.signature import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types import (
+        ColSpec,
+        DataType,
+        ParamSchema,
+        ParamSpec,
+        Schema,
+        TensorSpec,
+    )
 
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "label"),
@@ -111,7 +118,9 @@ def save_model(
             path=str(place),
             mlflow_model=document,
             signature=ModelSignature(
-                inputs=Schema([ColSpec(DataType.string, "text")]), outputs=Schema(outputs)
+                inputs=Schema([ColSpec(DataType.string, "text")]),
+                outputs=Schema(outputs),
+                params=ParamSchema([ParamSpec("min_confidence", DataType.double, None)]),
             ),
             input_example=pd.DataFrame({"text": [example]}),
             python_model=str(Path(__file__).with_name("pyfunc.py")),

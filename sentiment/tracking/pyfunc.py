@@ -4,8 +4,8 @@ MLflow runs it when it loads the model, with the scorer directory as the artifac
 the modules that score on the path. Nothing is unpickled.
 
 Input: a ``text`` column. Output: ``label``, ``confidence`` and ``probability_<label>`` each; a null
-text has an empty label and no numbers. A model that withholds answers gives no label (None) to an unsure
-text, and has a column ``would_be``.
+text has an empty label and no numbers. Where the model or the parameter ``min_confidence`` withholds
+answers, an unsure text has no label (None), and the table a column ``would_be``.
 """
 
 from __future__ import annotations
@@ -56,9 +56,11 @@ class ScorerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         numbers[given, 1:] = found.probabilities
         names = ["confidence", *(f"probability_{label}" for label in self.scorer.labels)]
         table = pd.DataFrame(numbers, index=texts.index, columns=names)
-        decision = self.scorer.decision
-        if decision.withholds:
-            unsure = table["confidence"].to_numpy() < decision.min_confidence
+        least = self.scorer.decision.least((params or {}).get("min_confidence"))
+        if not 0 <= least <= 1:
+            raise ValueError(f"min_confidence is {least!r}: a number from 0 to 1")
+        if least > 0:
+            unsure = table["confidence"].to_numpy() < least
             would_be = np.full(len(texts), None, dtype=object)
             would_be[unsure] = labels[unsure]
             table["would_be"] = would_be

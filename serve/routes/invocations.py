@@ -19,7 +19,7 @@ from serve.exchange import Exchange
 from serve.metrics import Door
 from serve.problems import not_ready
 from serve.reply import Reply
-from serve.routes.schemas import DULL, REVIEW, Model
+from serve.routes.schemas import DULL, REVIEW, Model, Parameters
 from serve.routes.texts import check_texts, classify, invalid, parse, rows, take_model
 from serve.state import State
 
@@ -90,7 +90,9 @@ class InvocationsRequest(Model):
     ] = None
     dataframe_split: Table | None = None
     dataframe_records: list[Record] | None = None
-    params: Annotated[dict[str, Any] | None, Field(description="Ignored.")] = None
+    params: Annotated[
+        Parameters | None, Field(description="`min_confidence`; others are ignored.")
+    ] = None
 
 
 class Row(Model):
@@ -116,13 +118,17 @@ def endpoints(state: State) -> list[Endpoint]:
         """Classify texts as `mlflow models serve` does."""
         if exchange.content_type.partition(b";")[0].strip().lower() == b"text/csv":
             texts = _csv_texts(await exchange.body())
+            least = None
         else:
             body = await exchange.json_body()
-            request = await parse(InvocationsRequest, body, exchange.limits)
-            texts = _texts(cast(InvocationsRequest, request))
+            request = cast(
+                InvocationsRequest, await parse(InvocationsRequest, body, exchange.limits)
+            )
+            texts = _texts(request)
+            least = None if request.params is None else request.params.min_confidence
         check_texts(state, texts, "inputs")
         model = take_model(state, exchange)
-        pieces = await classify(state, exchange, model, texts, Door.INVOCATIONS)
+        pieces = await classify(state, exchange, model, texts, Door.INVOCATIONS, least)
         columns = [f"probability_{label}" for label in model.labels]
         predictions = [
             {
@@ -134,7 +140,7 @@ def endpoints(state: State) -> list[Endpoint]:
                 "note": said.note,
                 "would_be": said.would_be,
             }
-            for said in rows(pieces, model)
+            for said in rows(pieces, model, least)
         ]
         return Reply(to_json({"predictions": predictions}))
 

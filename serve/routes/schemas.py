@@ -25,6 +25,13 @@ MinConfidence = Annotated[
 ]
 
 
+class Parameters(Model):
+    """What a request of another program's protocol says beside its texts; what is unknown is ignored."""
+
+    model_config = ConfigDict(extra="allow")
+    min_confidence: MinConfidence = None
+
+
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 

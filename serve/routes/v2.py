@@ -2,9 +2,9 @@
 
 One input of BYTES strings, named ``text`` (any name is taken), shape ``[n]``, ``[n, 1]`` or
 ``[1, n]``; the outputs are ``label`` (BYTES, ``[n]``) and ``probabilities`` (FP64, ``[n, labels]``,
-in the order of the labels that the metadata names), and, of a model that withholds unsure answers,
-``would_be`` (BYTES, ``[n]``): the label where ``label`` is empty. As JSON or, as
-`serve.routes.tensors` says, as bytes.
+in the order of the labels that the metadata names), and, where the model or the parameter
+``min_confidence`` withholds unsure answers, ``would_be`` (BYTES, ``[n]``): the label where ``label``
+is empty. As JSON or, as `serve.routes.tensors` says, as bytes.
 Source: https://github.com/kserve/open-inference-protocol (specification/protocol/inference_rest.md)
 """
 
@@ -23,7 +23,7 @@ from serve.metrics import Door
 from serve.model import LoadedModel
 from serve.problems import ApiError, not_ready
 from serve.reply import Reply
-from serve.routes.schemas import DULL, REVIEW, Model, Whole
+from serve.routes.schemas import DULL, REVIEW, Model, Parameters, Whole
 from serve.routes.tensors import HEADER, read_strings, split_body, write_numbers, write_strings
 from serve.routes.texts import check_texts, classify, invalid, parse, rows, take_model
 from serve.state import State
@@ -34,7 +34,7 @@ _UNSUPPORTED = (
     "shared_memory_region",
 )  # fmt: skip
 
-Parameters = Annotated[
+Extensions = Annotated[
     dict[str, Any] | None, Field(description="Extensions: those of binary tensors.")
 ]
 
@@ -59,14 +59,14 @@ class InputTensor(Model):
         list[str] | list[list[str]] | None,
         Field(description="The strings, flat or in rows; missing where they follow as bytes."),
     ] = None
-    parameters: Parameters = None
+    parameters: Extensions = None
 
 
 class RequestedOutput(Model):
     """An output that is asked for."""
 
     name: Literal["label", "would_be", "probabilities"]
-    parameters: Parameters = None
+    parameters: Extensions = None
 
 
 class InferRequest(Model):
@@ -86,7 +86,10 @@ class InferRequest(Model):
     id: Annotated[str | None, Field(max_length=1000)] = None
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=1)]
     outputs: list[RequestedOutput] | None = None
-    parameters: Parameters = None
+    parameters: Annotated[
+        Parameters | None,
+        Field(description="`min_confidence`, and extensions: those of binary tensors."),
+    ] = None
 
 
 class TensorMetadata(Model):
@@ -213,8 +216,9 @@ def endpoints(state: State) -> list[Endpoint]:
         document, data = split_body(body, length)
         request = cast(InferRequest, await parse(InferRequest, document, exchange.limits))
         texts = _texts(state, request, data)
-        pieces = await classify(state, exchange, model, texts, Door.V2)
-        answers = list(rows(pieces, model))
+        least = None if request.parameters is None else request.parameters.min_confidence
+        pieces = await classify(state, exchange, model, texts, Door.V2, least)
+        answers = list(rows(pieces, model, least))
         labels = [said.label or "" for said in answers]
         would_be = [said.would_be or "" for said in answers]
         numbers = [value for said in answers for value in said.probabilities]
@@ -230,7 +234,7 @@ def endpoints(state: State) -> list[Endpoint]:
         }
         packed: list[bytes] = []
         outputs = []
-        for name, binary in _wanted(request, model.scorer.decision.withholds):
+        for name, binary in _wanted(request, model.scorer.decision.least(least) > 0):
             tensor = {"name": name, **found[name]}
             if binary:
                 values = tensor.pop("data")
@@ -307,15 +311,16 @@ def _find(state: State, exchange: Exchange) -> LoadedModel:
 def _wanted(request: InferRequest, withholds: bool) -> list[tuple[str, bool]]:
     """Return the outputs that are asked for, and whether as bytes.
 
-    A model that withholds labels tells them apart, unasked.
+    Where labels are withheld, they are told apart, unasked.
 
     Raises
     ------
     ApiError
         ``invalid_input`` for what is not supported, by its name.
     """
+    own = {} if request.parameters is None else request.parameters.model_extra or {}
     for place, parameters in (
-        ("parameters", request.parameters),
+        ("parameters", own),
         *(
             (f"outputs.{n}.parameters", out.parameters)
             for n, out in enumerate(request.outputs or ())
@@ -324,7 +329,7 @@ def _wanted(request: InferRequest, withholds: bool) -> list[tuple[str, bool]]:
         for name in parameters or {}:
             if name in _UNSUPPORTED:
                 raise invalid(f"{place}.{name}", "is not supported by this service")
-    default = bool((request.parameters or {}).get("binary_data_output", False))
+    default = bool(own.get("binary_data_output", False))
     if not request.outputs:
         more = ["would_be"] if withholds else []
         return [(name, default) for name in ("label", *more, "probabilities")]

@@ -151,6 +151,18 @@ def test_http(decided, server_class):
         rows = running.post("/invocations", {"inputs": TEXTS}).json()["predictions"]
         tensor = {"name": "text", "datatype": "BYTES", "shape": [len(TEXTS)], "data": TEXTS}
         outputs = running.post("/v2/models/sentiment/infer", {"inputs": [tensor]}).json()["outputs"]
+        sure = {"min_confidence": 0.8}
+        asked_rows = running.post("/invocations", {"inputs": TEXTS, "params": sure}).json()
+        asked_tensors = running.post(
+            "/v2/models/sentiment/infer", {"inputs": [tensor], "parameters": sure}
+        ).json()["outputs"]
+        wrong = [
+            running.post("/invocations", {"inputs": TEXTS, "params": {"min_confidence": "high"}}),
+            running.post(
+                "/v2/models/sentiment/infer",
+                {"inputs": [tensor], "parameters": {"min_confidence": 2}},
+            ),
+        ]
         metrics = running.get("/metrics").text
         why = [running.post("/explain", {"text": text}).json()["note"] for text in TEXTS[:20]]
         refused = running.post("/predict", {"text": "x", "min_confidence": 1.5})
@@ -163,9 +175,16 @@ def test_http(decided, server_class):
         scorer, 0.8
     )
     assert [(row["label"], row["would_be"]) for row in rows] == told
-    found = {output["name"]: output["data"] for output in outputs}
-    pairs = zip(found["label"], found["would_be"], strict=True)
-    assert [(label or None, withheld or None) for label, withheld in pairs] == told
+    for tensors, answers in ((outputs, told), (asked_tensors, expected(scorer, 0.8))):
+        found = {output["name"]: output["data"] for output in tensors}
+        blank = [""] * len(TEXTS)  # of a model that withholds nothing
+        pairs = zip(found["label"], found.get("would_be", blank), strict=True)
+        assert [(label or None, withheld or None) for label, withheld in pairs] == answers
+    assert [(row["label"], row["would_be"]) for row in asked_rows["predictions"]] == expected(
+        scorer, 0.8
+    )
+    assert [answer.status_code for answer in wrong] == [422, 422]
+    assert all("min_confidence" in answer.text for answer in wrong)
     assert "sentiment_predictions_total" in metrics
     assert [note == "abstained" for note in why] == [label is None for label, _ in told[:20]]
     assert refused.status_code == 422
@@ -173,15 +192,16 @@ def test_http(decided, server_class):
 
 def test_mlflow_and_the_api(decided):
     _, scorer, logged, artifacts, result = decided
-    table = mlflow.pyfunc.load_model(logged).predict(pd.DataFrame({"text": TEXTS}))
-    told = (
-        table[["label", "would_be"]]
-        .astype(object)
-        .where(table[["label", "would_be"]].notna(), None)
-    )
-    assert list(told.itertuples(index=False, name=None)) == expected(
-        scorer, scorer.decision.min_confidence
-    )
+    model, frame = mlflow.pyfunc.load_model(logged), pd.DataFrame({"text": TEXTS})
+    for asked, least in ((None, scorer.decision.min_confidence), ({"min_confidence": 0.8}, 0.8)):
+        table = model.predict(frame, params=asked)
+        if "would_be" not in table:  # a model that withholds nothing
+            table["would_be"] = None
+        told = table[["label", "would_be"]].astype(object)
+        told = told.where(told.notna(), None)
+        assert list(told.itertuples(index=False, name=None)) == expected(scorer, least)
+    with pytest.raises(Exception, match="min_confidence is 1.5"):
+        model.predict(frame, params={"min_confidence": 1.5})
     # What the run says of its test rows is what the model makes of their probabilities.
     frame = pl.read_parquet(artifacts / "test_predictions.parquet")
     numbers = frame.select(pl.col("^probability_.*$")).to_numpy()
