@@ -15,6 +15,7 @@ from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer as Stock
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.utils import estimator_checks
 from support.reviews import balanced
 
 import sentiment
@@ -197,6 +198,28 @@ def test_scikit_learn_takes_it_for_its_own(classifier):
     proba = fitted.predict_proba(TEXTS[:3])
     assert proba.shape == (3, 2)
     assert classifier.get_params(deep=False).keys() == {"vectorizer", "model"}
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "check_parameters_default_constructible", "check_do_not_raise_errors_in_init_or_set_params",
+        "check_get_params_invariance", "check_set_params", "check_no_attributes_set_in_init",
+        "check_estimators_unfitted", "check_estimator_repr", "check_estimator_cloneable",
+        "check_estimator_tags_renamed", "check_valid_tag_types", "check_mixin_order",
+        "check_supervised_y_no_nan", "check_fit1d",
+    ],
+)  # fmt: skip
+def test_scikit_learns_checks_as_far_as_they_are_about_text(check):
+    function = getattr(estimator_checks, check, None)
+    if function is None:
+        pytest.skip(f"this scikit-learn has no {check}")
+    function("TextClassifier", TextClassifier())
+
+
+@pytest.mark.filterwarnings("ignore:Can't test estimator")
+def test_scikit_learns_check_of_all():
+    estimator_checks.check_estimator(TextClassifier())
 
 
 def test_a_grid_search_chooses_its_parts():
