@@ -207,6 +207,7 @@ def test_a_classifier_of_ones_own_compiles_when_it_is_linear(tmp_path, cli):
     assert (tmp_path / "models" / "latest.json").exists()
 
 
+@pytest.mark.slow
 def test_a_pattern_that_a_service_refuses_is_told(tmp_path, cli):
     trained = cli("train", *SMALL, f"output_dir={tmp_path}", "vectorizer.token_pattern='[a-z]+ing'")
     assert trained.code == 0
