@@ -10,7 +10,6 @@ Nothing heavy is imported before it is used. What is public stands in ``__init__
 """
 
 from importlib import import_module
-from typing import Any
 
 __version__ = "0.1.0"
 
@@ -28,7 +27,7 @@ _PUBLIC = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'sentiment' has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)

@@ -1,10 +1,9 @@
 """``python -m sentiment``, and the ``sentiment`` command."""
 
-import signal
 import sys
 from types import FrameType
 
-_INTERRUPTED = 128 + signal.SIGINT
+_INTERRUPTED = 130
 _SOON = 0.01  # seconds
 _PATIENCE = iter(range(300))
 
@@ -12,6 +11,8 @@ _PATIENCE = iter(range(300))
 def main() -> None:
     """Run the command line as a process of its own: see `sentiment.cli.main`."""
     try:
+        import signal  # within, as everything that takes a moment
+
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _interrupt)
         from sentiment.cli import main as run
@@ -32,6 +33,8 @@ def _interrupt(_signal: int, frame: FrameType | None) -> None:
 
     There Python drops it ("exception ignored in"), and may keep its lock of imports for ever.
     """
+    import signal
+
     code = None if frame is None else frame.f_code
     within = code is not None and (
         code.co_filename.startswith("<frozen importlib") or code.co_name == "__del__"
