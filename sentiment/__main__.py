@@ -1,7 +1,13 @@
 """``python -m sentiment``, and the ``sentiment`` command."""
 
+from __future__ import annotations
+
 import sys
 from types import FrameType
+
+TYPE_CHECKING = False  # typing takes a moment
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 _INTERRUPTED = 130
 _SOON = 0.01  # seconds
@@ -15,6 +21,7 @@ def main() -> None:
 
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _interrupt)
+            sys.unraisablehook = _dropped
         from sentiment.cli import main as run
 
         run()
@@ -29,21 +36,26 @@ def main() -> None:
 
 
 def _interrupt(_signal: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, but soon instead of within what imports or clears away.
+    """Raise KeyboardInterrupt, but soon instead of within an import, whose lock might stay for ever."""
+    if frame is None or not frame.f_code.co_filename.startswith("<frozen importlib") or not _soon():
+        raise KeyboardInterrupt
 
-    There Python drops it ("exception ignored in"), and may keep its lock of imports for ever.
-    """
+
+def _dropped(unraisable: UnraisableHookArgs) -> None:
+    """Raise soon again what Python drops within a finalizer or a callback ("Exception ignored in")."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt) or not _soon():
+        sys.__unraisablehook__(unraisable)
+
+
+def _soon() -> bool:
+    """Interrupt a moment later; False where that cannot be, or was done too often."""
     import signal
 
-    code = None if frame is None else frame.f_code
-    within = code is not None and (
-        code.co_filename.startswith("<frozen importlib") or code.co_name == "__del__"
-    )
-    if within and hasattr(signal, "setitimer") and next(_PATIENCE, None) is not None:
-        signal.signal(signal.SIGALRM, _interrupt)
-        signal.setitimer(signal.ITIMER_REAL, _SOON)
-        return
-    raise KeyboardInterrupt
+    if not hasattr(signal, "setitimer") or next(_PATIENCE, None) is None:
+        return False
+    signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, _SOON)
+    return True
 
 
 if __name__ == "__main__":
