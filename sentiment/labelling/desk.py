@@ -314,7 +314,7 @@ class Desk:
         if len(set(labels)) < 2 or len(known) == self._taught:
             return
         X = learner.vectorizer.transform([text for text, _, _ in known])
-        model = learner.fit(X, labels)
+        model = learner.taught(X, labels)
         scores = model.decision_function(learner.X)
         point = learner.estimate(X, labels, np.array([drawn for _, _, drawn in known]))
         scorer = learner.compiled(

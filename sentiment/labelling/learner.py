@@ -17,6 +17,7 @@ from sentiment.drift.signals import wilson
 
 if TYPE_CHECKING:
     from sentiment.scorer.model import Scorer
+    from sentiment.training.semi import Teacher
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ MORE = 100
 """Answers more, for which the gain is estimated."""
 _FOLDS = 5
 _FEWEST = 10  # random answers, for an estimate
+_TEACHING = 20_000  # candidates without label that are learned from at most
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Learner:
             min_df=2 if len(texts) > 100 else 1, binary=True,
         )  # fmt: skip
         self.X = self.vectorizer.fit_transform(texts)
+        self._teacher: Teacher | None = None
 
     def classifier(self, *, calibrated: bool = False) -> Any:
         """Return a classifier that has learned nothing."""
@@ -88,6 +91,22 @@ class Learner:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # few answers are no reason to warn here
             return self.classifier(calibrated=calibrated).fit(X, np.asarray(labels, dtype=object))
+
+    def taught(self, X: Any, labels: Sequence[str] | NDArray[np.object_]) -> Any:
+        """Return a classifier that has learned from these and from the candidates without label.
+
+        Of many candidates a sample teaches, so that it stays a matter of seconds.
+        """
+        from sentiment.training.recipe import Recipe
+        from sentiment.training.semi import Teacher
+
+        if self._teacher is None:
+            n = self.X.shape[0]
+            sample = np.random.default_rng(self.seed).permutation(n)[:_TEACHING]
+            self._teacher = Teacher(self.classifier(), Recipe(), self.X[np.sort(sample)], self.seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._teacher.fit(X, np.asarray(labels, dtype=object), 1)[-1]
 
     def compiled(self, classifier: Any, texts: Sequence[str]) -> Scorer:
         """Return what explains its answers, word by word."""
@@ -139,7 +158,7 @@ class Learner:
                 if len(set(names[used])) < 2:
                     into[held] = names[held] == names[used][0]
                     continue
-                into[held] = self.fit(X[used], names[used]).predict(X[held]) == names[held]
+                into[held] = self.taught(X[used], names[used]).predict(X[held]) == names[held]
         return right[drawn], half[drawn]
 
 

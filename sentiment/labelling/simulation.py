@@ -61,6 +61,6 @@ def simulate(
         if len(set(labels[known])) < 2:
             yield len(known), float((truth == labels[known][0]).mean())
             continue
-        model = learner.fit(learner.X[known], labels[known])
+        model = learner.taught(learner.X[known], labels[known])
         scores = model.decision_function(learner.X)
         yield len(known), float((model.predict(X_out) == truth).mean())

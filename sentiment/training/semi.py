@@ -133,13 +133,13 @@ def self_train(
     rows = splits.train
     n_unlabelled = features["unlabelled"].shape[0]
     X = features["train"]
-    teacher = _Teacher(_bare(pipeline[-1]), recipe, X, features["unlabelled"], seed)
+    teacher = Teacher(_bare(pipeline[-1]), recipe, features["unlabelled"], seed, X)
     alone: Steps | None = None
     X_alone = None
     if recipe.keep == "better":
         alone = Steps([("vectorizer", clone(pipeline[0])), ("classifier", clone(pipeline[-1]))])
         X_alone = alone[0].fit_transform(rows.texts)
-    every, labels = np.arange(len(rows)), np.asarray(rows.labels, dtype=object)
+    labels = np.asarray(rows.labels, dtype=object)
     codes = np.unique(labels, return_inverse=True)[1]
     judged, scores, scores_alone = _out_of_fold(teacher, X, X_alone, rows, codes, recipe, seed)
     if not len(judged):
@@ -150,7 +150,7 @@ def self_train(
             return _labels_alone(alone, X_alone, features, splits, weighing), Verdict(
                 False, 0, n_unlabelled
             )
-        found = teacher.fit(every, labels, recipe.rounds)[-1]
+        found = teacher.fit(X, labels, recipe.rounds)[-1]
         return _fitted(pipeline, found, features), Verdict(True, recipe.rounds, n_unlabelled)
     truth = codes[judged]
     maps = [_calibration(each, truth) for each in scores]
@@ -172,7 +172,7 @@ def self_train(
         )  # fmt: skip
         if not verdict.kept:
             return _labels_alone(alone, X_alone, features, splits, weighing), verdict
-    classifier = teacher.fit(every, labels, max(best - 1, 0))[best]
+    classifier = teacher.fit(X, labels, max(best - 1, 0))[best]
     slope, offsets = maps[best]
     classifier.coef_ = classifier.coef_ * slope
     classifier.intercept_ = classifier.intercept_ * slope + offsets
@@ -197,28 +197,42 @@ def _bare(classifier: Any) -> Any:
     return bare.set_params(calibration=None) if isinstance(bare, NBSVM) else bare
 
 
-class _Teacher:
-    """Fits a classifier on rows of `X`, lets it label the pool, and fits it again on both."""
+class Teacher:
+    """Fits a classifier on texts with labels, lets it label a pool, and fits it again on both.
 
-    def __init__(self, classifier: Any, recipe: Recipe, X: Any, pool: Any, seed: int) -> None:
+    Parameters
+    ----------
+    classifier : estimator
+        Linear, without a calibration; it is cloned.
+    recipe : Recipe
+    pool : csr_matrix of shape (texts, features)
+        Texts without label.
+    seed : int
+        Of the sample that gives the directions.
+    X : csr_matrix of shape (texts, features), optional
+        Further texts that may be in that sample.
+    """
+
+    def __init__(
+        self, classifier: Any, recipe: Recipe, pool: Any, seed: int, X: Any | None = None
+    ) -> None:
         self.classifier = classifier
         self.recipe = recipe
-        self.X = X
         self.pool = pool
         self.directions = _Directions.of(X, pool, recipe.dimensions, seed)
 
-    def fit(self, rows: Ints, labels: Labels, rounds: int) -> list[Any]:
+    def fit(self, X: Any, labels: Labels, rounds: int) -> list[Any]:
         """Return the classifier of the labels alone, with the directions, and after each round."""
         from sklearn.base import clone
 
-        X = self.X[rows]
+        n = X.shape[0]
         first = self._scored(clone(self.classifier).fit(X, labels), X)
         found = [first, first]
         if self.directions is not None:
-            found[1] = _sum([first, self.directions.fitted(rows, labels)])
+            found[1] = _sum([first, self.directions.fitted(X, labels)])
         counts = np.unique(labels, return_counts=True)[1]
         for _ in range(rounds):
-            scores = _columns(found[-1].scores[len(rows) :])
+            scores = _columns(found[-1].scores[n:])
             chosen, given, weights = self._labelled(scores, counts / counts.sum())
             if not len(chosen):
                 found.append(found[-1])
@@ -226,7 +240,7 @@ class _Teacher:
             taught = clone(self.classifier).fit(
                 sp.vstack([X, self.pool[chosen]], format="csr"),
                 np.concatenate([labels, first.classifier.classes_[given]]),
-                np.concatenate([np.full(len(labels), self.recipe.weight), weights]),
+                np.concatenate([np.full(n, self.recipe.weight), weights]),
             )
             found.append(_sum([self._scored(taught, X), found[1]]))
         return [each.classifier for each in found]
@@ -269,14 +283,14 @@ class _Directions:
     columns: Ints
     right: Floats  # (columns, directions)
     n_features: int
-    labelled: Floats  # (rows, directions): where the texts lie
-    pool: Floats
+    pool: Floats  # (texts, directions): where the texts lie
 
     @staticmethod
-    def of(X: Any, pool: Any, n: int, seed: int) -> _Directions | None:
+    def of(more: Any | None, pool: Any, n: int, seed: int) -> _Directions | None:
         from sklearn.utils.extmath import randomized_svd
 
-        n_rows, n_features = X.shape[0] + pool.shape[0], X.shape[1]
+        X = pool[:0] if more is None else more
+        n_rows, n_features = X.shape[0] + pool.shape[0], pool.shape[1]
         chosen = np.arange(n_rows)
         if n_rows > _SAMPLE:
             chosen = np.sort(np.random.default_rng(seed).choice(n_rows, _SAMPLE, replace=False))
@@ -293,16 +307,14 @@ class _Directions:
         right = randomized_svd(used, n, n_iter=2, random_state=seed)[2]
         spread = float((used @ right.T).std(axis=0).mean()) or 1.0
         right = (right.T / spread).astype(np.float64)
-        return _Directions(
-            columns, right, n_features, X[:, columns] @ right, pool[:, columns] @ right
-        )
+        return _Directions(columns, right, n_features, pool[:, columns] @ right)
 
-    def fitted(self, rows: Ints, labels: Labels) -> _Scored:
+    def fitted(self, X: Any, labels: Labels) -> _Scored:
         """Return a classifier of the directions, as one of n-grams."""
         from sklearn.linear_model import LogisticRegression
 
         # The usual length of a direction is 1: the penalty is then the same whatever the texts.
-        here = self.labelled[rows]
+        here = X[:, self.columns] @ self.right
         found = LogisticRegression(C=_LATENT_C, max_iter=500).fit(here, labels)
         scores = [found.decision_function(each) for each in (here, self.pool)]
         weights = np.zeros((len(found.coef_), self.n_features))
@@ -363,7 +375,7 @@ def surest(scores: Floats, prior: Floats, share: float) -> tuple[Ints, Ints]:
 
 
 def _out_of_fold(
-    teacher: _Teacher, X: Any, X_alone: Any, rows: Split, codes: Ints, recipe: Recipe, seed: int
+    teacher: Teacher, X: Any, X_alone: Any, rows: Split, codes: Ints, recipe: Recipe, seed: int
 ) -> tuple[Ints, list[Floats], Floats]:
     """Return which rows were judged, their scores after each round, and those of the labels alone."""
     from sklearn.base import clone
@@ -383,7 +395,7 @@ def _out_of_fold(
             if number == used:
                 break
             judged.append(held)
-            fitted = teacher.fit(learned, labels[learned], recipe.rounds)
+            fitted = teacher.fit(X[learned], labels[learned], recipe.rounds)
             by_round.append([_columns(each.decision_function(X[held])) for each in fitted])
             if X_alone is not None:
                 own = clone(teacher.classifier).fit(X_alone[learned], labels[learned])

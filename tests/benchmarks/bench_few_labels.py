@@ -156,7 +156,7 @@ def chosen_labels(splits: Splits, samples: int, most: int, batch: int) -> dict[s
         ends.append(goal)
         saved.append(1 - most / enough)
         print(f"seed {seed}: {most} chosen {goal:.4f}, as {enough} random", file=sys.stderr)
-    return {f"accuracy of {most} chosen": spread(ends), "labels saved": spread(saved)}
+    return {f"{most} chosen labels": {"accuracy": spread(ends), "labels saved": spread(saved)}}
 
 
 def main() -> None:
@@ -171,7 +171,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     if options.simulate:
         splits = load(config.compose([*WORDS[options.data], "data.val_size=0"])).splits
-        found = chosen_labels(splits, options.samples, most=1000, batch=50)
+        found = chosen_labels(splits, options.samples, most=1000, batch=100)
     else:
         bench = Bench(options.data, options.pool)
         found = few_labels(bench, [int(n) for n in options.labels.split(",")], options.samples)
@@ -181,12 +181,11 @@ def main() -> None:
     for n, methods in found.items():
         print(n)
         for name, figures in methods.items():
-            each = figures if isinstance(next(iter(figures.values())), dict) else {"": figures}
+            each = figures if "median" not in figures else {"": figures}
             told = (
                 f"{key} {f['median']:.4f} ({f['low']:.4f} to {f['high']:.4f}), mean {f['mean']:.4f}"
-                if isinstance(f, dict) else f"{key} {f:.4f}"
                 for key, f in each.items()
-            )  # fmt: skip
+            )
             print(f"  {name:56} {'; '.join(told)}")
 
 

@@ -66,6 +66,7 @@ def test_what_is_no_new_text_is_counted_and_left_out(data):
     assert len(data.splits.seen()) == len(without.seen()) + 2000
 
 
+@pytest.mark.slow
 def test_reviews_without_label_make_a_better_model_that_compiles(folder):
     alone = train(config.compose(words(folder)), draw=False)
     more = train(config.compose(words(folder, f"data.unlabelled={folder}/pool.jsonl")), draw=False)
