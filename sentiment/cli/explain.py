@@ -13,6 +13,7 @@ from sentiment.cli.console import emit_json, stdout
 from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.predict import Model, load
 from sentiment.errors import UsageError
+from sentiment.records.answers import Note
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,10 +45,13 @@ def explain(
         return
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     found = scorer.explain(text, None if json else top)
+    # The label is explained that would be given; of a withheld one it is said.
+    withheld = found.probabilities[found.label] < scorer.decision.min_confidence
+    note = Note.ABSTAINED if withheld else None
     if json:
-        emit_json({"text": text, **explanation_dict(found)})
+        emit_json({"text": text, **explanation_dict(found), "note": note})
     else:
-        _show(text, found)
+        _show(text, found, note)
 
 
 def explanation_dict(found: Explanation) -> dict[str, Any]:
@@ -74,9 +78,8 @@ def explanation_dict(found: Explanation) -> dict[str, Any]:
     }
 
 
-def _show(text: str, found: Explanation) -> None:
-    confidence = max(found.probabilities.values())
-    print(f"{found.label}\t{confidence:.4f}")
+def _show(text: str, found: Explanation, note: Note | None) -> None:
+    print(found.label, f"{found.probabilities[found.label]:.4f}", *filter(None, [note]), sep="\t")
     if found.label in found.score_labels:
         number, towards = found.score_labels.index(found.label), found.label
     else:

@@ -1,6 +1,6 @@
 """More text than memory: time, memory and disk of a training in blocks, beside fastText and Vowpal Wabbit.
 
-    python tests/benchmarks/bench_scale.py --texts 100000 400000 --memory 1GB
+    python tests/benchmarks/bench_scale.py --texts 100000 400000 --memory 2GB
     python tests/benchmarks/bench_scale.py --texts 400000 --peers PYTHON
 
 PYTHON can import fasttext and vowpalwabbit, of an environment of their own:

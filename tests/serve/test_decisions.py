@@ -122,6 +122,13 @@ def test_commands_and_files(decided, cli, tmp_path):
     told = expected(scorer, scorer.decision.min_confidence)
     said = cli("predict", *TEXTS, "--json", "--output-dir", here).documents
     assert [(row["label"], row.get("would_be")) for row in said] == told
+    for text, (label, withheld) in list(zip(TEXTS, told, strict=True))[:3]:
+        why = cli("explain", text, "--json", "--output-dir", here).document
+        assert (why["label"], why["note"]) == (label or withheld, "abstained" if withheld else None)
+        shown = cli("explain", text, "--output-dir", here).out.splitlines()[0].split("\t")
+        assert shown[0] == why["label"]
+        assert shown[1] == f"{why['probabilities'][why['label']]:.4f}"
+        assert shown[2:] == (["abstained"] if withheld else [])
     given = tmp_path / "given.jsonl"
     given.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     for kind in ("jsonl", "csv", "parquet"):
