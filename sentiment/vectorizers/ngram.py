@@ -58,7 +58,7 @@ class CountVectorizer(TextVectorizer):
     spec_: TextSpec
     index_: NgramIndex
     n_documents_: int
-    idf_: npt.NDArray[np.float64] | None
+    idf_: npt.NDArray[np.floating[Any]] | None
     norm: Literal["l1", "l2"] | None = None
 
     def __init__(
@@ -421,7 +421,8 @@ class TfidfVectorizer(CountVectorizer):
         if self.use_idf:
             smooth = int(self.smooth_idf)
             df = self.index_.document_frequency().astype(np.float64)
-            self.idf_ = np.log((self.n_documents_ + smooth) / (df + smooth)) + 1.0
+            idf = np.log((self.n_documents_ + smooth) / (df + smooth)) + 1.0
+            self.idf_ = idf.astype(self.dtype)
 
     def _weights(
         self, rows: Int64, indices: Int64, data: npt.NDArray[np.float64], n_rows: int

@@ -84,6 +84,7 @@ def assert_equal_to_sklearn(ours, theirs, fit_texts, other_texts):
         assert abs(got - want).max() <= 1e-6
     if getattr(theirs, "use_idf", False):
         np.testing.assert_allclose(ours.idf_, theirs.idf_, rtol=1e-6)
+        assert ours.idf_.dtype == theirs.idf_.dtype
     else:
         assert ours.idf_ is None
 
