@@ -99,6 +99,11 @@ def check(rule: Rule) -> None:
         _metric(rule.metric or "")
     if rule.threshold is not None and not 0.0 < rule.threshold < 1.0:
         raise UsageError(f"decision.threshold={rule.threshold:g}: a number between 0 and 1")
+    for label, value in rule.thresholds.items():
+        if not 0.0 < value <= 1.0:
+            raise UsageError(
+                f"decision.thresholds.{label}={value:g}: a number above 0 and at most 1"
+            )
     asked = [key for key, value in rule.abstain.items() if value is not None]
     if len(asked) > 1:
         raise UsageError(f"decision.abstain: give one of {', '.join(asked)}, not several")
@@ -324,6 +329,8 @@ def _named(given_by: Mapping[Any, float], names: list[str]) -> list[float]:
             )
     if len(names) == 2 and len(given) == 1:
         ((label, value),) = given.items()
+        if value == 1.0:
+            raise UsageError(f"decision.thresholds.{label}=1: with two labels, below 1")
         return [value if name == label else 1.0 - value for name in names]
     missing = [name for name in names if name not in given]
     if missing:

@@ -145,6 +145,7 @@ def test_a_share_is_answered():
         (Rule("treshold"), "decision.rule=treshold: one of argmax, threshold, costs; did you mean"),
         (Rule("threshold", "mc"), "decision.metric=mc: one of f1, .*did you mean 'mcc'"),
         (Rule("threshold", threshold=1.5), "decision.threshold=1.5: a number between 0 and 1"),
+        (Rule("threshold", thresholds={"a": 1.4}), "decision.thresholds.a=1.4: a number above 0"),
         (Rule(abstain={"max_error": 0.0}), "decision.abstain.max_error=0: a share"),
         (Rule(abstain={"max_error": 0.1, "coverage": 0.9}), "give one of max_error, coverage"),
     ],
