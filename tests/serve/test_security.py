@@ -222,6 +222,7 @@ def test_the_service_imports_nothing_heavy():
                 "parent",
                 "shadow",
                 "sqlite",
+                "patterns",
             ),
         )
     }
