@@ -378,7 +378,7 @@ def explain_error(error: Exception, overrides: Sequence[str], name: str = "confi
         key, equals, value = str(error.override).partition("=")
         fix = f"; as one text: {shlex.quote(f'{key}={in_quotes(value)}')}" if equals else ""
         if value.startswith("{") or not key.isascii():
-            fix += "; names that a command line cannot hold stand in a config file"
+            fix = f"; names that a command line cannot hold stand in a config file{fix}"
         return UsageError(
             f"cannot read the override {error.override!r}: "
             f"{reason.removeprefix(str(error.override)).strip()}{fix}"
