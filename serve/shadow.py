@@ -123,7 +123,7 @@ class Shadow(Collector):
             self.dropped.inc()
             return
         self._characters += len(text)
-        withheld = confidence < model.scorer.decision.least(None)
+        withheld = model.scorer.decision.unsure(confidence)
         self._seen.append(_Seen(time.time(), model, text, label, probabilities, withheld))
 
     def answered(self, claim: Claim, label: str) -> None:

@@ -46,7 +46,7 @@ def explain(
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     found = scorer.explain(text, None if json else top)
     # The label is explained that would be given; of a withheld one it is said.
-    withheld = found.probabilities[found.label] < scorer.decision.min_confidence
+    withheld = scorer.decision.unsure(found.probabilities[found.label])
     note = Note.ABSTAINED if withheld else None
     if json:
         emit_json({"text": text, **explanation_dict(found), "note": note})

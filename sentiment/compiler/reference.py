@@ -52,7 +52,6 @@ def reference_statistics(
         texts it answered.
     """
     found = scorer.predict(texts, parallel)
-    sure = found.confidence >= scorer.decision.min_confidence
     scores = found.scores[:, 0] if found.scores.shape[1] == 1 else found.scores.max(axis=1)
     unknown = found.n_unknown / np.maximum(found.n_tokens, 1)
     accuracy = right = None
@@ -70,7 +69,11 @@ def reference_statistics(
         "mean_confidence": round(float(found.confidence.mean()), 6),
         "accuracy": accuracy,
         "right": right,
-        **({"answered": int(sure.sum())} if scorer.decision.withholds else {}),
+        **(
+            {"answered": int((~scorer.decision.unsure(found.confidence)).sum())}
+            if scorer.decision.withholds
+            else {}
+        ),
         "score": histogram(scores, SCORE_EDGES),
         "confidence": histogram(found.confidence, SHARE_EDGES),
         "length": histogram(found.n_tokens, LENGTH_EDGES),

@@ -72,7 +72,7 @@ class Reference:
         self.document: Mapping[str, Any] = document
         self.labels = scorer.labels
         self.edges = {name: np.asarray(document[name]["edges"]) for name in _HISTOGRAMS}
-        self.min_confidence = scorer.decision.min_confidence
+        self._decision = scorer.decision
         self.answered: int | None = None  # of the n texts, by a model that withholds some
         if scorer.decision.withholds and "answered" in document:
             self.answered = int(document["answered"])
@@ -155,7 +155,7 @@ class Reference:
             counts[name] += np.bincount(places, minlength=len(edges) + 1)
         counts["tokens"] += n_tokens.sum()
         counts["unknown"] += n_unknown.sum()
-        sure = confidence >= self.min_confidence
+        sure = ~self._decision.unsure(confidence)
         counts["own"] += len(sure) if own is None else own.sum()
         counts["answered"] += (sure if own is None else sure & own).sum()
         counts["confidence_sum"] += confidence.sum()

@@ -106,7 +106,7 @@ class Answers:
     @cached_property
     def withheld(self) -> NDArray[np.bool_]:
         """Whether each answer is withheld as unsure."""
-        return np.asarray(self.confidence < self.decision.min_confidence)
+        return self.decision.unsure(self.confidence)
 
     @cached_property
     def confusion(self) -> Ints:

@@ -283,7 +283,7 @@ def evaluate(
         result["brier_score"] = float(np.mean(((probabilities - onehot) ** 2).sum(axis=1)))
     result["ece"] = expected_calibration_error(probabilities.max(axis=1), codes == likeliest)
     if decision and decision.withholds:
-        sure = probabilities[np.arange(len(codes)), predicted] >= decision.min_confidence
+        sure = ~decision.unsure(probabilities[np.arange(len(codes)), predicted])
         result["coverage"] = float(sure.mean())
         if sure.any():
             result["answered_accuracy"] = float(correct[sure].mean())

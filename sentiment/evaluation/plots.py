@@ -89,7 +89,7 @@ def save_decision(path: Path, chosen: Chosen) -> None:
             mark = places[int(np.argmax(values))]
             axes.axvline(0.5, color=_GREY, linestyle=":", label="0.5")
         elif chosen.decision.withholds:
-            answered = np.array(part["confidence"]) >= chosen.decision.min_confidence
+            answered = ~chosen.decision.unsure(np.array(part["confidence"]))
             mark = places[int(answered.sum()) - 1] if answered.any() else None
         if mark is not None:
             axes.axvline(mark, color=_ORANGE, label=f"chosen: {mark:.3g}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentiment.scorer.prediction import Floats, Ints
 
@@ -107,6 +108,16 @@ class Decision:
     def least(self, asked: float | None) -> float:
         """Return the confidence that an answer needs: what is asked for, else the model's own."""
         return self.min_confidence if asked is None else asked
+
+    @overload
+    def unsure(self, confidence: float, asked: float | None = None) -> bool: ...
+
+    @overload
+    def unsure(self, confidence: Floats, asked: float | None = None) -> NDArray[np.bool_]: ...
+
+    def unsure(self, confidence: Any, asked: float | None = None) -> Any:
+        """Tell whether an answer, or each of several, is withheld; `asked` as of `least`."""
+        return confidence < self.least(asked)
 
     def best(self, probabilities: Floats) -> Ints:
         """Return the number of the label of each row; the first of equals.

@@ -201,7 +201,7 @@ class Scorer:
     def decided(self, probabilities: Sequence[float]) -> tuple[str, bool]:
         """Return the label that the decision makes of a text's probabilities, and whether it is withheld."""
         best = self.decision.best_of(probabilities)
-        return self.labels[best], probabilities[best] < self.decision.min_confidence
+        return self.labels[best], self.decision.unsure(probabilities[best])
 
     def predict(
         self, texts: Iterable[str], each: Callable[..., Iterable[Any]] = map

@@ -64,7 +64,7 @@ def pairs_of(contender: Contender, digest: str, texts: Sequence[dict[str, Any]])
     """
     found = contender.predict([one["text"] for one in texts])
     mine = {label: place for place, label in enumerate(contender.labels)}
-    withheld = (found.confidence < contender.decision.least(None)).tolist()
+    withheld = contender.decision.unsure(found.confidence).tolist()
     pairs = []
     rows = zip(texts, found.labels, found.probabilities.tolist(), withheld, strict=True)
     for one, label, probabilities, unsure in rows:

@@ -126,7 +126,7 @@ def _explanation(text: str, model: LoadedModel, top: int | None) -> dict[str, An
     labels = model.labels
     confidence = found.probabilities[found.label]
     note = None if found.contributions else Note.NO_KNOWN_WORD
-    if confidence < model.scorer.decision.min_confidence:
+    if model.scorer.decision.unsure(confidence):
         note = Note.ABSTAINED
 
     def by_label(scores: Sequence[float]) -> dict[str, float]:

@@ -71,7 +71,7 @@ async def classify_one(
     seconds = time.perf_counter() - exchange.started
     state.metrics.predicted_one(found.label, found.confidence, seconds)
     state.drift.add_one(model, text, found, least is None)
-    if found.confidence < model.scorer.decision.least(least):
+    if model.scorer.decision.unsure(found.confidence, least):
         state.metrics.withheld(door, _rule(least), 1)
     if state.shadow is not None:
         state.shadow.add_one(model, text, found)
@@ -114,8 +114,8 @@ async def classify(
         time.perf_counter() - exchange.started,
     )
     state.drift.add(model, texts, pieces, least is None)
-    needed = model.scorer.decision.least(least)
-    if withheld := sum(int((piece.confidence < needed).sum()) for piece in pieces):
+    unsure = model.scorer.decision.unsure
+    if withheld := sum(int(unsure(piece.confidence, least).sum()) for piece in pieces):
         state.metrics.withheld(door, _rule(least), withheld)
     if state.shadow is not None:
         state.shadow.add(model, texts, pieces)
