@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentiment.data.labels import label_of
 from sentiment.errors import UsageError, nearest
 from sentiment.groups import CHOICES
 from sentiment.scorer.decision import Decision
@@ -170,10 +171,11 @@ def choose(
     elif factors and len(set(factors.values())) > 1:
         thresholds = _weighed([factors[name] for name in names])
     decision = Decision(thresholds, costs)
-    best = decision.best(probabilities) if decision else probabilities.argmax(axis=1)
+    likeliest = probabilities.argmax(axis=1)
+    best = decision.best(probabilities) if decision else likeliest
     confidence, wrong = probabilities[np.arange(len(codes)), best], best != codes
     least = _min_confidence(rule.abstain, confidence, wrong)
-    changed = best != probabilities.argmax(axis=1)
+    changed = best != likeliest
     if changed.any() and least and not (changed & (confidence >= least)).any():
         log.warning(
             "decision.abstain withholds every answer (below %.3g) that decision.rule=%s gives in place "
@@ -314,9 +316,7 @@ def _weighed(factors: Sequence[float]) -> list[float]:
 def as_label(key: Any, names: Collection[str]) -> str:
     """Return the label that a key of the config means: YAML reads ``1`` and ``true`` as no text."""
     found = str(key)
-    if isinstance(key, bool) and found not in names:
-        return found.lower()
-    return found
+    return found if found in names else label_of(key) or found
 
 
 def _named(given_by: Mapping[Any, float], names: list[str]) -> list[float]:
