@@ -129,6 +129,21 @@ def repeating(action: Callable[[], None], seconds: float) -> Iterator[None]:
         thread.join()
 
 
+class Pace:
+    """How fast the steps of a work go, each counted from the first figure that it tells."""
+
+    def __init__(self) -> None:
+        self._step, self._first, self._begun = "", 0, 0.0
+
+    def __call__(self, step: str, done: int) -> float | None:
+        """Return the parts a second of a step of which so many are done; None before there is a rate."""
+        now = time.monotonic()
+        if step != self._step:
+            self._step, self._first, self._begun = step, done, now
+        since = now - self._begun
+        return (done - self._first) / since if since > 0 else None
+
+
 class StageBars:
     """A bar for each stage of a training: what `sentiment.training.run.train` tells is drawn.
 
@@ -142,15 +157,14 @@ class StageBars:
         self._progress = progress
         self._bars: dict[str, TaskID] = {}
         self._now = ""
-        self._step, self._first = "", 0
-        self._begun = 0.0
+        self._pace = Pace()
 
     def watch(self, stage: str, seconds: float | None) -> None:
         """Take note of a stage that begins, or that has ended after some seconds."""
         if self._progress is None:
             return
         if seconds is None:
-            self._now, self._step = stage, ""
+            self._now, self._pace = stage, Pace()
             if stage not in self._bars:
                 self._bars[stage] = self._progress.add_task(f"{stage:<10}", total=None, note="")
             return
@@ -164,15 +178,12 @@ class StageBars:
         """Take note of the parts of a step that are done, and of how many there are (0: not known)."""
         if self._progress is None or self._now not in self._bars:
             return
-        now = time.monotonic()
-        if step != self._step:
-            self._step, self._begun, self._first = step, now, done
+        rate = self._pace(step, done)
         note = f"{step}: {done:,}"
         if total:
             note = f"{step}: {min(done / total, 1.0):.0%}"
-        if total and done > self._first:
-            left = (now - self._begun) / (done - self._first) * (total - done)
-            note += f", {clock(left)} left"
+        if total and rate:
+            note += f", {clock((total - done) / rate)} left"
         self._progress.update(self._bars[self._now], total=total or None, completed=done, note=note)
 
 

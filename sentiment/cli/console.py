@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from sentiment.progress import clock
+from sentiment.progress import Pace, clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,19 +57,15 @@ class StepMeter:
     ) -> None:
         self._show = update or print_line
         self._every = 0.5 if update is not None else 30.0
-        self._step, self._first = "", 0
-        self._begin = self._shown = time.monotonic()
+        self._pace, self._shown = Pace(), time.monotonic()
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Take note of the parts of a step that are done, and of how many there are (0: not known)."""
         now = time.monotonic()
-        if step != self._step:
-            self._step, self._begin, self._first = step, now, done
-        since = now - self._begin
-        if now - self._shown < self._every or since <= 0:
+        rate = self._pace(step, done)
+        if now - self._shown < self._every or rate is None:
             return
         self._shown = now
-        rate = (done - self._first) / since
         line = f"{step}: {done} blocks, {rate:.1f}/s"
         if total and rate:
             left = clock((total - done) / rate)

@@ -89,6 +89,8 @@ def test_labels_that_yaml_reads_as_no_text_are_meant():
         )
     costs = choose(Rule("costs", costs={1: {0: 5}, 2.5: {1: 7}}), names, p, names).decision.costs
     assert costs == ((0, 1, 1), (5, 0, 1), (1, 7, 0))
+    whole = choose(Rule("threshold", thresholds={1.0: 0.3}), [], np.empty((0, 2)), ["0", "1"])
+    assert whole.decision.thresholds == (0.7, 0.3)  # as a label of a file is read
     lower = choose(
         Rule("threshold", thresholds={True: 0.3}), [], np.empty((0, 2)), ["false", "true"]
     )
