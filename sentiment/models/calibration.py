@@ -21,6 +21,11 @@ ENOUGH_SCORES = 4000
 _LEAST_SLOPE = 0.1
 
 
+def folds_for_scores(n_folds: int, n_samples: int) -> int:
+    """Return how many of the folds of so many texts give held-out scores enough."""
+    return min(n_folds, -(-ENOUGH_SCORES * n_folds // n_samples))
+
+
 def lengths_as_if_new(kernel: Kernel | BlockKernel, used: NDArray[np.bool_]) -> Float:
     """Return by how much held-out rows would be longer, had nobody known them when X was made.
 

@@ -33,7 +33,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from sentiment.models.blocks import BlockKernel, in_blocks
-from sentiment.models.calibration import ENOUGH_SCORES, affine, lengths_as_if_new
+from sentiment.models.calibration import affine, folds_for_scores, lengths_as_if_new
 from sentiment.models.solver import Float, Float32, Kernel, Loss, solve
 
 # Classes solved side by side: more share the reading of the matrix, but each needs two
@@ -255,9 +255,7 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         folds = 0
         if self.calibration is not None:
-            folds = min(
-                self.calibration_folds, -(-ENOUGH_SCORES * self.calibration_folds // n_samples)
-            )
+            folds = folds_for_scores(self.calibration_folds, n_samples)
         groups = 1 if n_classes == 2 else -(-n_classes // _COLUMNS_AT_ONCE)
         return _PRODUCTS_OF_A_MODEL * (1 + folds) * groups
 
@@ -285,7 +283,7 @@ class NBSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         order = random.permutation(len(codes))
         order = order[np.argsort(codes[order], kind="stable")]
         folds[order] = np.arange(len(codes)) % n_folds
-        return folds, min(n_folds, -(-ENOUGH_SCORES * n_folds // len(codes)))
+        return folds, folds_for_scores(n_folds, len(codes))
 
     def _scale(self, kernel: Kernel | BlockKernel, share: Float, cost: Float) -> Float32:
         """Return the factor of every feature, one column per problem."""

@@ -33,9 +33,6 @@ logger = logging.getLogger("sentiment.serve")
 # answers wait for theirs, so long.
 MAX_WAITING = 1_000
 WAIT_SECONDS = 60.0
-# After so many texts the processor is offered to whoever waits for it: not every kernel takes it
-# away from a process at once.
-_BREATH = 1
 _AT_ONCE = 16  # texts: what was seen is written often, however slow the challenger is
 
 
@@ -145,8 +142,9 @@ class Shade:
     def _compare(self, model: LoadedModel, texts: Sequence[dict[str, Any]]) -> None:
         try:
             pairs = []
-            for start in range(0, len(texts), _BREATH):
-                pairs += pairs_of(model.scorer, model.digest, texts[start : start + _BREATH])
+            for one in texts:
+                pairs += pairs_of(model.scorer, model.digest, [one])
+                # Who waits for the processor has it: not every kernel takes it from a process at once.
                 os.sched_yield()
         except Exception as error:
             if not self.problem:
