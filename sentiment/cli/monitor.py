@@ -149,6 +149,8 @@ def _share_table(document: dict[str, Any]) -> Table:
     from rich import box
     from rich.table import Table
 
+    from sentiment.drift.report import shares
+
     table = Table(box=box.SIMPLE)
     for title in ("", "here", "reference"):
         table.add_column(title, justify="left" if not title else "right")
@@ -157,19 +159,10 @@ def _share_table(document: dict[str, Any]) -> Table:
         shown = ["–" if value is None else f"{value:.1%}" for value in (here, reference)]
         table.add_row(title, *shown)
 
-    coverage = document.get("coverage")
-    said = "answered {}" if coverage is None else "{}, given or withheld"
-    for label, pair in document["labels"].items():
-        add(said.format(label), pair["window"], pair["reference"])
-    low = document["low_confidence"]
-    add(f"confidence below {low['below']:g}", low["window"], low["reference"])
-    if coverage is not None:
-        add("answered, not withheld", coverage["window"], coverage["reference"])
-        if coverage["low"] is not None:
-            band = f"{coverage['low']:.1%} to {coverage['high']:.1%}"
-            table.add_row("  no drift between", "", band)
-    unknown = document["unknown_tokens"]
-    add("unknown tokens", unknown["window"], unknown["reference"])
+    for name, window, usual, band in shares(document):
+        add(name, window, usual)
+        if band is not None:
+            table.add_row("  no drift between", "", f"{band[0]:.1%} to {band[1]:.1%}")
     accuracy = document["accuracy"]
     add("accuracy, estimated", accuracy["estimated"], accuracy["reference_estimated"])
     if accuracy["reference_observed"] is not None:

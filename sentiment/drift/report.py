@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from sentiment.page.charts import histogram
 from sentiment.page.html import document, number, percent, table
@@ -78,34 +78,46 @@ def _signals(signals: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _shares(document: Mapping[str, Any]) -> str:
-    coverage = document.get("coverage")
+class Share(NamedTuple):
+    """A share of the texts that is shown.
+
+    Attributes
+    ----------
+    name : str
+    window, reference : float or None
+        Of the texts that are looked at, and of those that they are compared with.
+    band : (float, float) or None
+        Between which the window's share has not drifted.
+    """
+
+    name: str
+    window: float | None
+    reference: float | None
+    band: tuple[float, float] | None = None
+
+
+def shares(document: Mapping[str, Any]) -> list[Share]:
+    """Return the shares that people read of a drift document, in their order."""
+    coverage, low = document.get("coverage"), document["low_confidence"]
     said = "answered {}" if coverage is None else "{}, given or withheld"
-    rows = [
-        [said.format(escape(label)), percent(pair["window"]), percent(pair["reference"])]
+    found = [
+        Share(said.format(label), pair["window"], pair["reference"])
         for label, pair in document["labels"].items()
     ]
-    low = document["low_confidence"]
-    rows.append(
-        [
-            f"confidence below {low['below']:g}",
-            percent(low["window"]),
-            percent(low["reference"]),
-        ]
-    )
+    found.append(Share(f"confidence below {low['below']:g}", low["window"], low["reference"]))
     if coverage is not None:
-        band = ""
-        if coverage["low"] is not None:
-            band = f" ({percent(coverage['low'])} to {percent(coverage['high'])} is no drift)"
-        rows.append(
-            [
-                "answered, not withheld",
-                percent(coverage["window"]),
-                percent(coverage["reference"]) + band,
-            ]
-        )
+        band = None if coverage["low"] is None else (coverage["low"], coverage["high"])
+        here, usual = coverage["window"], coverage["reference"]
+        found.append(Share("answered, not withheld", here, usual, band))
     unknown = document["unknown_tokens"]
-    rows.append(["unknown tokens", percent(unknown["window"]), percent(unknown["reference"])])
+    return [*found, Share("unknown tokens", unknown["window"], unknown["reference"])]
+
+
+def _shares(document: Mapping[str, Any]) -> str:
+    rows = []
+    for name, window, reference, band in shares(document):
+        ends = f" ({percent(band[0])} to {percent(band[1])} is no drift)" if band else ""
+        rows.append([escape(name), percent(window), percent(reference) + ends])
     length = document["mean_length"]
     rows.append(
         ["mean length, tokens", *(f"{length[k] or 0:.0f}" for k in ("window", "reference"))]
