@@ -58,6 +58,20 @@ def label_of(value: Any) -> str | None:
     return str(value) if number is None else label_of(number())
 
 
+def spellings(key: Any) -> tuple[str, ...]:
+    """Return the labels that a key of the config may mean, the likeliest first.
+
+    ``true`` is the label of a boolean, and what pandas and Excel write of one in CSV.
+
+    Parameters
+    ----------
+    key : object
+        As YAML or the command line reads it.
+    """
+    own = label_of(key) or str(key)
+    return (own, own.capitalize(), own.upper()) if isinstance(key, bool) else (own,)
+
+
 def named_labels(names: Mapping[Any, str] | Sequence[str] | None) -> dict[str, str] | None:
     """Return raw label to label, by the same rule; a list names the numbers from 0.
 
@@ -70,11 +84,7 @@ def named_labels(names: Mapping[Any, str] | Sequence[str] | None) -> dict[str, s
         return None
     pairs = list(names.items() if isinstance(names, Mapping) else enumerate(names))
     found: dict[str, str] = {}
-    if any(isinstance(name, bool) for _, name in pairs):
-        raise DataError(
-            "data.label_names names a label true or false, as YAML reads yes, no, on and off too: "
-            "quote the name that is meant, e.g. 'yes'"
-        )
+    further: dict[str, str] = {}
     for raw, label in pairs:
         key, name = label_of(raw), label_of(label)
         if key is None or name is None:
@@ -82,4 +92,5 @@ def named_labels(names: Mapping[Any, str] | Sequence[str] | None) -> dict[str, s
         if key in found and found[key] != name:
             raise DataError(f"data.label_names names {key!r} twice: {found[key]!r} and {name!r}")
         found[key] = name
-    return found
+        further |= dict.fromkeys(spellings(raw), name)
+    return further | found

@@ -133,10 +133,15 @@ def load_suite(file: Path | None = None) -> Suite:
     """
     import yaml
 
+    from sentiment.bare_words import Meant, loader
+
+    def meant(place: str) -> Meant | None:
+        return None if place in ("tests.allow", "tests.tolerance") else Meant.NAMES
+
     path = file or SUITE
     where = "the tests of this package" if file is None else str(file)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), loader(yaml.SafeLoader, meant))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
     if not isinstance(content, dict) or not isinstance(content.get("tests"), list):

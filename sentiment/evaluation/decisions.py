@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment.data.labels import label_of
+from sentiment.data.labels import spellings
 from sentiment.errors import UsageError, nearest
 from sentiment.groups import CHOICES
 from sentiment.scorer.decision import Decision
@@ -315,8 +315,7 @@ def _weighed(factors: Sequence[float]) -> list[float]:
 
 def as_label(key: Any, names: Collection[str]) -> str:
     """Return the label that a key of the config means: YAML reads ``1`` and ``true`` as no text."""
-    found = str(key)
-    return found if found in names else label_of(key) or found
+    return next((own for own in (str(key), *spellings(key)) if own in names), spellings(key)[0])
 
 
 def _named(given_by: Mapping[Any, float], names: list[str]) -> list[float]:

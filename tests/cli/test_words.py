@@ -199,14 +199,76 @@ def test_a_config_of_one_s_own_is_found_where_one_stands(tmp_path, cli, monkeypa
     assert "unknown config 'mine': there is no file mine.yaml here" in answer.err
 
 
-def test_names_that_yaml_takes_for_truth_are_told(tmp_path, cli, monkeypatch):
+OWN = """\
+# @package _global_
+data:
+  train: x.csv
+  label_column: on
+  label_names: [no, yes]
+  positive_label: no
+  slice_columns: [off]
+decision:
+  thresholds: {no: .5, yes: 0.6}
+  costs: {off: {012: 2}}
+model:
+  class_weight: {no: 2, 1:30: 1, 2: 3, true: 4}
+tracking:
+  tags: {quiet: on}
+run_name: 012e3
+curve: on
+"""
+
+
+def test_bare_words_of_yaml_are_labels_and_texts_where_such_are_meant(tmp_path, cli, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("x.csv").write_text("text,label\n" + "".join(f"text {n},{n % 2}\n" for n in range(80)))
-    words = ("config", "data=files", "data.train=x.csv", "data.label_names={0: a, 1: b}")
-    Path("my.yaml").write_text(cli(*words).out.replace("0: a", "0: no").replace("1: b", "1: yes"))
-    answer = cli("data", "--config-name", "my")
-    assert answer.code == 2
-    assert "YAML reads yes, no" in answer.err
-    text = Path("my.yaml").read_text().replace("0: no", "0: 'no'").replace("1: yes", "1: 'yes'")
-    Path("my.yaml").write_text(text)
-    assert "yes" in cli("data", "--config-name", "my").out
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    (tmp_path / "conf/data").mkdir()
+    (tmp_path / "conf/experiment/own.yaml").write_text(OWN)
+    (tmp_path / "conf/data/own.yaml").write_text(
+        "defaults: [files]\ntrain: x.csv\nlabel_names: {no: off, 1: on}\n"
+    )
+    words = ("--config-dir", "conf", "data=files", "experiment=own")
+    (tmp_path / "my.yaml").write_text(cli("config", *words).out)
+    for given in (words, ("--config-name", "my")):
+        cfg = config.compose(given)
+        assert (cfg.data.label_column, cfg.data.positive_label, cfg.run_name) == (
+            "on",
+            "no",
+            "012e3",
+        )
+        assert (cfg.data.label_names, cfg.data.slice_columns) == (["no", "yes"], ["off"])
+        assert cfg.decision.thresholds == {"no": 0.5, "yes": 0.6}
+        assert cfg.decision.costs["off"] == {"012": 2}
+        weights = {"no": 2, "1:30": 1, 2: 3, True: 4}
+        assert {key: cfg.model.class_weight[key] for key in weights} == weights
+        assert cfg.tracking.tags == {"quiet": "on"}
+        assert cfg.curve is True
+    own = config.compose(["--config-dir", "conf", "data=own"]).data.label_names
+    assert own == {"no": "off", 1: "on"}
+
+
+def test_data_of_no_and_yes_are_named_from_a_file_and_from_the_command_line(
+    tmp_path, cli, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"text {n},{('no', 'yes')[n % 2]}" for n in range(80)]
+    Path("x.csv").write_text("\n".join(["text,label", *rows]))
+    Path("own.yaml").write_text(cli("config", "data=files", "data.train=x.csv").out)
+    names = "label_names: {no: bad, yes: good}"
+    Path("own.yaml").write_text(Path("own.yaml").read_text().replace("label_names: null", names))
+    for words in (
+        ("--config-name", "own"),
+        ("data=files", "data.train=x.csv", "data.label_names={no: bad, yes: good}"),
+    ):
+        assert list(cli("data", *words, "--json").document["train"]["labels"]) == ["bad", "good"]
+
+
+@pytest.mark.parametrize("written", ["true,false", "True,False", "TRUE,FALSE"])
+def test_true_and_false_name_booleans_however_they_are_written(written, tmp_path, cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    both = written.split(",")
+    rows = [f"text {n},{both[n % 2]}" for n in range(80)]
+    Path("x.csv").write_text("\n".join(["text,label", *rows]))
+    words = ("data", "data=files", "data.train=x.csv", "data.label_names={true: good, false: bad}")
+    labels = cli(*words, "--json").document["train"]["labels"]
+    assert sorted(labels) == ["bad", "good"]

@@ -103,3 +103,16 @@ def test_the_shipped_tests_are_about_sentiment_and_pass_where_words_decide():
     cases = {one.name: one.cases for one in run_suite(suite, words, LABELS).outcomes}
     assert all(cases.values())
     assert sum(cases.values()) > 1500
+
+
+def test_bare_words_of_a_file_are_words(tmp_path):
+    (tmp_path / "b.yaml").write_text(
+        "labels: [no, yes]\nlexicons: {word: [on, off]}\n"
+        "tests:\n  - {kind: minimum, texts: ['{word}', no], label: no, allow: .5}\n"
+    )
+    suite = load_suite(tmp_path / "b.yaml")
+    assert suite.labels == ("no", "yes")
+    assert suite.lexicons == {"word": ["on", "off"]}
+    assert (suite.tests[0].texts, suite.tests[0].label, suite.tests[0].allow) == (
+        ["{word}", "no"], "no", 0.5,
+    )  # fmt: skip

@@ -378,7 +378,10 @@ def test_one_rule_for_labels():
         "2": "good",
         "no": "no",
     }
-    assert named_labels({False: "bad", True: "good"}) == {"false": "bad", "true": "good"}
+    names = named_labels({False: "bad", True: "good"})
+    assert names is not None
+    assert (names["false"], names["true"], names["TRUE"]) == ("bad", "good", "good")
+    assert named_labels([False, True]) == {"0": "false", "1": "true"}
     assert named_labels(["a", "b"]) == {"0": "a", "1": "b"}
 
 
