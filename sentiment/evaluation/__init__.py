@@ -1,1 +1,1 @@
-"""How good a model is: figures, plots, and every test prediction of a run."""
+"""How good a model is: figures, pages, and every test prediction of a run."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sentiment.evaluation.metrics import PairedTest
     from sentiment.scorer import Scorer
 
+REPORT = "report.html"  # the artifact of a run
 _CURVES = 5  # classes whose curves are drawn
 _ERRORS, _ERROR_CHARACTERS = 8, 1200
 _NGRAMS, _CLASSES_OF_NGRAMS = 15, 12

@@ -191,6 +191,49 @@ def lines(
     return figure(title, _svg(title, "".join(drawn)), keys=keys)
 
 
+def scatter(
+    title: str,
+    points: Sequence[Point],
+    *,
+    x_name: str,
+    y_name: str,
+    x_ticks: Mapping[str, float],
+    chosen: int,
+) -> str:
+    """Return points, one of which stands out.
+
+    Parameters
+    ----------
+    title : str
+    points : sequence of (x, y)
+        At least one.
+    x_name, y_name : str
+    x_ticks : mapping of str to float
+        Words along the axis, and where they stand.
+    chosen : int
+        Place of the point that stands out.
+    """
+    frame = _Frame(
+        (min(p[0] for p in points), max(p[0] for p in points)),
+        (min(p[1] for p in points), max(p[1] for p in points)),
+    )
+    drawn = [frame.axes(x_name, y_name, x_ticks=())]
+    for word, value in x_ticks.items():
+        place = frame.x(value)
+        drawn.append(
+            f'<text x="{place:.1f}" y="{_HEIGHT - _BOTTOM + 14}" text-anchor="{_anchor(place)}">'
+            f"{escape(word)}</text>"
+        )
+    for number, (x, y) in sorted(enumerate(points), key=lambda one: one[0] == chosen):
+        large = number == chosen
+        drawn.append(
+            f'<circle cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="{5 if large else 3.5}" '
+            f'style="fill:var(--c{1 if large else 0});opacity:{1 if large else 0.7}">'
+            f"<title>{y:.4g}</title></circle>"
+        )
+    return figure(title, _svg(title, "".join(drawn)))
+
+
 def thinned(points: Sequence[Point], most: int = 160) -> list[Point]:
     """Return enough points of a curve to draw it, its ends among them."""
     if len(points) <= most:

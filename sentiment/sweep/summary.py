@@ -126,26 +126,29 @@ class Summary:
             return ["--output-dir", str(self.default.output_dir)]
         return []
 
-    def draw_search(self, path: Path) -> bool:
-        """Draw objective against values; whether there was something to draw."""
-        from sentiment.evaluation import plots
+    def write_search(self, path: Path) -> bool:
+        """Write the page of objective against values; whether there was something to draw."""
+        from sentiment.sweep.page import search_page
 
         ranked = self.board.ranked()
         if len(ranked) < 2 or not self.space.keys:
             return False
         rows = [dict(entry.assignment) for entry in ranked]
-        plots.save_search(
-            path,
+        page = search_page(
             {key: [row[key] for row in rows] for key in self.space.keys},
             [entry.status.objective or 0.0 for entry in ranked],
             self.board.objective,
-            maximize=self.board.maximize,
+            [str(entry.status.run_id) for entry in ranked],
         )
+        path.write_text(page, encoding="utf-8")
         return True
 
-    def draw_evaluation(self, entry: Entry, record: SweepRun) -> None:
-        """Give a job's run the figure that a training draws; of a hundred jobs nobody looks at it."""
-        from sentiment.evaluation import plots, predictions
+    def write_report(self, entry: Entry, record: SweepRun) -> None:
+        """Give a job's run the page that a training writes; of a hundred jobs nobody looks at it."""
+        from sentiment.evaluation import predictions
+        from sentiment.evaluation.answers import Answers
+        from sentiment.evaluation.report import REPORT, Facts, model_report
+        from sentiment.sweep.job import data_of
         from sentiment.tracking import client as tracking
 
         run_id = str(entry.status.run_id)
@@ -154,12 +157,21 @@ class Summary:
         if file is None or found is None:
             return
         file.unlink()
-        plot = self.folder / plots.EVALUATION
-        plots.save_evaluation(
-            plot,
-            found.labels,
-            found.probabilities,
-            found.classes,
-            positive_label=self.default.data.positive_label if len(found.classes) == 2 else None,
-        )
-        record.client.log_artifact(run_id, str(plot))
+        splits = data_of(self.compose(entry.words), str(self.folder)).splits
+        prefix = "test_"
+        metrics = {
+            name.removeprefix(prefix): value
+            for name, value in entry.status.metrics.items()
+            if name.startswith(prefix)
+        }
+        answers = Answers(
+            splits.test.texts, found.labels, found.classes, found.probabilities, found.predicted,
+            splits.positive_label, splits.test.columns,
+        )  # fmt: skip
+        about = {"command": self.train_command(entry), "run": run_id}
+        if entry.status.digest:
+            about["model"] = entry.status.digest
+        page = self.folder / REPORT
+        title = f"{splits.name}: the best of {len(self.board.entries)} jobs"
+        page.write_text(model_report(answers, Facts(title, metrics, about=about)), encoding="utf-8")
+        record.client.log_artifact(run_id, str(page))

@@ -163,14 +163,15 @@ class Sweep(Sweeper):
             self.record.end_dead_runs("KILLED")
         self._remove_models()
         document = summary.document(state, self.record)
-        artifacts = [self.folder / "sweep.json", self.folder / "search.png"]
+        artifacts = [self.folder / "sweep.json", self.folder / "search.html"]
         artifacts[0].write_text(json.dumps(document, indent=1), encoding="utf-8")
-        if not summary.draw_search(artifacts[1]):
+        if not summary.write_search(artifacts[1]):
             artifacts.pop()
         best = self.board.best()
-        if best is not None and best.status.state == State.FINISHED:
+        written = self.config.sweep.report  # by the job itself
+        if best is not None and best.status.state == State.FINISHED and not written:
             with self.record.though_away():
-                summary.draw_evaluation(best, self.record)
+                summary.write_report(best, self.record)
         self.record.end(state, artifacts)
         return document
 

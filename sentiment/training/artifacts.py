@@ -105,7 +105,7 @@ def publish(
     point_latest : bool
         Whether the pointer ``latest`` moves to the new model.
     draw : bool
-        Whether the figure is drawn.
+        Whether the page is written.
     """
     from sentiment import store
 
@@ -130,7 +130,7 @@ def publish(
             {**judged.metrics, **{f"data_{key}": value for key, value in splits.report.items()}}
         )
         _log_data(run, splits)
-        _write_artifacts(cfg, Path(scratch), overrides, splits, fitted.classes, judged, draw)
+        _write_artifacts(cfg, Path(scratch), overrides, splits, fitted.classes, judged)
         if data.stream is not None and not data.in_blocks:
             write_state(fitted.vectorizer, fitted.classifier, splits, Path(scratch) / STATE)
         if experiment := experiment_of(overrides):
@@ -209,7 +209,6 @@ def _write_artifacts(
     splits: Splits,
     classes: Sequence[str],
     judged: Judged,
-    draw: bool,
 ) -> None:
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
     (folder / "overrides.json").write_text(json.dumps(list(overrides)), encoding="utf-8")
@@ -221,19 +220,6 @@ def _write_artifacts(
         from sentiment.data.report import data_report
 
         (folder / DATA_REPORT).write_text(data_report(splits), encoding="utf-8")
-    if draw:
-        from sentiment.evaluation import plots
-
-        plots.save_evaluation(
-            folder / plots.EVALUATION,
-            splits.test.labels,
-            judged.probabilities["test"],
-            classes,
-            positive_label=splits.positive_label,
-            decision=judged.chosen.decision,
-        )
-        if judged.chosen.decision:
-            plots.save_decision(folder / plots.DECISION, judged.chosen)
     if judged.chosen.decision:
         chosen = judged.chosen
         _write_json(

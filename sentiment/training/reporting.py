@@ -21,8 +21,9 @@ from sentiment.evaluation import predictions
 from sentiment.evaluation.answers import Answers, read
 from sentiment.evaluation.behavior import applies, load_suite, run_suite, told
 from sentiment.evaluation.card import CARD, model_card
+from sentiment.evaluation.choosing import choosing_section
 from sentiment.evaluation.metrics import paired_test
-from sentiment.evaluation.report import Facts, Other, model_report
+from sentiment.evaluation.report import REPORT, Facts, Other, model_report
 from sentiment.evaluation.slices import make_slices
 from sentiment.tracking import client as tracking
 from sentiment.tracking.tags import EXPERIMENT, TEST_FINGERPRINT
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REPORT, BEHAVIOR = "report.html", "behavior.json"
+BEHAVIOR = "behavior.json"
 _BASELINE = "baseline"
 _NGRAMS = 10
 _LIBRARIES = ("numpy", "scikit-learn", "scipy")
@@ -102,7 +103,8 @@ def write_reports(
     )
     slices = make_slices(answers)
     if whole:
-        page = model_report(answers, facts, explains, slices, _curve(cfg, splits))
+        more = [*choosing_section(judged.chosen), *_curve(cfg, splits)]
+        page = model_report(answers, facts, explains, slices, more)
         (folder / REPORT).write_text(page, encoding="utf-8")
     strongest = {} if explains is None else explains.top_features(_NGRAMS)
     card = model_card(

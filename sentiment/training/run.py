@@ -105,7 +105,7 @@ def train(
     point_latest : bool
         Whether the pointer ``latest`` moves to the new model.
     draw : bool
-        Whether the figure is drawn; a sweep draws that of its best job alone.
+        Whether the page is written; a sweep writes that of its best job alone.
 
     Raises
     ------

@@ -137,8 +137,8 @@ def test_the_answer_is_ranked_and_logged(place, swept):
     assert parent.data.tags["sentiment.best_run"] == best["run_id"]
     assert parent.data.params["model.alpha"] == "0.1,1,-1"
     artifacts = {file.path for file in client.list_artifacts(swept["sweep_run"])}
-    assert {"sweep.json", "search.png"} <= artifacts
-    assert "evaluation.png" in {file.path for file in client.list_artifacts(best["run_id"])}
+    assert {"sweep.json", "search.html"} <= artifacts
+    assert "report.html" in {file.path for file in client.list_artifacts(best["run_id"])}
     assert json.loads((Path(swept["folder"]) / "sweep.json").read_text())["best"] == best
     assert swept["register"].startswith(f"sentiment register --run {best['run_id']}")
 

@@ -87,7 +87,7 @@ def test_artifacts_of_the_run(quick, run, tmp_path):
     names = {item.path for item in client.list_artifacts(result.run_id)}
     assert {
         "config.yaml", "overrides.json", "important_features.json", "sample_predictions.csv",
-        "test_predictions.parquet", "confident_errors.csv", "evaluation.png", "report.html",
+        "test_predictions.parquet", "confident_errors.csv", "report.html",
         "model_card.md",
     } <= names  # fmt: skip
     frame = pl.read_parquet(client.download_artifacts(result.run_id, "test_predictions.parquet"))
