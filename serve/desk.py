@@ -121,17 +121,20 @@ class FeedbackDesk:
         Raises
         ------
         ApiError
-            ``invalid_input`` for an id that is not ours, an unknown label or another text;
-            ``overloaded`` when the writer cannot keep up; ``feedback_unavailable``.
+            ``not_found`` for an id that is not ours, ``contradiction`` for a label that its model
+            does not know or another text than was classified; ``overloaded`` when the writer cannot
+            keep up; ``feedback_unavailable``.
         """
         said = await self.read(prediction_id, known)
         if said is None:
-            raise self._refuse("prediction_id", "is no id that this service gave")
+            raise self._refuse("not_found", "prediction_id", "is no id that this service gave")
         claim, labels = said
         if label not in labels and label != claim.label:
-            raise self._refuse("label", f"must be one of {', '.join(labels)}")
+            raise self._refuse("contradiction", "label", f"must be one of {', '.join(labels)}")
         if text is not None and fingerprint(text) != claim.fingerprint:
-            raise self._refuse("text", "is not the text that was classified (send all of it)")
+            raise self._refuse(
+                "contradiction", "text", "is not the text that was classified (send all of it)"
+            )
         if self._queue.qsize() >= MAX_WAITING:
             raise overloaded()
         answer = Answer(
@@ -154,11 +157,9 @@ class FeedbackDesk:
         self.counted.labels("recorded" if first else "duplicate").inc()
         return first, claim
 
-    def _refuse(self, field: str, message: str) -> ApiError:
+    def _refuse(self, code: str, field: str, message: str) -> ApiError:
         self.counted.labels("refused").inc()
-        return ApiError(
-            "invalid_input", f"{field}: {message}", [{"field": field, "message": message}]
-        )
+        return ApiError(code, f"{field}: {message}", [{"field": field, "message": message}])
 
     def _write(self) -> None:
         """Write answers until None comes; runs in a thread of its own."""

@@ -15,6 +15,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "unauthorized": (401, "An API key is missing or wrong."),
     "not_found": (404, "There is nothing at this path."),
     "method_not_allowed": (405, "The path exists, but not for this method."),
+    "contradiction": (409, "The answer does not fit the prediction that it is about."),
     "body_too_large": (413, "The body is larger than SENTIMENT_MAX_BODY_BYTES."),
     "unsupported_media_type": (415, "The body's content type is not JSON."),
     "invalid_input": (422, "A field is missing, of the wrong type, empty or too long."),

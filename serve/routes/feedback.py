@@ -110,7 +110,7 @@ def endpoints(state: State) -> list[Endpoint]:
         ),
         Endpoint(
             "POST", "/feedback", feedback, request=FeedbackRequest, response=FeedbackResponse,
-            errors=("feedback_unavailable",),
+            errors=("not_found", "contradiction", "feedback_unavailable"),
             documentation={
                 "tags": ["feedback"], "summary": "Tell the true label of a prediction",
             },

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
 from pydantic import ConfigDict, Field, WithJsonSchema
@@ -14,44 +16,80 @@ from pydantic_core import to_json
 from starlette.responses import PlainTextResponse
 
 from sentiment import __version__
+from sentiment.records.answers import Note
 from serve.endpoint import Endpoint
 from serve.exchange import Exchange
 from serve.metrics import Door
 from serve.problems import not_ready
 from serve.reply import Reply
 from serve.routes.schemas import DULL, REVIEW, Model, Parameters
-from serve.routes.texts import check_texts, classify, invalid, parse, rows, take_model
+from serve.routes.texts import Row, check_texts, classify, invalid, parse, rows, take_model
 from serve.state import State
 
-Texts = list[str]
+Texts = list[str | None]
 PLAIN = ((b"content-type", b"text/plain; charset=utf-8"),)
-
-
-class Table(Model):
-    """A table as columns and rows."""
-
-    columns: list[str] | None = None
-    data: list[list[Any]]
-
-
 FORMS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 
-Record = Annotated[
+# What a cell of a table is in JSON: MLflow's own server makes texts of numbers too, and answers
+# nothing to a cell without text.
+_CELL: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
+_ONE = {"minProperties": 1, "maxProperties": 1}
+_CELLS = {"anyOf": [{"type": "string"}, {"type": "array", "items": _CELL}]}
+
+Records = Annotated[
+    list[dict[str, Any]],
+    WithJsonSchema(
+        {
+            "type": "array",
+            "anyOf": [
+                {"items": {"type": "object", "required": ["text"], "properties": {"text": _CELL}}},
+                {"items": {"type": "object", **_ONE, "additionalProperties": _CELL}},
+            ],
+        }
+    ),
+]
+Columns = Annotated[
     dict[str, Any],
     WithJsonSchema(
         {
             "type": "object",
             "anyOf": [
-                {"required": ["text"], "properties": {"text": {"type": "string"}}},
-                {
-                    "minProperties": 1,
-                    "maxProperties": 1,
-                    "additionalProperties": {"type": "string"},
-                },
+                {"required": ["text"], "properties": {"text": _CELLS}},
+                {**_ONE, "additionalProperties": _CELLS},
             ],
         }
     ),
 ]
+
+
+class Table(Model):
+    """A table as columns and rows; the texts stand in the column ``text``, or in the only one.
+
+    A schema cannot say that each row has as many cells as there are columns, nor which of several
+    cells is the text: such a table is refused with 422.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {
+                    "properties": {
+                        "columns": {"type": ["array", "null"], "maxItems": 1},
+                        "data": {"items": {"minItems": 1, "maxItems": 1, "items": _CELL}},
+                    }
+                },
+                {
+                    "required": ["columns"],
+                    "properties": {
+                        "columns": {"type": "array", "minItems": 2, "contains": {"const": "text"}},
+                        "data": {"items": {"minItems": 2}},
+                    },
+                },
+            ]
+        }
+    )
+    columns: list[str] | None = None
+    data: list[list[Any]]
 
 
 class InvocationsRequest(Model):
@@ -80,27 +118,28 @@ class InvocationsRequest(Model):
         str
         | list[str]
         | list[Annotated[list[str], Field(min_length=1, max_length=1)]]
-        | list[Record]
-        | dict[str, str | list[str]]
+        | Records
+        | Columns
         | None,
         Field(description="Texts, records, or columns of texts."),
     ] = None
-    instances: Annotated[
-        list[str] | list[Record] | None, Field(description="Texts or records.")
-    ] = None
+    instances: Annotated[list[str] | Records | None, Field(description="Texts or records.")] = None
     dataframe_split: Table | None = None
-    dataframe_records: list[Record] | None = None
+    dataframe_records: Records | None = None
     params: Annotated[
         Parameters | None, Field(description="`min_confidence`; others are ignored.")
     ] = None
 
 
-class Row(Model):
-    """One prediction; each probability stands also in a column ``probability_<label>``."""
+class PredictedRow(Model):
+    """One prediction; each probability stands also in a column ``probability_<label>``.
+
+    A cell without text has an empty label and no numbers.
+    """
 
     label: str | None
-    confidence: float
-    probabilities: dict[str, float]
+    confidence: float | None
+    probabilities: dict[str, float] | None
     note: str | None = None
     would_be: str | None = None
 
@@ -108,7 +147,7 @@ class Row(Model):
 class InvocationsResponse(Model):
     """The predictions, in the order of the texts."""
 
-    predictions: list[Row]
+    predictions: list[PredictedRow]
 
 
 def endpoints(state: State) -> list[Endpoint]:
@@ -126,21 +165,20 @@ def endpoints(state: State) -> list[Endpoint]:
             )
             texts = _texts(request)
             least = None if request.params is None else request.params.min_confidence
-        check_texts(state, texts, "inputs")
+        given = [text for text in texts if text is not None]
+        check_texts(state, [text or "" for text in texts], "inputs")
         model = take_model(state, exchange)
-        pieces = await classify(state, exchange, model, texts, Door.INVOCATIONS, least)
+        pieces = await classify(state, exchange, model, given, Door.INVOCATIONS, least)
         columns = [f"probability_{label}" for label in model.labels]
+        nothing = {
+            **{"label": "", "confidence": None, "probabilities": None},
+            **dict.fromkeys(columns),
+            **{"note": Note.NO_TEXT, "would_be": None},
+        }
+        answers = rows(pieces, model, least)
         predictions = [
-            {
-                "label": said.label,
-                "confidence": said.confidence,
-                "probabilities": dict(zip(model.labels, said.probabilities, strict=True)),
-                # the columns that the model gives when MLflow itself serves it
-                **dict(zip(columns, said.probabilities, strict=True)),
-                "note": said.note,
-                "would_be": said.would_be,
-            }
-            for said in rows(pieces, model, least)
+            nothing if text is None else _said(next(answers), model.labels, columns)
+            for text in texts
         ]
         return Reply(to_json({"predictions": predictions}))
 
@@ -177,6 +215,18 @@ def endpoints(state: State) -> list[Endpoint]:
     ]  # fmt: skip
 
 
+def _said(said: Row, labels: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
+    return {
+        "label": said.label,
+        "confidence": said.confidence,
+        "probabilities": dict(zip(labels, said.probabilities, strict=True)),
+        # the columns that the model gives when MLflow itself serves it
+        **dict(zip(columns, said.probabilities, strict=True)),
+        "note": said.note,
+        "would_be": said.would_be,
+    }
+
+
 def _texts(request: InvocationsRequest) -> Texts:
     """Return the texts, whichever form they came in."""
     forms = {name: value for name in FORMS if (value := getattr(request, name)) is not None}
@@ -187,19 +237,23 @@ def _texts(request: InvocationsRequest) -> Texts:
         return [value]
     if isinstance(value, Table):
         columns = value.columns or ["text"]
-        column = _column(columns, name)
-        place = columns.index(column)
+        place = columns.index(_column(columns, name))
         if any(len(row) != len(columns) for row in value.data):
             raise invalid(name, "a row has not as many values as there are columns")
-        return _strings([row[place] for row in value.data], name)
+        return _cells([row[place] for row in value.data], name)
     if isinstance(value, dict):
         found = value[_column(list(value), name)]
-        return [found] if isinstance(found, str) else found
+        if not isinstance(found, str | list):
+            raise invalid(name, "a column is no list")
+        return [found] if isinstance(found, str) else _cells(found, name)
     if value and isinstance(value[0], list):
         return [row[0] for row in value]
     if value and isinstance(value[0], dict):
-        column = _column(list(value[0]), name)
-        return _strings([record.get(column) for record in value], name)
+        if all("text" in record for record in value):
+            return _cells([record["text"] for record in value], name)
+        if all(len(record) == 1 for record in value):
+            return _cells([cell for record in value for cell in record.values()], name)
+        raise invalid(name, "not every record has a key 'text', or one key")
     return cast(Texts, value)
 
 
@@ -215,7 +269,7 @@ def _csv_texts(body: bytes) -> Texts:
     place = rows[0].index(_column(rows[0], "body"))
     if any(len(row) != len(rows[0]) for row in rows):
         raise invalid("body", "a row has not as many values as there are columns")
-    return [row[place] for row in rows[1:]]
+    return [row[place] or None for row in rows[1:]]
 
 
 def _column(columns: list[str], form: str) -> str:
@@ -226,8 +280,16 @@ def _column(columns: list[str], form: str) -> str:
     raise invalid(form, "there is no column 'text'")
 
 
-def _strings(values: list[Any], form: str) -> Texts:
+def _cells(values: list[Any], form: str) -> Texts:
+    """Return what stands in cells as texts: numbers as they are written, nothing for null and NaN."""
+    texts: Texts = []
     for position, value in enumerate(values):
-        if not isinstance(value, str):
-            raise invalid(f"{form}.{position}", "is not a string")
-    return values
+        if isinstance(value, str):
+            texts.append(value)
+        elif value is None or (isinstance(value, float) and math.isnan(value)):
+            texts.append(None)
+        elif isinstance(value, int | float):
+            texts.append(to_json(value).decode())
+        else:
+            raise invalid(f"{form}.{position}", "is neither a string nor a number")
+    return texts

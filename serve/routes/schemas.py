@@ -36,8 +36,9 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
-"""A JSON number without a fraction, however it is written: 1.0 is one. No text, no truth value."""
+WHOLE = BeforeValidator(_whole)
+"""Of ``Annotated[int, Field(strict=True, …), WHOLE]``: a JSON number without a fraction, however it is
+written: 1.0 is one. No text, no truth value. Limits stand before it: outside they leave the schema."""
 
 
 class Requests(NamedTuple):
@@ -79,7 +80,7 @@ def request_models(max_text_length: int, max_batch_size: int) -> Requests:
         model_config = ConfigDict(json_schema_extra={"examples": [{"text": REVIEW}]})
         text: Annotated[Text, Field(description="The text to classify.")]
         top: Annotated[
-            Annotated[Whole, Field(ge=1, le=10_000)] | None,
+            Annotated[int, Field(strict=True, ge=1, le=10_000), WHOLE] | None,
             Field(description="Only so many n-grams, strongest first."),
         ] = None
 

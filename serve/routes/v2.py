@@ -23,7 +23,7 @@ from serve.metrics import Door
 from serve.model import LoadedModel
 from serve.problems import ApiError, not_ready
 from serve.reply import Reply
-from serve.routes.schemas import DULL, REVIEW, Model, Parameters, Whole
+from serve.routes.schemas import DULL, REVIEW, WHOLE, Model, Parameters
 from serve.routes.tensors import HEADER, read_strings, split_body, write_numbers, write_strings
 from serve.routes.texts import check_texts, classify, invalid, parse, rows, take_model
 from serve.state import State
@@ -54,7 +54,21 @@ class InputTensor(Model):
 
     name: Annotated[str, Field(max_length=1000)]
     datatype: Literal["BYTES"]
-    shape: Annotated[list[Annotated[Whole, Field(ge=0)]], Field(min_length=1, max_length=2)]
+    shape: Annotated[
+        list[Annotated[int, Field(strict=True, ge=0), WHOLE]],
+        Field(
+            min_length=1,
+            max_length=2,
+            description="As many as there are strings: [n], [n, 1] or [1, n].",
+            json_schema_extra={
+                "anyOf": [
+                    {"maxItems": 1},
+                    {"prefixItems": [{"const": 1}]},
+                    {"prefixItems": [{}, {"const": 1}], "minItems": 2},
+                ]
+            },
+        ),
+    ]
     data: Annotated[
         list[str] | list[list[str]] | None,
         Field(description="The strings, flat or in rows; missing where they follow as bytes."),

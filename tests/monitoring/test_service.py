@@ -113,17 +113,17 @@ def test_feedback_is_recorded_once_and_exported(serve, streams, tmp_path):
     assert again.json()["status"] == "duplicate"
 
     one = service.post("/predict", {"text": texts[0]}).json()["prediction_id"]
+    other = one[:-1] + ("A" if one[-1] != "A" else "B")
     refused = [
-        ({"prediction_id": one[:-1] + ("A" if one[-1] != "A" else "B"), "label": "positive"}),
-        ({"prediction_id": "x" * 92, "label": "positive"}),
-        ({"prediction_id": "é", "label": "positive"}),
-        ({"prediction_id": one, "label": "neutral"}),
-        ({"prediction_id": one, "label": "positive", "text": texts[0][:100]}),
+        ({"prediction_id": other, "label": "positive"}, 404),
+        ({"prediction_id": "x" * 92, "label": "positive"}, 404),
+        ({"prediction_id": "é", "label": "positive"}, 404),
+        ({"prediction_id": one, "label": "neutral"}, 409),
+        ({"prediction_id": one, "label": "positive", "text": texts[0][:100]}, 409),
     ]
-    for document in refused:
+    for document, status in refused:
         answer = service.post("/feedback", document)
-        assert answer.status_code == 422, (document, answer.text)
-        assert answer.json()["code"] == "invalid_input"
+        assert answer.status_code == status, (document, answer.text)
         assert answer.json()["fields"]
     assert service.sum("sentiment_feedback_total") == 60 + 1 + len(refused)
 
@@ -137,7 +137,7 @@ def test_feedback_is_recorded_once_and_exported(serve, streams, tmp_path):
     stranger = serve(feedback_key="another key of sixteen characters")
     document = {"prediction_id": one, "label": "positive"}
     assert twin.post("/feedback", document).json()["status"] == "recorded"
-    assert stranger.post("/feedback", document).status_code == 422
+    assert stranger.post("/feedback", document).status_code == 404
 
     file = tmp_path / "answers.csv"
     done = subprocess.run(

@@ -196,7 +196,7 @@ def typed(content_type: str) -> dict[str, str]:
         ("/invocations", b'{"inputs": ["a"], "instances": ["a"]}', JSON, 422, "invalid_input", "body"),
         ("/invocations", b'{"dataframe_split": {"columns": ["a", "b"], "data": []}}', JSON, 422,
          "invalid_input", "dataframe_split"),
-        ("/invocations", b'{"dataframe_records": [{"text": 3}]}', JSON, 422, "invalid_input",
+        ("/invocations", b'{"dataframe_records": [{"text": [3]}]}', JSON, 422, "invalid_input",
          "dataframe_records.0"),
         ("/invocations", b"text\na\n", typed("text/xml"), 415, TYPE, None),
     ],

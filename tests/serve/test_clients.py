@@ -120,6 +120,31 @@ def test_mlflow_takes_csv_and_nested_lists(server):
     assert send(server, "/invocations", b'"open', content_type="text/csv").status_code == 422
 
 
+def test_cells_without_text_and_numbers_are_answered_as_mlflow_does(server):
+    cells = [GOOD, None, 5, True, float("nan")]
+    rows = server.post("/invocations", {"inputs": [GOOD, "5", "true"]}).json()["predictions"]
+    frame = {"columns": ["id", "text"], "data": [[[n], cell] for n, cell in enumerate(cells)]}
+    for body in (
+        {"dataframe_split": frame},
+        {"dataframe_records": [{"text": cell} for cell in cells]},
+        {"inputs": {"text": cells}},
+    ):
+        answer = send(server, "/invocations", json.dumps(body).encode())
+        found = answer.json()["predictions"]
+        assert [found[0], found[2], found[3]] == rows
+        assert found[1] == found[4]
+        assert (found[1]["label"], found[1]["confidence"], found[1]["note"]) == (
+            "",
+            None,
+            "no text",
+        )
+        assert found[1].keys() == found[0].keys()
+    answer = send(
+        server, "/invocations", f'text,n\n,1\n"{GOOD}",2\n'.encode(), content_type="text/csv"
+    )
+    assert [row["label"] == "" for row in answer.json()["predictions"]] == [True, False]
+
+
 def strings(*texts):
     return b"".join(struct.pack("<I", len(t.encode())) + t.encode() for t in texts)
 

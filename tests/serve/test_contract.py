@@ -10,13 +10,20 @@ import pytest
 GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
 
 
+# What no schema says: that one field's numbers fit the length of another.
+UNSAID = ("inputs.0.shape: must be", "dataframe_split")
+
+
 @pytest.mark.slow
-def test_schemathesis_finds_no_server_error_and_nothing_undocumented(server):
+@pytest.mark.parametrize("mode", ["positive", "negative"])
+def test_schemathesis_finds_no_server_error_and_nothing_undocumented(server, mode):
     schemathesis = pytest.importorskip("schemathesis")
     from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis.checks import not_a_server_error
     from schemathesis.specs.openapi.checks import (
         content_type_conformance,
+        negative_data_rejection,
+        positive_data_acceptance,
         response_headers_conformance,
         response_schema_conformance,
         status_code_conformance,
@@ -28,11 +35,15 @@ def test_schemathesis_finds_no_server_error_and_nothing_undocumented(server):
         content_type_conformance,
         response_headers_conformance,
         response_schema_conformance,
+        negative_data_rejection,
+        positive_data_acceptance,
     ]
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     tried = 0
     for result in schema.get_all_operations():
         operation = result.ok()
+        if mode == "negative" and operation.method != "post":
+            continue
 
         @settings(
             max_examples=25,
@@ -42,13 +53,16 @@ def test_schemathesis_finds_no_server_error_and_nothing_undocumented(server):
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(case=operation.as_strategy())
+        @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode)))
         def attempt(case):
-            case.call_and_validate(base_url=server.url, checks=checks)
+            response = case.call(base_url=server.url)
+            refused = response.status_code == 422
+            unsaid = refused and response.json()["message"].startswith(UNSAID)
+            case.validate_response(response, checks=[*checks[:-1]] if unsaid else checks)
 
         attempt()
         tried += 1
-    assert tried >= 20
+    assert tried >= (20 if mode == "positive" else 6)
 
 
 def tensor(**changes):
@@ -72,7 +86,29 @@ def tensor(**changes):
         ("/invocations", {"dataframe_records": [{"a": GOOD}]}, True),
         ("/invocations", {"dataframe_records": [{"text": GOOD, "b": 1}]}, True),
         ("/invocations", {"dataframe_records": [{"a": GOOD, "b": 1}]}, False),
-        ("/invocations", {"dataframe_records": [{"text": 1}]}, False),
+        ("/invocations", {"dataframe_records": [{"text": 1}, {"text": None}]}, True),
+        ("/invocations", {"dataframe_records": [{"text": GOOD}, {"b": 1, "c": 2}]}, False),
+        ("/invocations", {"dataframe_records": [{"text": [GOOD]}]}, False),
+        ("/invocations", {"inputs": {"text": [GOOD, None, 1.5], "id": [1, 2, 3]}}, True),
+        ("/invocations", {"inputs": {"id": [1, 2, 3], "b": GOOD}}, False),
+        ("/invocations", {"inputs": [5]}, False),
+        ("/invocations", {"dataframe_split": {"data": [[GOOD], [None], [True]]}}, True),
+        ("/invocations", {"dataframe_split": {"data": [[{}]]}}, False),
+        ("/invocations", {"dataframe_split": {"data": [[GOOD, GOOD]]}}, False),
+        ("/invocations", {"dataframe_split": {"columns": ["a", "b"], "data": []}}, False),
+        (
+            "/invocations",
+            {"dataframe_split": {"columns": ["a", "text"], "data": [[{}, GOOD]]}},
+            True,
+        ),
+        ("/explain", {"text": GOOD, "top": 0}, False),
+        ("/v2/models/{name}/infer", {"inputs": [tensor(shape=[-1])]}, False),
+        ("/v2/models/{name}/infer", {"inputs": [tensor(shape=[2, 2], data=[GOOD] * 4)]}, False),
+        (
+            "/v2/models/{name}/infer",
+            {"inputs": [tensor(shape=[2, 1], data=[[GOOD], [GOOD]])]},
+            True,
+        ),
         ("/v2/models/{name}/infer", {"inputs": [tensor()]}, True),
         ("/v2/models/{name}/infer", {"inputs": [tensor(shape=[1.0])]}, True),
         ("/v2/models/{name}/infer", {"inputs": [tensor(shape=[True])]}, False),

@@ -133,7 +133,7 @@ def test_answers_to_earlier_models_and_starts_are_taken(serve, own_store):
         server = serve(own_store, "--workers", workers).ready()
         assert server.get("/model/info").json()["digest"] == latest
         refused = server.post("/feedback", {"prediction_id": prediction, "label": "no such"})
-        assert refused.status_code == 422
+        assert refused.status_code == 409
         answer = server.post("/feedback", {"prediction_id": prediction, "label": "negative"})
         assert answer.json()["status"] == ("recorded" if workers == 1 else "duplicate")
     shutil.rmtree(own_store / "models" / first)  # pruned
@@ -147,7 +147,7 @@ def test_an_old_key_still_reads_what_it_signed(serve, own_store):
     server = serve(own_store, feedback_key=old).ready()
     prediction = server.post("/predict", {"text": GOOD}).json()["prediction_id"]
     answer = {"prediction_id": prediction, "label": "positive"}
-    assert serve(own_store, feedback_key=new).ready().post("/feedback", answer).status_code == 422
+    assert serve(own_store, feedback_key=new).ready().post("/feedback", answer).status_code == 404
     both = serve(own_store, feedback_key=f"{new},{old}").ready()
     assert both.post("/feedback", answer).status_code == 200
 
