@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sentiment.progress import Pace, clock
 
@@ -47,6 +47,50 @@ def emit_json(document: Any) -> None:
 
     sys.stdout.write(json.dumps(finite(document), ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
+
+
+class Meter:
+    """Rate and remaining time on stderr: one line redrawn on a terminal, else one every 30 s."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._terminal = sys.stderr.isatty()
+        self._begin = self._shown = time.monotonic()
+        self._first: tuple[int, float] | None = None
+        self._drawn = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def __call__(self, rows: int, fraction: float | None) -> None:
+        """Take note of the rows done and of the share of the input read."""
+        self.rows = rows
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (rows, fraction or 0.0)
+        if now - self._shown < (0.2 if self._terminal else 30.0):
+            return
+        self._shown = now
+        elapsed = now - self._begin
+        rate = (rows - self._first[0]) / elapsed
+        line = f"{rows} rows, {rate:.0f} rows/s"
+        done = (fraction or 0.0) - self._first[1]
+        if fraction is not None and done > 0 and fraction < 1:
+            line += f", {fraction:.0%}, {clock(elapsed / done * (1 - fraction))} left"
+        if self._terminal:
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+            self._drawn = True
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._drawn:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._drawn = False
 
 
 class StepMeter:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sentiment.cli.console import emit_json, stdout
+from sentiment.cli.console import Meter, emit_json, stdout
 from sentiment.cli.options import INPUT, Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.predict import Model, load
@@ -87,17 +87,22 @@ def evaluate(
     from sentiment.records.rows import open_rows
 
     by_slice = slices or bool(slice_column)
-    with open_rows(
-        input,
-        format,
-        otherwise="jsonl",
-        text_column=text_column,
-        dialect=Dialect(delimiter, quote, encoding),
-    ) as reader:
+    meter = Meter()
+    with (
+        meter,
+        open_rows(
+            input,
+            format,
+            otherwise="jsonl",
+            text_column=text_column,
+            dialect=Dialect(delimiter, quote, encoding),
+        ) as reader,
+    ):
         scorer = load(model, output_dir)
         found = score_labelled(
             scorer, reader, label_column, _label_names(label_name),
             keep=by_slice or bool(output or report), columns=slice_column or (),
+            progress=meter,
         )  # fmt: skip
     if not found.labels:
         raise DataError(f"{input}: holds no row with text and label")
@@ -134,7 +139,9 @@ def evaluate(
         from sentiment.evaluation.rows import COLUMNS, answered_rows
         from sentiment.records.writer import write_table
 
-        write_table(output, answered_rows(answers, scorer), COLUMNS)
+        with Meter() as meter:
+            rows = answered_rows(answers, scorer, meter)
+        write_table(output, rows, COLUMNS)
     if report is not None:
         from sentiment.evaluation.report import Facts, model_report
         from sentiment.files import write_whole

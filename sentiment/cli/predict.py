@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sentiment.cli.console import Meter
 from sentiment.cli.options import INPUT, Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.errors import UsageError
-from sentiment.progress import clock
 
 if TYPE_CHECKING:
     from sentiment.batch import Summary
@@ -250,44 +249,6 @@ def _describe(summary: Summary) -> str:
     if summary.n_abstained:
         parts.append(f"{summary.n_abstained} abstained")
     return ", ".join(parts)
-
-
-class Meter:
-    """Rate and remaining time on stderr: one line redrawn on a terminal, else one every 30 s."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self._terminal = sys.stderr.isatty()
-        self._begin = self._shown = time.monotonic()
-        self._first: tuple[int, float] | None = None
-        self._drawn = False
-
-    def __call__(self, rows: int, fraction: float | None) -> None:
-        """Take note of the rows done and of the share of the input read."""
-        self.rows = rows
-        now = time.monotonic()
-        if self._first is None:
-            self._first = (rows, fraction or 0.0)
-        if now - self._shown < (0.2 if self._terminal else 30.0):
-            return
-        self._shown = now
-        elapsed = now - self._begin
-        rate = (rows - self._first[0]) / elapsed
-        line = f"{rows} rows, {rate:.0f} rows/s"
-        done = (fraction or 0.0) - self._first[1]
-        if fraction is not None and done > 0 and fraction < 1:
-            line += f", {fraction:.0%}, {clock(elapsed / done * (1 - fraction))} left"
-        if self._terminal:
-            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
-            self._drawn = True
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        """Remove the line."""
-        if self._drawn:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            self._drawn = False
 
 
 def _predict_parts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ def score_labelled(
     *,
     keep: bool = False,
     columns: Sequence[str] = (),
+    progress: Callable[[int, float | None], None] | None = None,
 ) -> Scored:
     """Score a labelled file.
 
@@ -69,6 +70,8 @@ def score_labelled(
         Whether texts are kept; memory is then that of the file.
     columns : sequence of str
         Further columns to keep.
+    progress : callable, optional
+        Told the rows that are done and the share of the file that is read.
 
     Raises
     ------
@@ -96,6 +99,8 @@ def score_labelled(
         if keep:
             kept += texts
         parts.append(scorer.predict(texts).probabilities)
+        if progress is not None:
+            progress(len(labels) + n_null, reader.fraction())
     return Scored(labels, np.concatenate(parts), n_null, kept, values)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -46,6 +46,13 @@ class Contribution:
     count: int
     scores: tuple[float, ...]
     spans: tuple[Span, ...]
+
+
+class Strong(NamedTuple):
+    """An n-gram of a text, and what it adds to each score."""
+
+    ngram: str
+    scores: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +116,7 @@ def explain(scorer: Linear, text: str, top: int | None = None) -> Explanation:
             found.rows.tolist(), found.counts.tolist(), added.tolist(), strict=True
         ):
             spans = places.get(row, [])
-            ngram = view.ngram(row)
-            if isinstance(view, HashView) and spans:
-                ngram = " | ".join(dict.fromkeys(text[start:end] for start, end in spans))
+            ngram = _name(view, row, text, places)
             items.append(Contribution(ngram, round(abs(count)), tuple(scores), tuple(spans)))
     items = [item for item in items if any(item.scores)]
     items.sort(key=lambda item: (-max(map(abs, item.scores)), item.ngram))
@@ -128,6 +133,50 @@ def explain(scorer: Linear, text: str, top: int | None = None) -> Explanation:
         score_labels(scorer),
         text,
     )
+
+
+def strongest(scorer: Linear, texts: Sequence[str], top: int) -> list[list[Strong]]:
+    """Return of each text what adds most to a score or takes most from it, the strongest first.
+
+    As the contributions of `explain`, without the places in the text, whose search takes most of
+    an explanation's time.
+
+    Parameters
+    ----------
+    scorer : Linear
+    texts : sequence of str
+    top : int
+        How many of each text.
+    """
+    parts = []
+    for view in scorer.views:
+        found, _, _ = view.count(texts)
+        added = contributions(view, found, len(texts))
+        bounds = np.searchsorted(found.texts, np.arange(len(texts) + 1))
+        parts.append((view, found.rows, added, np.abs(added).max(axis=1, initial=0.0), bounds))
+    said = []
+    for number, text in enumerate(texts):
+        spans = [slice(bounds[number], bounds[number + 1]) for *_, bounds in parts]
+        pairs = zip(parts, spans, strict=True)
+        strength = np.concatenate([strong[span] for (*_, strong, _), span in pairs])
+        # Of equals at the end the names decide, so that all of them are looked at.
+        least = -np.partition(-strength, top - 1)[top - 1] if len(strength) > top else 0.0
+        items: list[tuple[float, Strong]] = []
+        for (view, rows, added, strong, _), span in zip(parts, spans, strict=True):
+            places = occurrences(view, text) if isinstance(view, HashView) else {}
+            for at in (np.flatnonzero(strong[span] >= max(least, 5e-324)) + span.start).tolist():
+                name = _name(view, int(rows[at]), text, places)
+                items.append((float(strong[at]), Strong(name, tuple(added[at].tolist()))))
+        items.sort(key=lambda item: (-item[0], item[1].ngram))
+        said.append([one for _, one in items[:top]])
+    return said
+
+
+def _name(view: View, row: int, text: str, places: Mapping[int, list[Span]]) -> str:
+    """Return an n-gram; of hashed ones those of this text are known."""
+    if isinstance(view, HashView) and row in places:
+        return " | ".join(dict.fromkeys(text[start:end] for start, end in places[row]))
+    return view.ngram(row)
 
 
 def occurrences(view: View, text: str) -> dict[int, list[Span]]:

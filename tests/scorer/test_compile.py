@@ -118,6 +118,15 @@ def check(vectorizer: Any, classifier: Any, classes: int, tmp_path: Path) -> Sco
         parts = scorer.explain(text)
         total = np.sum([item.scores for item in parts.contributions], axis=0) + parts.intercept
         np.testing.assert_allclose(total, found.scores[number], rtol=0, atol=1e-9)
+    for part, text in zip(scorer.strongest(test, 5), test, strict=True):
+        each = scorer.explain(text, 5).contributions
+        assert {one.ngram for one in part[:3]} <= {
+            item.ngram for item in scorer.explain(text).contributions
+        }
+        np.testing.assert_allclose(
+            np.abs([one.scores for one in part]).max(axis=-1, initial=0),
+            np.abs([item.scores for item in each]).max(axis=-1, initial=0), atol=1e-9,
+        )  # fmt: skip
     return scorer
 
 

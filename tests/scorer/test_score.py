@@ -84,6 +84,23 @@ def test_top_limits_an_explanation_and_counts_the_rest(scorer: Scorer) -> None:
     )
 
 
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(texts=st.lists(TEXTS, max_size=8), top=st.integers(1, 6))
+def test_of_many_texts_the_strongest_are_those_of_each_explanation(
+    scorer: Scorer, texts: list[str], top: int
+) -> None:
+    each = [scorer.explain(text, top).contributions for text in texts]
+    together = scorer.strongest(texts, top)
+    assert [[one.ngram for one in part] for part in together] == [
+        [item.ngram for item in part] for part in each
+    ]
+    for part, own in zip(together, each, strict=True):
+        for one, item in zip(part, own, strict=True):
+            assert one.scores == pytest.approx(item.scores, abs=1e-12)
+
+
 def test_the_strongest_features_are_the_words_that_tell(scorer: Scorer) -> None:
     features = scorer.top_features(5)
     assert {item.ngram for item in features["positive"]} & {"good", "great", "wonderful", "fun"}
