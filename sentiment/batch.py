@@ -32,6 +32,7 @@ from sentiment.records.resuming import complete_rows, grown_by_rows, identity, i
 from sentiment.records.rows import Rows
 from sentiment.records.writer import Writer, to_parquet
 from sentiment.scorer import Scorer
+from sentiment.text.corpus import thread_count
 
 BATCH_SIZE = 512
 # A process costs as much as scoring a few thousand short texts.
@@ -189,9 +190,7 @@ def _workers(reader: Rows, workers: int | None) -> int:
         return workers
     if reader.path == "-" or reader.size < _BYTES_WORTH_PROCESSES:
         return 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return thread_count()
 
 
 _worker_scorer: Scorer | None = None

@@ -78,6 +78,7 @@ def run(overrides: list[str]) -> list[TrainResult]:
 
     from sentiment.cli.console import StepMeter, stderr
     from sentiment.errors import UsageError
+    from sentiment.tracking.beside import beside
     from sentiment.training.run import train as train_model
     from sentiment.training.shell import hydra_shell
 
@@ -93,11 +94,12 @@ def run(overrides: list[str]) -> list[TrainResult]:
             status.update(stage)
 
     meter = StepMeter(None if status is None else status.update, console.print)
+    told: dict[str, Any] = {"overrides": overrides, "watch": watch, "progress": meter}
 
     def task(cfg: Any) -> None:
         # Hydra would print several lines of its own about an error that left a job.
         try:
-            results.append(train_model(cfg, overrides=overrides, watch=watch, progress=meter))
+            results.append(train_model(cfg, beside=mlflow, **told))
         except UsageError as error:
             failures.append(error)
             # Nothing was run: leave no folder behind that looks as if it had been.
@@ -108,7 +110,8 @@ def run(overrides: list[str]) -> list[TrainResult]:
     if status is not None:
         status.start()
     try:
-        hydra_shell(overrides, task)
+        with beside() as mlflow:
+            hydra_shell(overrides, task)
     finally:
         if status is not None:
             status.stop()

@@ -39,14 +39,8 @@ _EXTRAS = {
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def connect(output_dir: Path) -> MlflowClient:
-    """Return a client of the tracking server or database, created on first use.
-
-    Raises
-    ------
-    SentimentError
-        If it cannot be reached; the message names its address.
-    """
+def import_mlflow() -> None:
+    """Import MLflow with the settings that it reads then, and keep it quiet."""
     # MLflow reads these when imported or when a request is made. A server that does not answer
     # is reported within seconds, and a URL printed to stdout would break --json.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -69,6 +63,19 @@ def connect(output_dir: Path) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.ERROR)
     # It prints what it raises, statement and all.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def connect(output_dir: Path) -> MlflowClient:
+    """Return a client of the tracking server or database, created on first use.
+
+    Raises
+    ------
+    SentimentError
+        If it cannot be reached; the message names its address.
+    """
+    import_mlflow()
+    import mlflow
+
     where = tracking_uri(output_dir)
     given = os.environ.get("MLFLOW_TRACKING_URI")
     with reaching(where):
@@ -87,9 +94,6 @@ def connect(output_dir: Path) -> MlflowClient:
 @contextmanager
 def reaching(where: str) -> Iterator[None]:
     """Turn MLflow's many ways to say "not reachable" into one line that names the address."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         yield
     except ModuleNotFoundError as error:
@@ -98,7 +102,13 @@ def reaching(where: str) -> Iterator[None]:
         raise UsageError(
             f"MLflow at {shown(where)} needs the module {error.name!r}: pip install '{fix}'"
         ) from error
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except Exception as error:
+        # Imported once something failed: a training that another process logs never needs them.
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        if not isinstance(error, MlflowException | SQLAlchemyError | OSError):
+            raise
         if (file := local_database(where)) is not None and no_space(error) is not None:
             raise SentimentError(f"{file} cannot be written") from OSError(
                 errno.ENOSPC, os.strerror(errno.ENOSPC), str(file)

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any
 from sentiment import __version__
 from sentiment.errors import SentimentError, UsageError
 from sentiment.tracking.address import shown
-from sentiment.tracking.client import reaching
+from sentiment.tracking.client import (
+    connect,
+    download_run_file,
+    experiment_id,
+    reaching,
+    search_runs,
+)
 from sentiment.tracking.tags import FAILURE, VERSION
 from sentiment.tracking.unsent import FOLDER, Journal
 
@@ -58,6 +64,7 @@ class Run:
         self.run_id = run_id
         self.model_id: str | None = None
         self.unsent: str | None = None
+        self._monitor: Any = None
         self._journal = (
             Journal(output_dir / FOLDER / run_id, shown(client.tracking_uri))
             if output_dir is not None
@@ -112,12 +119,18 @@ class Run:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:5000]
             # What ended the body is what the user must see, whatever MLflow says now.
             with contextlib.suppress(Exception):
-                self.client.set_tag(self.run_id, FAILURE, reason)
-                self.client.set_terminated(self.run_id, "KILLED" if killed else "FAILED")
-            if self._journal is not None:
-                self._journal.remove()
+                self.abandon("KILLED" if killed else "FAILED", reason)
             raise
         self.end("FINISHED")
+
+    def abandon(self, status: str, reason: str) -> None:
+        """End the run with its reason; what waits to be logged is given up."""
+        try:
+            self.client.set_tag(self.run_id, FAILURE, reason)
+            self.client.set_terminated(self.run_id, status)
+        finally:
+            if self._journal is not None:
+                self._journal.remove()
 
     @contextmanager
     def sampling(self) -> Iterator[None]:
@@ -128,13 +141,24 @@ class Run:
         UsageError
             psutil is not installed.
         """
+        self.sample(begin=True)
+        try:
+            yield
+        finally:
+            self.sample(begin=False)
+
+    def sample(self, *, begin: bool) -> None:
+        """Begin or end what `sampling` does."""
+        if not begin:
+            self._monitor.finish()
+            return
         from mlflow import environment_variables
         from mlflow.system_metrics import system_metrics_monitor
 
         seconds: Any = environment_variables.MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL
         make: Any = system_metrics_monitor.SystemMetricsMonitor  # MLflow types neither
         try:
-            monitor = make(
+            self._monitor = make(
                 self.run_id,
                 sampling_interval=seconds.get() or 1,
                 tracking_uri=self.client.tracking_uri,
@@ -143,28 +167,24 @@ class Run:
             raise UsageError(
                 f"tracking.system_metrics=true: {error} (pip install psutil)"
             ) from error
-        monitor.start()
-        try:
-            yield
-        finally:
-            monitor.finish()
+        self._monitor.start()
 
     def end(self, status: str) -> None:
         """End the run with one of MLflow's states."""
-        self._log("end", status=status)
+        self.tell("end", status=status)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log parameters; values longer than MLflow takes are cut."""
-        self._log("params", params={key: str(value)[:_MAX_PARAM] for key, value in params.items()})
+        self.tell("params", params={key: str(value)[:_MAX_PARAM] for key, value in params.items()})
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Log metrics under names that MLflow accepts, of the run's model too when it is logged."""
-        self._log("metrics", metrics={key: float(value) for key, value in metrics.items()},
-                  time=int(time.time() * 1000), model_id=self.model_id)  # fmt: skip
+        self.tell("metrics", metrics={key: float(value) for key, value in metrics.items()},
+                  time=int(time.time() * 1000))  # fmt: skip
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags on the run."""
-        self._log("tags", tags=dict(tags))
+        self.tell("tags", tags=dict(tags))
 
     def log_dataset(self, *, name: str, source: str, context: str, digest: str, rows: int) -> None:
         """Log which data a run used, by fingerprint.
@@ -180,15 +200,15 @@ class Run:
         rows : int
             Number of rows.
         """
-        self._log("dataset", name=name, source=source, context=context, digest=digest, rows=rows)
+        self.tell("dataset", name=name, source=source, context=context, digest=digest, rows=rows)
 
     def log_artifacts(self, place: Path) -> None:
         """Log a file, or every file of a folder."""
-        self._log("artifacts", files=place)
+        self.tell("artifacts", files=place)
 
     def log_text(self, text: str, name: str) -> None:
         """Log a text as an artifact of this name."""
-        self._log("text", text=text, name=name)
+        self.tell("text", text=text, name=name)
 
     def log_scorer(self, scorer: Path, labels: Sequence[str], example: str) -> None:
         """Log the scorer as an MLflow model that needs numpy alone.
@@ -202,10 +222,12 @@ class Run:
         example : str
             A text for the input example.
         """
-        self._log("scorer", files=scorer, labels=list(labels), example=example)
+        self.tell("scorer", files=scorer, labels=list(labels), example=example)
 
-    def _log(self, kind: str, **values: Any) -> None:
-        """Send a call, or keep it where an earlier one or this one was not taken."""
+    def tell(self, kind: str, **values: Any) -> None:
+        """Make a call of this kind, or keep it where an earlier one or this one was not taken."""
+        if kind == "metrics" and self.model_id is not None:
+            values["model_id"] = self.model_id  # whoever sends it later must know it
         if self.unsent is None:
             try:
                 with reaching(self.client.tracking_uri):
@@ -224,6 +246,31 @@ class Run:
                 return
         assert self._journal is not None
         self._journal.add(kind, values)
+
+    def newest(self, tags: Mapping[str, str]) -> str | None:
+        """Return the newest finished run of the same experiment that has these tags.
+
+        Raises
+        ------
+        SentimentError
+            MLflow does not answer.
+        """
+        with reaching(self.client.tracking_uri):
+            experiment = self.client.get_run(self.run_id).info.experiment_id
+            asked = "".join(f" and tags.`{name}` = '{value}'" for name, value in tags.items())
+            found = search_runs(self.client, experiment, f"status = 'FINISHED'{asked}")
+        return found[0].info.run_id if found else None
+
+    def fetch(self, run_id: str, name: str, folder: Path) -> Path | None:
+        """Download a top-level artifact of another run; None when it has no such artifact.
+
+        Raises
+        ------
+        SentimentError
+            MLflow does not answer.
+        """
+        with reaching(self.client.tracking_uri):
+            return download_run_file(self.client, run_id, name, folder)
 
     def send(self, kind: str, values: Mapping[str, Any]) -> None:
         """Tell MLflow what one of the methods above was called with.
@@ -252,7 +299,9 @@ class Run:
         for begin in range(0, len(entries), _BATCH):
             self.client.log_batch(self.run_id, params=entries[begin : begin + _BATCH])
 
-    def _send_metrics(self, metrics: Mapping[str, float], time: int, model_id: str | None) -> None:
+    def _send_metrics(
+        self, metrics: Mapping[str, float], time: int, model_id: str | None = None
+    ) -> None:
         from mlflow.entities import Metric
 
         model_id = model_id or self.model_id
@@ -312,6 +361,44 @@ class Run:
         from sentiment.tracking.packaging import log_model
 
         self.model_id = log_model(self.client, self.run_id, files, labels, example)
+
+
+class Experiment:
+    """Where new runs go; MLflow is imported and asked when it is opened.
+
+    Parameters
+    ----------
+    output_dir : Path
+    name : str
+        See `experiment_id`.
+    artifacts : str, optional
+        Where those of a new experiment lie.
+    """
+
+    def __init__(self, output_dir: Path, name: str, artifacts: str | None = None) -> None:
+        self._output_dir = output_dir
+        self._name = name
+        self._artifacts = artifacts
+        self._opened: tuple[MlflowClient, str] | None = None
+
+    def open(self) -> tuple[MlflowClient, str]:
+        """Return the client, and the experiment's id: made where it is new.
+
+        Raises
+        ------
+        SentimentError
+            MLflow does not answer, or the experiment cannot be had.
+        """
+        if self._opened is None:
+            client = connect(self._output_dir)
+            found = experiment_id(client, self._name, self._output_dir, self._artifacts)
+            self._opened = client, found
+        return self._opened
+
+    def start(self, *, name: str | None, tags: Mapping[str, str]) -> Run:
+        """Start a run, and raise what `open` does."""
+        client, experiment = self.open()
+        return Run.start(client, experiment, name=name, tags=tags, output_dir=self._output_dir)
 
 
 def safe_name(name: str) -> str:

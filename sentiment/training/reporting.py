@@ -25,7 +25,6 @@ from sentiment.evaluation.choosing import choosing_section
 from sentiment.evaluation.metrics import paired_test
 from sentiment.evaluation.report import REPORT, Facts, Other, model_report
 from sentiment.evaluation.slices import make_slices
-from sentiment.tracking import client as tracking
 from sentiment.tracking.tags import EXPERIMENT, TEST_FINGERPRINT
 
 if TYPE_CHECKING:
@@ -196,7 +195,7 @@ def experiment_of(overrides: Sequence[str]) -> str | None:
 def _asked(run: Run, name: str, ask: Callable[[], Other]) -> Other:
     """Ask for another run; a report does without it while MLflow is away."""
     if run.unsent is None:
-        with contextlib.suppress(SentimentError), tracking.reaching(run.client.tracking_uri):
+        with contextlib.suppress(SentimentError):
             return ask()
     return Other(name, note="cannot be had: MLflow does not answer")
 
@@ -206,15 +205,9 @@ def _baseline(run: Run, answers: Answers, splits: Splits, overrides: Sequence[st
     name = f"experiment={_BASELINE}"
     if experiment_of(overrides) == _BASELINE:
         return Other(name, note="this is it")
-    experiment = run.client.get_run(run.run_id).info.experiment_id
-    query = (
-        f"status = 'FINISHED' and tags.`{TEST_FINGERPRINT}` = '{splits.test.fingerprint()}' "
-        f"and tags.`{EXPERIMENT}` = '{_BASELINE}'"
-    )
-    found = tracking.search_runs(run.client, experiment, query)
-    if not found:
+    number = run.newest({TEST_FINGERPRINT: splits.test.fingerprint(), EXPERIMENT: _BASELINE})
+    if number is None:
         return Other(name, note=f"has not run on these rows: sentiment train {name}")
-    number = found[0].info.run_id
     return _paired(run, number, answers, name, f"run {number[:8]}")
 
 
@@ -235,7 +228,7 @@ def _champion(cfg: DictConfig, run: Run, answers: Answers, splits: Splits) -> Ot
 
 def _paired(run: Run, other: str, answers: Answers, name: str, note: str) -> Other:
     with TemporaryDirectory(prefix="sentiment-") as scratch:
-        file = tracking.download_run_file(run.client, other, predictions.FILE_NAME, Path(scratch))
+        file = run.fetch(other, predictions.FILE_NAME, Path(scratch))
         found = None if file is None else predictions.read_predictions(file)
     if found is None or len(found.correct) != len(answers):
         return Other(name, note="its test predictions cannot be had")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -34,11 +32,10 @@ if TYPE_CHECKING:
     from sentiment.data.loading import Data
     from sentiment.data.splits import Splits
     from sentiment.evaluation.decisions import Rule
-    from sentiment.tracking.run import Run
+    from sentiment.tracking.beside import Beside
+    from sentiment.tracking.run import Experiment, Run
 
 log = logging.getLogger(__name__)
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -87,6 +84,7 @@ def train(
     data: Data | None = None,
     point_latest: bool = True,
     draw: bool = True,
+    beside: Beside | None = None,
 ) -> TrainResult:
     """Train, evaluate, compile, log and save one model.
 
@@ -106,6 +104,8 @@ def train(
         Whether the pointer ``latest`` moves to the new model.
     draw : bool
         Whether the page is written; a sweep writes that of its best job alone.
+    beside : Beside, optional
+        The process that imports MLflow meanwhile, and logs; without it this one does.
 
     Raises
     ------
@@ -115,6 +115,7 @@ def train(
     """
     from sentiment.evaluation import decisions
     from sentiment.evaluation.metrics import unequal
+    from sentiment.tracking import origin
     from sentiment.training import folds, weighing
     from sentiment.training.recipe import Recipe
     from sentiment.training.start import check_labels
@@ -127,8 +128,7 @@ def train(
     weighing.check(resolved["model"], cfg.data.balance)
     recipe = Recipe(**resolved["semi"])
     _check_writable(Path(cfg.output_dir))
-    # Importing MLflow and opening its database take seconds that the machine's other core has.
-    new_run = None if run is not None else _in_background(lambda: _new_run(cfg))
+    experiment = None if run is not None else _experiment(cfg, beside)
     with stages("load"):
         data = data or load(cfg)
         if cfg.start_from is not None:
@@ -189,8 +189,9 @@ def train(
         if not cfg.data.resume:  # what is interrupted leaves nothing
             stack.callback(lambda: cache.release(features.get("train")))
         with stages("track"):
-            if new_run is not None:
-                run = new_run.result()()
+            if experiment is not None:
+                tags = run_tags(cfg) | origin.git_state()
+                run = experiment.start(name=cfg.run_name, tags=tags)
                 stack.enter_context(run.ending())
         assert run is not None
         if cfg.tracking.system_metrics:
@@ -304,43 +305,21 @@ def _check_writable(output_dir: Path) -> None:
         ) from error
 
 
-def _in_background(function: Callable[[], Value]) -> Future[Value]:
-    """Call a function in a thread that keeps no process from ending."""
-    future: Future[Value] = Future()
-
-    def call() -> None:
-        try:
-            future.set_result(function())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=call, daemon=True).start()
-    return future
-
-
-def _new_run(cfg: DictConfig) -> Callable[[], Run]:
-    """Open MLflow, and return what starts a run there."""
-    from sentiment.tracking import client as tracking
-    from sentiment.tracking import origin
+def _experiment(cfg: DictConfig, beside: Beside | None) -> Experiment:
+    """Return where the new run goes, with what is to be said of it before."""
     from sentiment.tracking.address import remember
-    from sentiment.tracking.run import Run
+    from sentiment.tracking.client import old_file_store
+    from sentiment.tracking.run import Experiment
     from sentiment.tracking.unsent import journals
 
     output_dir = Path(cfg.output_dir)
     remember(output_dir, cfg.tracking.uri)
-    client = tracking.connect(output_dir)
-    experiment = tracking.experiment_id(
-        client, cfg.experiment_name, output_dir, cfg.tracking.artifacts
-    )
     if waiting := journals(output_dir):
         log.warning("%d runs wait to be logged: `sentiment runs resend`", len(waiting))
-    hint = tracking.old_file_store(Path.cwd(), output_dir)
-    if hint:
+    if hint := old_file_store(Path.cwd(), output_dir):
         log.warning("%s", hint)
-    tags = run_tags(cfg) | origin.git_state()
-    return lambda: Run.start(
-        client, experiment, name=cfg.run_name, tags=tags, output_dir=output_dir
-    )
+    make = Experiment if beside is None else beside.experiment
+    return make(output_dir, cfg.experiment_name, cfg.tracking.artifacts)
 
 
 def run_tags(cfg: DictConfig) -> dict[str, str]:

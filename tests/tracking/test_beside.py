@@ -1,0 +1,137 @@
+"""A run that another process tells MLflow of is the run that this process would have made."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from sentiment.errors import SentimentError, UsageError
+from sentiment.tracking import client as tracking
+from sentiment.tracking.address import remember
+from sentiment.tracking.beside import beside
+from sentiment.tracking.origin import is_gone
+from sentiment.tracking.tags import FAILURE
+
+
+@pytest.fixture
+def process(monkeypatch):
+    """The other process, as a command has it that did not import MLflow."""
+    with ExitStack() as stack:
+        with monkeypatch.context() as patch:
+            patch.delitem(sys.modules, "mlflow", raising=False)
+            patch.setenv("LOKY_MAX_CPU_COUNT", "2")
+            started = stack.enter_context(beside())
+        assert started is not None
+        yield started
+
+
+def test_what_a_run_is_told_there_is_found_here(process, tmp_path):
+    place = tmp_path / "artifact.txt"
+    place.write_text("whole")
+    run = process.experiment(tmp_path / "out", "reviews").start(name="first", tags={"a": "b"})
+    with run.ending():
+        run.log_params({"C": 1})
+        run.log_metrics({"accuracy": 0.5, ":)": 1.0})
+        run.log_artifacts(place)
+        place.unlink()  # it is logged once the call is back
+        run.log_text("words", "note.txt")
+        assert run.newest({"a": "b"}) is None  # this one has not finished
+    client = tracking.connect(tmp_path / "out")
+    found = client.get_run(run.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == "first"
+    assert found.data.tags["a"] == "b"
+    assert found.data.params == {"C": "1"}
+    assert found.data.metrics["accuracy"] == 0.5
+    assert len(found.data.metrics) == 2
+    assert {file.path for file in client.list_artifacts(run.run_id)} == {"artifact.txt", "note.txt"}
+
+
+def test_earlier_runs_are_found_and_fetched_there(process, tmp_path):
+    out = tmp_path / "out"
+    client = tracking.connect(out)
+    earlier = client.create_run(
+        tracking.experiment_id(client, "reviews", out), tags={"a": "b"}
+    ).info.run_id
+    client.log_text(earlier, "words", "note.txt")
+    client.set_terminated(earlier)
+    run = process.experiment(out, "reviews").start(name=None, tags={})
+    with run.ending():
+        assert run.newest({"a": "none"}) is None
+        assert run.fetch(earlier, "other.txt", tmp_path) is None
+        fetched = run.fetch(earlier, "note.txt", tmp_path)
+        assert fetched is not None
+        assert fetched.read_text() == "words"
+
+
+def test_what_goes_wrong_there_is_raised_here(process, tmp_path):
+    with pytest.raises(UsageError, match="experiment_name is empty"):
+        process.experiment(tmp_path / "out", " ").start(name=None, tags={})
+    (tmp_path / "away").mkdir()
+    remember(tmp_path / "away", "http://127.0.0.1:9")
+    with pytest.raises(SentimentError, match=r"MLflow at http://127\.0\.0\.1:9 does not answer"):
+        process.experiment(tmp_path / "away", "reviews").start(name=None, tags={})
+    run = process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
+    with pytest.raises(ZeroDivisionError), run.ending():  # what goes wrong here is known there
+        raise ZeroDivisionError
+    found = tracking.connect(tmp_path / "out").get_run(run.run_id)
+    assert found.info.status == "FAILED"
+    assert found.data.tags[FAILURE] == "ZeroDivisionError:"
+
+
+def test_the_end_of_the_other_process_is_one_line(process, tmp_path):
+    run = process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
+    os.kill(process.pid, signal.SIGKILL)
+    run.log_text("words", "note.txt")  # its answer is not waited for
+    with pytest.raises(SentimentError, match="that talks to MLflow ended with -9"):
+        run.log_artifacts(tmp_path)
+
+
+def test_it_ends_with_a_parent_that_is_killed(tmp_path):
+    program = f"""
+import os, sys
+from pathlib import Path
+from sentiment.tracking.beside import beside
+from sentiment.tracking.origin import process_identity
+with beside() as process:
+    run = process.experiment(Path({str(tmp_path)!r}), "reviews").start(name=None, tags={{}})
+    print(process.pid, Path(f"/proc/{{process.pid}}/stat").read_text().rpartition(")")[2].split()[19])
+    sys.stdout.flush()
+    os.kill(os.getpid(), 9)
+"""
+    environment = {**os.environ, "LOKY_MAX_CPU_COUNT": "2"}
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    pid, start = found.stdout.split()
+    identity = f"{os.uname().nodename}:{pid}:{start}"
+    end = time.monotonic() + 20
+    while not is_gone(identity):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_training_by_the_command_line_does_not_import_mlflow(tmp_path):
+    program = f"""
+import json, sys
+from sentiment.cli.train import run
+words = ["experiment=quick", "data.sample_size=200", "output_dir={tmp_path}"]
+run(words)
+print(json.dumps([name for name in ("mlflow", "sqlalchemy", "matplotlib") if name in sys.modules]))
+"""
+    environment = {**os.environ, "LOKY_MAX_CPU_COUNT": "2"}
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
+    )
+    assert json.loads(found.stdout.splitlines()[-1]) == []
