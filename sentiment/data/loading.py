@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -35,6 +35,14 @@ class Data:
     def in_blocks(self) -> bool:
         """Whether the training rows are learned from in blocks, as if they were in memory."""
         return self.stream is not None and self.stream.labels is not None
+
+    @property
+    def train_labels(self) -> Sequence[str]:
+        """The labels of the training rows, in their order; of a stream in chunks they are not known."""
+        if self.stream is not None and self.stream.labels is not None:
+            labels: list[str] = self.stream.labels.tolist()
+            return labels
+        return self.splits.train.labels
 
 
 def load(

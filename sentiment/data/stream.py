@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,11 +59,30 @@ class Stream:
         Returns an iterator over the training rows, `CHUNK_ROWS` or fewer at a time.
     labels : ndarray of object, optional
         Of the training rows, in their order, where `survey` was asked to keep them.
+    grouped : bool
+        Whether rows belong to groups; which, is not kept.
     """
 
     splits: Splits
     chunks: Callable[[], Iterator[Split]]
     labels: NDArray[np.object_] | None = None
+    grouped: bool = False
+
+    def joined(self, splits: Splits, rows: Split) -> Stream:
+        """Return a stream of these splits, whose training rows are followed by others, in memory.
+
+        Parameters
+        ----------
+        splits : Splits
+        rows : Split
+        """
+        labels = self.labels
+        if labels is not None:
+            labels = np.concatenate([labels, np.array(rows.labels, dtype=object)])
+        chunks = self.chunks
+        return replace(
+            self, splits=splits, chunks=lambda: itertools.chain(chunks(), [rows]), labels=labels
+        )
 
     def fit(
         self,
@@ -265,6 +285,7 @@ def survey(
         ),
         chunks,
         np.array(held.labels, dtype=object) if as_in_memory else None,
+        grouped=plan.group_column is not None,
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Protocol, Self
 
 import numpy as np
 import scipy.optimize
-import scipy.special
 from numpy.typing import NDArray
+from sklearn._loss import HalfBinomialLoss, HalfMultinomialLoss
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model._linear_loss import LinearModelLoss
 from sklearn.utils import compute_class_weight
 
 from sentiment.models.solver import Float, Float32
@@ -133,6 +136,46 @@ def _scatter_run(
     return np.concatenate(parts)
 
 
+class _Matrix:
+    """As much of a matrix as scikit-learn's loss of linear models asks for.
+
+    Rows and columns are summed whole, by one task in one order, so that products have the bits of those
+    in memory.
+    """
+
+    __array_ufunc__ = None  # numpy's ``@`` asks `__rmatmul__`
+
+    def __init__(self, X: Blocks, dtype: np.dtype[Any]) -> None:
+        self.X = X
+        self.shape = X.shape
+        self.dtype = dtype
+
+    def __matmul__(self, columns: NDArray[Any]) -> NDArray[Any]:
+        parts = self.X.engine.map(
+            _scatter_run, runs(self.X.n_blocks), X=self.X, columns=columns, power=1
+        )
+        return np.concatenate(list(parts))
+
+    def __rmatmul__(self, rows: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = (self.T @ rows.T).T
+        return found
+
+    @property
+    def T(self) -> _Transpose:  # noqa: N802 - as numpy names it
+        return _Transpose(self.X)
+
+
+class _Transpose:
+    def __init__(self, X: Blocks) -> None:
+        self.X = X
+
+    def __matmul__(self, rows: NDArray[Any]) -> NDArray[Any]:
+        parts = self.X.engine.map(
+            _gather_run, runs(self.X.n_column_blocks), X=self.X, rows=rows, presence=False
+        )
+        return np.concatenate(list(parts))
+
+
 def fit_logistic(
     model: Any, X: Blocks, y: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
 ) -> Any:
@@ -157,43 +200,37 @@ def fit_logistic(
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"the labels hold one class only: {classes[0]!r}")
-    weight = compute_class_weight(model.class_weight, classes=classes, y=y)[codes]
-    if sample_weight is not None:
-        weight = weight * sample_weight
-    total = weight.sum()
-    n_targets = 1 if len(classes) == 2 else len(classes)
-    n_features, strength = X.shape[1], 1.0 / (model.C * total)
-    intercept = int(model.fit_intercept)
-
-    def objective(flat: Float) -> tuple[float, Float]:
-        w = flat.reshape(n_targets, n_features + intercept, order="F")
-        value, gradient = 0.0, np.zeros_like(w)
-        parts = X.engine.map(
-            _logistic_run,
-            runs(X.n_blocks),
-            X=X,
-            w=w,
-            codes=codes,
-            weight=weight / total,
-            intercept=intercept,
-        )
-        for part_value, part_gradient in parts:
-            value += part_value
-            gradient += part_gradient
-        penalised = w[:, :n_features]
-        value += 0.5 * strength * float((penalised**2).sum())
-        gradient[:, :n_features] += strength * penalised
-        return value, gradient.ravel(order="F")
-
+    dtype = X.block(0).dtype
+    weight = None if sample_weight is None else sample_weight.astype(dtype)
+    if model.class_weight is not None:
+        of_class = compute_class_weight(model.class_weight, classes=classes, y=y)
+        weight = (1.0 if weight is None else weight) * of_class[codes].astype(dtype)
+    total = len(codes) if weight is None else float(weight.sum())
+    # scikit-learn names no penalty by C=inf, or by the parameter that it gives up.
+    C = np.inf if getattr(model, "penalty", "l2") is None else model.C
+    n_features, intercept = X.shape[1], int(model.fit_intercept)
+    two = len(classes) == 2
+    loss = LinearModelLoss(
+        base_loss=HalfBinomialLoss() if two else HalfMultinomialLoss(n_classes=len(classes)),
+        fit_intercept=model.fit_intercept,
+    )
+    n_targets = 1 if two else len(classes)
     found = scipy.optimize.minimize(
-        objective,
-        np.zeros(n_targets * (n_features + intercept)),
+        loss.loss_gradient,
+        np.zeros(n_targets * (n_features + intercept), dtype=dtype),
+        args=(_Matrix(X, dtype), codes.astype(dtype), weight, 1.0 / (C * total), 1),
         method="L-BFGS-B",
         jac=True,
         options={
             "maxiter": model.max_iter, "maxls": 50, "gtol": model.tol, "ftol": 64 * np.finfo(float).eps,
         },
     )  # fmt: skip
+    if found.nit >= model.max_iter:
+        warnings.warn(
+            f"LogisticRegression stopped after max_iter={model.max_iter} steps; raise it or tol",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
     w = found.x.reshape(n_targets, n_features + intercept, order="F")
     model.classes_ = classes
     model.coef_ = np.ascontiguousarray(w[:, :n_features])
@@ -201,41 +238,3 @@ def fit_logistic(
     model.n_iter_ = np.array([found.nit], dtype=np.int32)
     model.n_features_in_ = n_features
     return model
-
-
-def _logistic_run(
-    run: tuple[int, int],
-    *,
-    X: Blocks,
-    w: Float,
-    codes: NDArray[np.intp],
-    weight: Float,
-    intercept: int,
-) -> tuple[float, Float]:
-    """Return the part of the loss, and of its gradient, of a run of blocks."""
-    n_targets, n_features = w.shape[0], X.shape[1]
-    value, gradient = 0.0, np.zeros_like(w)
-    for number in range(*run):
-        rows = slice(X.starts[number], X.starts[number + 1])
-        block, code, cost = (
-            X.block(number).astype(np.float64, copy=False),
-            codes[rows],
-            weight[rows],
-        )
-        score = block @ w[:, :n_features].T
-        if intercept:
-            score = score + w[:, n_features]
-        if n_targets == 1:
-            z = score[:, 0]
-            value += float(cost @ (np.logaddexp(0.0, z) - code * z))
-            error = (cost * (scipy.special.expit(z) - code))[:, None]
-        else:
-            norm = scipy.special.logsumexp(score, axis=1)
-            value += float(cost @ (norm - score[np.arange(len(code)), code]))
-            error = np.exp(score - norm[:, None])
-            error[np.arange(len(code)), code] -= 1.0
-            error *= cost[:, None]
-        gradient[:, :n_features] += (block.T @ error).T
-        if intercept:
-            gradient[:, n_features] += error.sum(axis=0)
-    return value, gradient

@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,11 +30,11 @@ from sentiment.data.splits import Splits
 from sentiment.errors import SentimentError
 from sentiment.files import locked, whole_folder
 from sentiment.text.engine import Engine
-from sentiment.text.ngrams import Level, NgramIndex
-from sentiment.text.spec import TextSpec
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sentiment.vectorizers.block_matrix import BlockMatrix
-from sentiment.vectorizers.blocks import Progress, Sizes, fit_blocks
+from sentiment.vectorizers.blocks import Layout, fit_blocks
+from sentiment.vectorizers.fitted import map_private, read_fitted, write_fitted
+from sentiment.vectorizers.making import Progress, Sizes
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,6 @@ _STATE, _ABOUT = "state.json", "about.json"  # the latter makes an entry of a fo
 
 # What turns texts into features, whole.
 _PACKAGES = ("text", "vectorizers")
-_LEVEL = ("prefix", "last", "column", "df")
 
 
 @dataclass(frozen=True)
@@ -125,36 +125,35 @@ class FeatureCache:
         engine: Engine,
         progress: Progress,
         *,
-        dtype: npt.DTypeLike,
-        by_columns: bool,
+        dtype: npt.DTypeLike | None,
+        layout: Layout,
         sizes: Sizes,
         resume: bool,
     ) -> Matrices:
-        """Fit the vectorizer on training texts that memory does not hold, and return all features.
+        """Fit the vectorizer on training texts that memory does not hold, and return their features.
 
-        Those of ``train`` are a matrix in blocks; `release` removes it unless it is kept for later.
+        They are a matrix in blocks; `release` removes it unless it is kept for later.
 
         Parameters
         ----------
         vectorizer : estimator
             Fitted in place.
         splits : Splits
-            Its held-out rows are in memory.
+            Say which texts they are.
         texts : callable
             Returns the training texts, some at a time.
         engine : Engine
         progress : callable
-        dtype : dtype
-            Of the training values.
-        by_columns : bool
-            Whether the blocks of columns are made too.
+        dtype : dtype, optional
+            Of the values; without it they are as the vectorizer makes them.
+        layout : Layout
         sizes : Sizes
             Of blocks; those of another size are others.
         resume : bool
             Take what an interrupted run has left, and leave it when this one is.
         """
-        layout = f"{_key(vectorizer, splits)} {np.dtype(dtype)} {by_columns} {sizes}"
-        key = hashlib.sha256(layout.encode()).hexdigest()
+        content = f"{_key(vectorizer, splits)} {dtype} {layout} {sizes}"
+        key = hashlib.sha256(content.encode()).hexdigest()
         about = {"data": splits.name, "vectorizer": _describe(vectorizer)}
         work = self.folder / f"{key}{_UNFINISHED}"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -168,11 +167,9 @@ class FeatureCache:
                 shutil.rmtree(work, ignore_errors=True)
             try:
                 X = fit_blocks(
-                    vectorizer, texts(), work, engine, progress,
-                    dtype=dtype, by_columns=by_columns, sizes=sizes,
-                    n_texts=splits.report["rows_train"],
+                    vectorizer, texts, work, engine, progress,
+                    dtype=dtype, layout=layout, sizes=sizes, n_texts=splits.report["rows_train"],
                 )  # fmt: skip
-                matrices = {"train": X, **_held_out(vectorizer, splits)}
             except OSError as error:
                 shutil.rmtree(work, ignore_errors=True)
                 raise SentimentError(
@@ -184,9 +181,7 @@ class FeatureCache:
                     shutil.rmtree(work, ignore_errors=True)
                     (self.folder / f"{key}.lock").unlink(missing_ok=True)
                 raise
-            blocks = {"rows": X.lengths, "columns": X.widths, "n": X.shape[1]}
-            held_out = {name: part for name, part in matrices.items() if name != "train"}
-            _write_entry(work, vectorizer, held_out, blocks)
+            _write_entry(work, vectorizer, {}, X.description())
             if X.size() <= self.max_bytes:
                 (work / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
                 work.rename(self.folder / key)
@@ -194,13 +189,30 @@ class FeatureCache:
                 self._shrink(keep=key)
             else:
                 (self.folder / f"{key}.lock").unlink(missing_ok=True)
-        return matrices
+        return {"train": X}
 
     def release(self, X: Any) -> None:
         """Remove a matrix in blocks that is not kept for later."""
         if isinstance(X, BlockMatrix) and X.folder.parent.name.endswith(_UNFINISHED):
             shutil.rmtree(X.folder.parent, ignore_errors=True)
             X.folder.parent.with_suffix(".lock").unlink(missing_ok=True)
+
+    @contextmanager
+    def beside(self, X: BlockMatrix) -> Iterator[Path]:
+        """Give a place for blocks made of a matrix in blocks, while the body runs, and to it alone.
+
+        What a process that was killed has left there is removed before.
+        """
+        of = X.folder.parent.name.removesuffix(_UNFINISHED)
+        place = self.folder / f"{of}-rows{_UNFINISHED}"
+        lock = place.with_suffix(".lock")
+        with locked(lock):
+            shutil.rmtree(place, ignore_errors=True)
+            try:
+                yield place
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
+                lock.unlink(missing_ok=True)
 
     def entries(self) -> list[CachedFeatures]:
         """Return what the cache holds, the most recently used first."""
@@ -227,10 +239,8 @@ class FeatureCache:
             matrices: Matrices = {name: _read_matrix(place, name) for name in state["splits"]}
             if blocks := state.get("blocks"):
                 assert engine is not None
-                matrices["train"] = BlockMatrix(
-                    place / "matrix", blocks["rows"], blocks["columns"], blocks["n"], engine
-                )
-            _restore(vectorizer, state["fitted"], place)
+                matrices["train"] = BlockMatrix(place / "matrix", **blocks, engine=engine)
+            read_fitted(vectorizer, state["fitted"], place)
             if (place / _ABOUT).exists():
                 os.utime(place / _ABOUT)
         except (OSError, ValueError, KeyError) as error:
@@ -291,7 +301,7 @@ def _write_entry(
 ) -> None:
     for name, X in matrices.items():
         _write_matrix(place, name, X)
-    state = {"fitted": _state(vectorizer, place), "splits": list(matrices), "blocks": blocks}
+    state = {"fitted": write_fitted(vectorizer, place), "splits": list(matrices), "blocks": blocks}
     (place / _STATE).write_text(json.dumps(state), encoding="utf-8")
 
 
@@ -351,64 +361,11 @@ def _write_matrix(place: Path, name: str, X: sp.csr_matrix) -> None:
     np.save(place / f"{name}-shape.npy", np.array(X.shape))
 
 
-def _load(file: Path) -> Any:
-    # Copy-on-write: pages are shared until someone writes into them, which stays private.
-    array = np.load(file, mmap_mode="c", allow_pickle=False)
-    return np.asarray(array)
-
-
 def _read_matrix(place: Path, name: str) -> sp.csr_matrix:
     data, indices, indptr = (
-        _load(place / f"{name}-{part}.npy") for part in ("data", "indices", "indptr")
+        map_private(place / f"{name}-{part}.npy") for part in ("data", "indices", "indptr")
     )
     shape = tuple(np.load(place / f"{name}-shape.npy", allow_pickle=False).tolist())
     X = sp.csr_matrix((data, indices, indptr), shape=shape, copy=False)
     X.has_sorted_indices = True
     return X
-
-
-def _state(vectorizer: Any, place: Path, prefix: str = "") -> dict[str, Any]:
-    """Write what fitting learned as arrays, and return the rest as JSON values."""
-    if isinstance(vectorizer, FeatureUnion):
-        views = [
-            _state(part, place, f"{prefix}{number}-")
-            for number, (_, part) in enumerate(vectorizer.transformer_list)
-        ]
-        return {"views": views}
-    if isinstance(vectorizer, HashingVectorizer):
-        return {}
-    index = vectorizer.index_
-    for k, level in enumerate(index.levels):
-        for part in _LEVEL:
-            np.save(place / f"{prefix}level{k}-{part}.npy", getattr(level, part))
-    if vectorizer.idf_ is not None:
-        np.save(place / f"{prefix}idf.npy", vectorizer.idf_)
-    (place / f"{prefix}tokens.json").write_text(json.dumps(index.tokens), encoding="utf-8")
-    return {
-        "spec": vectorizer.spec_.to_dict(),
-        "n_documents": int(vectorizer.n_documents_),
-        "n_levels": len(index.levels),
-        "separator": index.separator,
-        "idf": vectorizer.idf_ is not None,
-    }
-
-
-def _restore(vectorizer: Any, state: dict[str, Any], place: Path, prefix: str = "") -> None:
-    """Give the vectorizer what `_state` wrote."""
-    if isinstance(vectorizer, FeatureUnion):
-        for number, ((_, part), view) in enumerate(
-            zip(vectorizer.transformer_list, state["views"], strict=True)
-        ):
-            _restore(part, view, place, f"{prefix}{number}-")
-        return
-    if isinstance(vectorizer, HashingVectorizer):
-        return
-    tokens = json.loads((place / f"{prefix}tokens.json").read_text(encoding="utf-8"))
-    levels = [
-        Level(*(_load(place / f"{prefix}level{k}-{part}.npy") for part in _LEVEL))
-        for k in range(state["n_levels"])
-    ]
-    vectorizer.spec_ = TextSpec.from_dict(state["spec"])
-    vectorizer.index_ = NgramIndex(tokens, levels, state["separator"])
-    vectorizer.n_documents_ = state["n_documents"]
-    vectorizer.idf_ = _load(place / f"{prefix}idf.npy") if state["idf"] else None

@@ -155,7 +155,9 @@ def check_rows(splits: Splits) -> None:
     """
     train, val = splits.train, splits.val
     if splits.train_fingerprint is not None and not len(train):
-        raise UsageError("a learning curve needs the rows in memory: data.streaming=false")
+        raise UsageError(
+            "a learning curve needs the rows in memory: data.streaming=false, or more data.memory"
+        )
     if len(train) < 2 * _FEWEST:
         raise DataError(
             f"a learning curve needs {2 * _FEWEST} training rows or more, there are {len(train)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from sentiment.errors import SentimentError, UsageError
 from sentiment.text.engine import Watched
+from sentiment.training.memory import layout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from sentiment.training.cache import FeatureCache
     from sentiment.training.weighing import Weighing
     from sentiment.vectorizers.block_matrix import BlockMatrix
-    from sentiment.vectorizers.blocks import Progress
+    from sentiment.vectorizers.making import Progress
+
+_PIECE = 5000  # rows whose features are in memory, where those of all need not be
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,29 @@ class Fitted:
     pipeline : Pipeline
         Vectorizer and classifier.
     features : mapping of str to csr_matrix
-        Of ``val`` and ``test`` where they hold rows.
+        Of ``val`` and ``test`` where they hold rows and all rows are in memory.
     """
 
     pipeline: Pipeline
     features: Mapping[str, Any]
+
+    def probabilities(self, name: str, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return the probabilities of a split's rows, shape (rows, classes).
+
+        Parameters
+        ----------
+        name : str
+            Of the split.
+        texts : sequence of str
+            Its texts, which are made into features some at a time where those are not kept.
+        """
+        if name in self.features:
+            return np.asarray(self.classifier.predict_proba(self.features[name]), np.float64)
+        pieces = [texts[first : first + _PIECE] for first in range(0, len(texts), _PIECE)]
+        return np.concatenate([
+            np.asarray(self.classifier.predict_proba(self.vectorizer.transform(piece)), np.float64)
+            for piece in pieces
+        ])  # fmt: skip
 
     @property
     def vectorizer(self) -> Any:
@@ -65,7 +86,7 @@ def vectorize(
     memory: int,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Fit the vectorizer and return every split's features.
+    """Fit the vectorizer and return the features: of every split where all rows are in memory.
 
     Parameters
     ----------
@@ -87,25 +108,35 @@ def vectorize(
     UsageError
         The vectorizer refuses the texts or its parameters, or cannot stream.
     """
+    from sentiment.models import NBSVM
+    from sentiment.vectorizers import HashingVectorizer
+    from sentiment.vectorizers.making import Sizes
+
     vectorizer = pipeline[0]
     try:
         if data.stream is None:
             return cache.fit(vectorizer, data.splits)
-        if data.stream.labels is None:
-            return _held_out(vectorizer, data)
-        from sentiment.vectorizers.blocks import Sizes
-
+        if not data.in_blocks:
+            if not isinstance(vectorizer, HashingVectorizer):
+                raise UsageError(
+                    "data.streaming=true needs a vectorizer that learns nothing, not "
+                    f"{type(vectorizer).__name__}: vectorizer=hashing"
+                )
+            return {}
+        classifier = pipeline[-1]
+        found = layout(type(classifier).__name__, getattr(classifier, "solver", None))
+        if found is None:
+            raise UsageError(f"model: {type(classifier).__name__} cannot learn from blocks")
         chunks = data.stream.chunks
-        # The kernel's products want single precision and the columns too.
-        kernel = hasattr(pipeline[-1], "calibration_folds")
         return cache.fit_blocks(
             vectorizer,
             data.splits,
             lambda: (chunk.texts for chunk in chunks()),
             engine,
             progress,
-            dtype="float32" if kernel else vectorizer.dtype,
-            by_columns=kernel,
+            # The kernel's products are in single precision.
+            dtype="float32" if isinstance(classifier, NBSVM) else None,
+            layout=found,
             sizes=Sizes.within(memory),
             resume=resume,
         )
@@ -113,19 +144,6 @@ def vectorize(
         raise
     except ValueError as error:
         raise UsageError(f"vectorizer: {' '.join(str(error).split())}") from error
-
-
-def _held_out(vectorizer: Any, data: Data) -> dict[str, Any]:
-    """Transform what is held out; a vectorizer that must be fitted cannot stream."""
-    from sentiment.vectorizers import HashingVectorizer
-
-    if not isinstance(vectorizer, HashingVectorizer):
-        raise UsageError(
-            f"data.streaming=true needs a vectorizer that learns nothing, not {type(vectorizer).__name__}: "
-            "vectorizer=hashing"
-        )
-    parts = {"val": data.splits.val, "test": data.splits.test}
-    return {name: vectorizer.transform(part.texts) for name, part in parts.items() if len(part)}
 
 
 def fit(
@@ -163,13 +181,9 @@ def fit(
         The classifier refuses its parameters or the data.
     """
     try:
-        if data.stream is not None and data.stream.labels is not None:
-            X = features["train"]
-            total = _expected(pipeline[-1], X, data.stream.labels)
-            X.engine = Watched(
-                X.engine, lambda done: progress("products", done, max(done, total) if total else 0)
-            )
-            _fit_in_blocks(pipeline[-1], X, data.stream.labels, weighing.weights_of(data))
+        if data.in_blocks:
+            X, labels = features["train"], np.array(data.train_labels, dtype=object)
+            learn_in_blocks(pipeline[-1], X, labels, weighing.weights_of(data), progress)
             weighing.restore(pipeline[-1])
             cache.release(features.pop("train"))  # many gigabytes, and not needed any more
         elif data.stream is not None:
@@ -185,6 +199,54 @@ def fit(
     return Fitted(pipeline, features)
 
 
+def learn_in_blocks(
+    classifier: Any,
+    X: BlockMatrix,
+    labels: NDArray[np.object_],
+    weights: NDArray[np.float64] | None,
+    progress: Progress,
+) -> None:
+    """Fit a classifier from blocks as it would be from the matrix in memory.
+
+    Parameters
+    ----------
+    classifier : estimator
+    X : BlockMatrix
+        Laid out as `sentiment.training.memory.layout` says.
+    labels : object[rows]
+    weights : float64[rows], optional
+        Of the rows.
+    progress : callable
+        Told of the products with blocks.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    from sentiment.models import NBSVM
+    from sentiment.models.blocks import fit_logistic
+
+    total = _expected(classifier, X, labels)
+    engine = X.engine
+    X.engine = Watched(
+        engine, lambda done: progress("products", done, max(done, total) if total else 0)
+    )
+    try:
+        if X.joined:
+            more = {} if weights is None else {"sample_weight": weights}
+            classifier.fit(X.whole(), labels.tolist(), **more)
+        elif isinstance(classifier, NBSVM):
+            classifier.fit(X, labels, weights)
+        elif isinstance(classifier, LogisticRegression):
+            fit_logistic(classifier, X, labels, weights)
+        else:  # naive Bayes: a sum over the texts
+            classes = np.unique(labels)
+            for number, (first, last) in enumerate(itertools.pairwise(X.starts)):
+                if last > first:
+                    some = None if weights is None else weights[first:last]
+                    classifier.partial_fit(X.block(number), labels[first:last], classes, some)
+    finally:
+        X.engine = engine
+
+
 def _expected(classifier: Any, X: BlockMatrix, labels: NDArray[np.object_]) -> int:
     """Return about how many tasks the solver's products will be; 0 is not known."""
     from sentiment.models.blocks import runs
@@ -193,29 +255,3 @@ def _expected(classifier: Any, X: BlockMatrix, labels: NDArray[np.object_]) -> i
         return 0
     tasks = len(runs(X.n_blocks)) + len(runs(X.n_column_blocks))  # products take turns
     return int(classifier.expected_products(len(labels), len(set(labels))) * tasks / 2)
-
-
-def _fit_in_blocks(
-    classifier: Any,
-    X: BlockMatrix,
-    labels: NDArray[np.object_],
-    weights: NDArray[np.float64] | None,
-) -> None:
-    """Fit a classifier that can learn from blocks as it would from the whole matrix."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.naive_bayes import MultinomialNB
-
-    from sentiment.models import NBSVM
-    from sentiment.models.blocks import fit_logistic
-
-    if isinstance(classifier, NBSVM):
-        classifier.fit(X, labels, weights)
-    elif isinstance(classifier, LogisticRegression):
-        fit_logistic(classifier, X, labels, weights)
-    elif isinstance(classifier, MultinomialNB):  # a sum over the texts
-        classes = np.unique(labels)
-        for number, (first, last) in enumerate(itertools.pairwise(X.starts)):
-            some = None if weights is None else weights[first:last]
-            classifier.partial_fit(X.block(number), labels[first:last], classes, some)
-    else:
-        raise UsageError(f"model: {type(classifier).__name__} cannot learn from blocks")

@@ -10,6 +10,8 @@ import numpy as np
 
 from sentiment.data.split import Split
 from sentiment.errors import DataError, UsageError
+from sentiment.training.fitting import learn_in_blocks
+from sentiment.vectorizers.block_matrix import BlockMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
 
     from sentiment.data.loading import Data
     from sentiment.scorer.decision import Decision
+    from sentiment.training.cache import FeatureCache
     from sentiment.training.judging import Metric
     from sentiment.training.weighing import Weighing
+    from sentiment.vectorizers.making import Progress
 
 _COUNTS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
 
@@ -30,7 +34,7 @@ _FOLDS = 5  # in which a decision is chosen where ``cv`` says nothing
 
 def check_decision(data: Data, *, time_column: str | None) -> int:
     """Return in how many folds a decision is chosen; see `check_folds`."""
-    counts = Counter(data.splits.train.labels).values()
+    counts = Counter(data.train_labels).values()
     n_folds = max(2, min([_FOLDS, *counts]))
     try:
         check_folds(n_folds, data, time_column=time_column)
@@ -60,8 +64,13 @@ def check_folds(n_folds: int, data: Data, *, time_column: str | None) -> None:
     """
     if n_folds < 2:
         raise UsageError(f"cv={n_folds}: give 2 folds or more, or cv=null")
-    if data.stream is not None:
+    if data.stream is not None and not data.in_blocks:
         raise UsageError(f"cv={n_folds} needs the rows in memory: data.streaming=false, or cv=null")
+    if data.stream is not None and data.stream.grouped:
+        raise UsageError(
+            f"cv={n_folds} keeps the groups of data.group_column together, for which all rows must fit "
+            "into data.memory; else cv=null"
+        )
     if time_column is not None:
         raise UsageError(
             f"cv={n_folds} would learn from rows newer than those it is judged on, against "
@@ -72,7 +81,7 @@ def check_folds(n_folds: int, data: Data, *, time_column: str | None) -> None:
             f"cv={n_folds} judges models of labelled rows alone: cv=null, or data.unlabelled=null"
         )
     rows = data.splits.train
-    rarest, count = min(Counter(rows.labels).items(), key=lambda item: (item[1], item[0]))
+    rarest, count = min(Counter(data.train_labels).items(), key=lambda item: (item[1], item[0]))
     if count < n_folds:
         raise DataError(
             f"cv={n_folds} needs {n_folds} rows of each label, {rarest!r} has {count}: "
@@ -96,11 +105,15 @@ def check_folds(n_folds: int, data: Data, *, time_column: str | None) -> None:
 def pooled(data: Data) -> Data:
     """Return the data with the validation rows among the training rows, as folds want them."""
     splits = data.splits
-    if data.stream is not None or not len(splits.val):
+    if (data.stream is not None and not data.in_blocks) or not len(splits.val):
         return data
-    rows = splits.train.joined(splits.val)
-    report = splits.report | {"rows_train": len(rows), "rows_val": 0}
-    return replace(data, splits=replace(splits, train=rows, val=Split([], []), report=report))
+    report = splits.report | {
+        "rows_train": splits.report["rows_train"] + len(splits.val), "rows_val": 0,
+    }  # fmt: skip
+    without = replace(splits, val=Split([], []), report=report)
+    if data.stream is not None:
+        return replace(data, splits=without, stream=data.stream.joined(without, splits.val))
+    return replace(data, splits=replace(without, train=splits.train.joined(splits.val)))
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,8 @@ class OutOfFold:
 
     Attributes
     ----------
-    rows : Split
+    labels : sequence of str
+        Of the rows.
     classes : list of str
         In the order of probabilities.
     probabilities : float64[rows, classes]
@@ -117,7 +131,7 @@ class OutOfFold:
         Positions of the rows of each fold.
     """
 
-    rows: Split
+    labels: Sequence[str]
     classes: list[str]
     probabilities: NDArray[np.float64]
     folds: list[NDArray[np.int64]]
@@ -126,8 +140,9 @@ class OutOfFold:
 def out_of_fold(
     pipeline: Pipeline,
     features: Any,
-    rows: Split,
-    classes: Sequence[str],
+    data: Data,
+    cache: FeatureCache,
+    progress: Progress,
     *,
     n_folds: int,
     weighing: Weighing,
@@ -142,12 +157,14 @@ def out_of_fold(
     ----------
     pipeline : Pipeline
         Its last step is cloned for every fold.
-    features : csr_matrix of float, shape (rows, columns)
-        Of all rows.
-    rows : Split
+    features : csr_matrix of float, shape (rows, columns), or BlockMatrix
+        Of all training rows.
+    data : Data
         Rows that share a group stand in one fold.
-    classes : sequence of str
-        All of them, sorted.
+    cache : FeatureCache
+        Gives place for a fold's blocks.
+    progress : callable
+        Told of the products with blocks.
     n_folds : int
     weighing : Weighing
         What rows count where they are learned from; those of the fold are as they are.
@@ -161,20 +178,42 @@ def out_of_fold(
     """
     from sklearn.base import clone
 
-    weights = weighing.row_weights(rows.texts, rows.labels)
-    probabilities, folds = np.zeros((len(rows), len(classes))), []
-    for train, test in deal(rows, n_folds, seed):
+    labels, classes, weights = data.train_labels, data.splits.classes, weighing.weights_of(data)
+    probabilities, folds = np.zeros((len(labels), len(classes))), []
+    for train, test in deal(labels, data.splits.train.groups, n_folds, seed):
         classifier = clone(pipeline[-1])
+        some = None if weights is None else weights[train]
         try:
-            some = None if weights is None else weights[train]
-            weighing.fit(classifier, features[train], rows.take(train.tolist()), classes, some)
+            if data.in_blocks:
+                keep = np.zeros(len(labels), dtype=bool)
+                keep[train] = True
+                names = np.array(labels, dtype=object)[train]
+                with cache.beside(features) as place:
+                    learn_in_blocks(classifier, features.take(keep, place), names, some, progress)
+                weighing.restore(classifier)
+            else:
+                rows = data.splits.train.take(train.tolist())
+                weighing.fit(classifier, features[train], rows, classes, some)
         except ValueError as error:
             raise UsageError(f"model: {' '.join(str(error).split())}") from error
         if not hasattr(classifier, "predict_proba"):
             raise UsageError(f"model: {type(classifier).__name__} gives no probabilities")
-        probabilities[test] = classifier.predict_proba(features[test])
+        for rows_of_piece, X in _pieces(features, test):
+            probabilities[rows_of_piece] = classifier.predict_proba(X)
         folds.append(test)
-    return OutOfFold(rows, list(classes), probabilities, folds)
+    return OutOfFold(labels, list(classes), probabilities, folds)
+
+
+def _pieces(features: Any, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Any]]:
+    """Yield rows and their features: those of a block at a time, or all."""
+    if not isinstance(features, BlockMatrix):
+        yield rows, features[rows]
+        return
+    of_block = np.searchsorted(features.starts, rows, side="right") - 1
+    for number in range(features.n_blocks):
+        some = rows[of_block == number]
+        if len(some):
+            yield some, features.block(number)[some - features.starts[number]]
 
 
 def figures_of(
@@ -213,7 +252,7 @@ def figures_of(
 
     folds = []
     for fold in found.folds:
-        labels, probabilities = [found.rows.labels[i] for i in fold], found.probabilities[fold]
+        labels, probabilities = [found.labels[i] for i in fold], found.probabilities[fold]
         figures = evaluate_both(
             labels,
             probabilities,
@@ -249,13 +288,15 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def deal(
-    rows: Split, n_folds: int, seed: int
+    labels: Sequence[str], groups: Sequence[str] | None, n_folds: int, seed: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield which rows each fold learns from, and which it is judged on.
 
     Parameters
     ----------
-    rows : Split
+    labels : sequence of str
+    groups : sequence of str, optional
+        Of the same rows.
     n_folds : int
     seed : int
 
@@ -271,15 +312,15 @@ def deal(
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    labels = np.asarray(rows.labels, dtype=str)
-    if rows.groups is None:
+    names = np.asarray(labels, dtype=str)
+    if groups is None:
         folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-        yield from folds.split(labels, labels)
+        yield from folds.split(names, names)
         return
-    _, groups = np.unique(np.asarray(rows.groups, dtype=str), return_inverse=True)
+    _, codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     grouped = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    for number, (train, test) in enumerate(grouped.split(labels, labels, groups), start=1):
-        if missing := sorted(set(labels) - set(labels[train])):
+    for number, (train, test) in enumerate(grouped.split(names, names, codes), start=1):
+        if missing := sorted(set(names) - set(names[train])):
             raise DataError(
                 f"cv={n_folds}: fold {number} leaves no training row of {str(missing[0])!r}, all "
                 "are in few groups: give fewer folds or more groups"

@@ -144,10 +144,7 @@ def judge(
             "use a loss that does (model.loss=log_loss), or model=linear_svc, which is calibrated"
         )
     parts = {name: s for name, s in (("val", splits.val), ("test", splits.test)) if len(s)}
-    probabilities = {
-        name: np.asarray(classifier.predict_proba(fitted.features[name]), np.float64)
-        for name in parts
-    }
+    probabilities = {name: fitted.probabilities(name, part.texts) for name, part in parts.items()}
     if chosen is None:
         if rule.tuned and "val" not in parts:
             raise UsageError(

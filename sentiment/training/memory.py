@@ -6,13 +6,16 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentiment.errors import UsageError
 from sentiment.records import places
 from sentiment.records.formats import COMPRESSIONS
+
+if TYPE_CHECKING:
+    from sentiment.vectorizers.blocks import Layout
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +35,16 @@ _DISK_PER_BYTE = 18
 _MEMORY_PER_NGRAM = 160
 # A byte of a packed file is so many of text.
 _PACKED = 3
+_CHARACTERS = 4  # n-grams of characters a text has for one of words
 _VECTORIZERS = ("TfidfVectorizer", "CountVectorizer", "HashingVectorizer")
-_MODELS = ("NBSVM", "LogisticRegression", "MultinomialNB")
+# Solvers' products want the columns too; descent along the gradient draws single rows.
+_LAYOUTS: Mapping[str, Layout] = {
+    "NBSVM": "columns",
+    "LogisticRegression": "columns",
+    "MultinomialNB": "rows",
+    "ComplementNB": "rows",
+    "SGDClassifier": "whole",
+}
 
 
 def parse_bytes(text: str, key: str) -> int:
@@ -108,7 +119,13 @@ def check_vocabulary(given: object, n_ngrams: int) -> None:
 
 
 def wants_blocks(
-    settings: Mapping[str, Any], *, vectorizer: str, model: str, cv: int | None, cache: Path
+    settings: Mapping[str, Any],
+    *,
+    vectorizer: Mapping[str, Any],
+    model: Mapping[str, Any],
+    cv: int | None = None,
+    curve: bool = False,
+    cache: Path,
 ) -> bool:
     """Tell whether the training rows are kept on disk.
 
@@ -116,9 +133,12 @@ def wants_blocks(
     ----------
     settings : mapping
         The node ``data``.
-    vectorizer, model : str
-        Their ``_target_``.
+    vectorizer, model : mapping
+        The nodes.
     cv : int or None
+        Folds: the rows of one after the other are written once more.
+    curve : bool
+        Whether a learning curve is asked for.
     cache : Path
         Where blocks would lie.
 
@@ -135,7 +155,8 @@ def wants_blocks(
     always = given is not None and parse_bytes(str(given), "data.memory") == 0
     most = limit(given)
     size = text_size(settings["train"])
-    needed = _PROCESS + size * _MEMORY_PER_BYTE
+    extent = _extent(vectorizer)
+    needed = _PROCESS + size * _MEMORY_PER_BYTE * extent
     if needed <= most and not always:
         return False
     if given is not None and most < _LEAST and not always:
@@ -143,7 +164,7 @@ def wants_blocks(
             f"data.memory={given} is too little: {_gb(size)} of text take about {_gb(needed)}, and "
             "blocks up to 2 GB (data.memory=2GB, or 0 for blocks always)"
         )
-    reason = _unsupported(settings, vectorizer, model, cv)
+    reason = _unsupported(settings, vectorizer, model, curve)
     shown = f"{_gb(size)} of text take about {_gb(needed)} of memory"
     shown += f" (data.memory={given})" if always else f", more than {_gb(most)}"
     if reason:
@@ -152,7 +173,8 @@ def wants_blocks(
         log.warning("%s, and blocks cannot: %s", shown, reason)
         return False
     cache.mkdir(parents=True, exist_ok=True)
-    free, disk = shutil.disk_usage(cache).free, size * _DISK_PER_BYTE
+    free = shutil.disk_usage(cache).free
+    disk = size * _DISK_PER_BYTE * extent * (1 if cv is None else 2)
     if free < disk:
         raise UsageError(
             f"{shown}: blocks need about {_gb(disk)} under {cache}, where "
@@ -175,20 +197,46 @@ def text_size(where: str) -> int:
     return total
 
 
+def layout(classifier: str, solver: str | None = None) -> Layout | None:
+    """Return how the features lie on disk that a classifier learns from; None: it needs them in memory.
+
+    Parameters
+    ----------
+    classifier : str
+        Name of its class.
+    solver : str, optional
+        Its parameter of that name.
+    """
+    if classifier == "LogisticRegression" and solver != "lbfgs":
+        # LIBLINEAR copies the matrix; the others read it where it lies.
+        return None if solver == "liblinear" else "whole"
+    return _LAYOUTS.get(classifier)
+
+
 def _unsupported(
-    settings: Mapping[str, Any], vectorizer: str, model: str, cv: int | None
+    settings: Mapping[str, Any],
+    vectorizer: Mapping[str, Any],
+    model: Mapping[str, Any],
+    curve: bool,
 ) -> str | None:
-    if vectorizer.rpartition(".")[2] not in _VECTORIZERS:
-        return f"{vectorizer} keeps its features in memory (vectorizer=tfidf, count or hashing)"
-    if model.rpartition(".")[2] not in _MODELS:
+    for name in map(_class, _views(vectorizer)):
+        if name not in _VECTORIZERS:
+            return (
+                f"{name} keeps its features in memory (vectorizer=tfidf, char, count or hashing, or a "
+                "union of such)"
+            )
+    name, solver = _class(model), model.get("solver", "lbfgs")
+    if name == "LogisticRegression" and layout(name, solver) is None:
+        return f"model.solver={solver} copies all features into memory (model.solver=lbfgs or saga)"
+    if layout(name, solver) is None:
         return (
-            f"{model} learns from all rows at once (model=nbsvm, logreg or naive_bayes; a linear SVM is "
-            "model=nbsvm model.beta=0)"
+            f"{name} learns from all features in memory (model=nbsvm, logreg, naive_bayes or sgd; a "
+            "linear SVM is model=nbsvm model.beta=0)"
         )
     if settings.get("split", "hash") != "hash":
         return f"data.split={settings['split']} draws from all rows (data.split=hash)"
-    if cv is not None:
-        return f"cv={cv} deals all rows into folds (cv=null)"
+    if curve:
+        return "a learning curve draws from all rows (curve=false)"
     for key in (
         "sample_size",
         "also",
@@ -203,6 +251,28 @@ def _unsupported(
         if settings.get(key):
             return f"data.{key} needs all rows (data.{key}=null)"
     return None
+
+
+def _class(node: Mapping[str, Any]) -> str:
+    return str(node.get("_target_", "")).rpartition(".")[2]
+
+
+def _views(vectorizer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the vectorizers of a union, and of those within it."""
+    if _class(vectorizer) != "FeatureUnion":
+        yield vectorizer
+        return
+    for _, view in vectorizer.get("transformer_list", ()):
+        yield from _views(view if isinstance(view, Mapping) else {"_target_": str(view)})
+
+
+def _extent(vectorizer: Mapping[str, Any]) -> float:
+    """Return how many n-grams a text has, beside one's words, pairs and triples of words."""
+    found = 0.0
+    for view in _views(vectorizer):
+        low, high = view.get("ngram_range", (1, 1))
+        found += (high - low + 1) * (1 if view.get("analyzer", "word") == "word" else _CHARACTERS)
+    return max(1.0, found / 3)
 
 
 def _gb(n: float) -> str:

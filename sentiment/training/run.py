@@ -203,11 +203,11 @@ def train(
         if n_folds is not None:
             with stages("folds"):
                 held = folds.out_of_fold(
-                    pipeline, features["train"], data.splits.train, data.splits.classes,
+                    pipeline, features["train"], data, cache, stages.progress,
                     n_folds=n_folds, weighing=weighed, seed=cfg.seed,
                 )  # fmt: skip
                 chosen = decisions.choose(
-                    rule, data.splits.train.labels, held.probabilities, held.classes,
+                    rule, held.labels, held.probabilities, held.classes,
                     positive_label=data.splits.positive_label, factors=weighed.factors,
                     rows=decisions.FOLDS,
                 )  # fmt: skip
@@ -274,7 +274,8 @@ def _on_folds(rule: Rule, data: Data) -> bool:
     """Tell whether the decision is chosen on folds: as asked, else where no row validates."""
     if not rule.tuned or rule.tuned_on == "validation":
         return False
-    alone = not len(data.splits.val) and data.stream is None and not data.splits.unlabelled
+    known = data.stream is None or data.in_blocks
+    alone = not len(data.splits.val) and known and not data.splits.unlabelled
     return rule.tuned_on == "folds" or alone
 
 
@@ -283,15 +284,18 @@ def load(cfg: DictConfig) -> Data:
     from sentiment.data import loading
     from sentiment.training.memory import wants_blocks
 
-    settings = config.to_dict(cfg)["data"]
+    resolved = config.to_dict(cfg)
     in_blocks = wants_blocks(
-        settings,
-        vectorizer=str(cfg.vectorizer.get("_target_", "")),
-        model=str(cfg.model.get("_target_", "")),
+        resolved["data"],
+        vectorizer=resolved["vectorizer"],
+        model=resolved["model"],
         cv=cfg.cv,
+        curve=cfg.curve,
         cache=config.cache_dir(cfg),
     )
-    return loading.load(settings, cfg.seed, in_blocks=in_blocks, goes_on=cfg.start_from is not None)
+    return loading.load(
+        resolved["data"], cfg.seed, in_blocks=in_blocks, goes_on=cfg.start_from is not None
+    )
 
 
 def _check_writable(output_dir: Path) -> None:

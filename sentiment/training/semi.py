@@ -391,7 +391,7 @@ def _out_of_fold(
     used = min(n_folds, max(1, round(ENOUGH_SCORES * n_folds / len(rows))))
     judged, by_round, alone = [], [], []
     try:
-        for number, (learned, held) in enumerate(deal(rows, n_folds, seed)):
+        for number, (learned, held) in enumerate(deal(rows.labels, rows.groups, n_folds, seed)):
             if number == used:
                 break
             judged.append(held)

@@ -255,7 +255,7 @@ def out_of_fold(
     weights: list[Any] = []
     try:
         features = pipeline[0].fit_transform(rows.texts)
-        for number, (learned, judged) in enumerate(deal(rows, N_FOLDS, seed)):
+        for number, (learned, judged) in enumerate(deal(rows.labels, rows.groups, N_FOLDS, seed)):
             fitted, known = clone(classifier), rows.take(learned.tolist())
             weighed = weigh(fitted, known)
             counts = weighed.row_weights(known.texts, known.labels)

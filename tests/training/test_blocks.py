@@ -28,7 +28,8 @@ from sentiment.models.blocks import fit_logistic, runs
 from sentiment.text.engine import Threads, Watched
 from sentiment.training import memory
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
-from sentiment.vectorizers.blocks import LARGEST, Sizes, fit_blocks
+from sentiment.vectorizers.blocks import fit_blocks
+from sentiment.vectorizers.making import LARGEST, Sizes
 
 TEXTS = st.lists(
     st.lists(st.sampled_from(["a", "b", "ba", "é", "zz", "c", "The"]), max_size=9).map(" ".join),
@@ -40,7 +41,7 @@ TEXTS = st.lists(
 def blocked(vectorizer, texts, folder: Path, **words):
     words = {"dtype": "float64", "sizes": Sizes(40, 16), **words}
     pieces = [texts[i : i + 3] for i in range(0, len(texts), 3)]
-    return fit_blocks(vectorizer, pieces, folder, Threads(), lambda *_: None, **words)
+    return fit_blocks(vectorizer, lambda: pieces, folder, Threads(), lambda *_: None, **words)
 
 
 def whole(X):
@@ -130,7 +131,7 @@ def test_logistic_regression_is_scikit_learns(reviews, vectorizer, tmp_path, thr
         labels = np.where(np.arange(len(labels)) % 3 == 0, "neutral", labels)
     texts, labels = texts[:150], labels[:150]
     X = vectorizer.fit_transform(texts)
-    Y = blocked(vectorizer, texts, tmp_path, by_columns=False, sizes=Sizes(20_000, 16))
+    Y = blocked(vectorizer, texts, tmp_path, sizes=Sizes(20_000, 900))
     for words in ({"class_weight": "balanced"}, {"fit_intercept": False}):
         here = LogisticRegression(**words).fit(X, labels)
         there = fit_logistic(LogisticRegression(**words), Y, labels)
@@ -168,7 +169,13 @@ def test_what_is_done_is_not_done_again(reviews, vectorizer, tmp_path):
     for after in (3, 15, 25, 35):
         with pytest.raises(KeyboardInterrupt):
             fit_blocks(
-                vectorizer, [texts], folder, Dies(after), lambda *_: None, dtype="float64", **words
+                vectorizer,
+                lambda: [texts],
+                folder,
+                Dies(after),
+                lambda *_: None,
+                dtype="float64",
+                **words,
             )
     again = blocked(vectorizer, texts, folder, **words)
     check_same(whole(again), expected)
@@ -178,7 +185,11 @@ def test_what_is_done_is_not_done_again(reviews, vectorizer, tmp_path):
 
 
 SETTINGS = {"source": "files", "streaming": False, "split": "hash"}
-KINDS = {"vectorizer": "x.TfidfVectorizer", "model": "x.NBSVM", "cv": None}
+KINDS = {
+    "vectorizer": {"_target_": "x.TfidfVectorizer", "ngram_range": [1, 3]},
+    "model": {"_target_": "x.NBSVM"},
+    "cv": None,
+}
 
 
 def choose(tmp_path: Path, size: int, **settings):
@@ -207,9 +218,27 @@ def test_what_fits_stays_in_memory_and_what_does_not_is_blocked(tmp_path):
         ({"memory": "lots"}, "data.memory=lots: give a size such as 4GB"),
         ({"memory": "1GB"}, "is too little: 0.1 GB of text .*data.memory=2GB"),
         ({"memory": "2GB", "split": "random"}, r"data\.split=random draws from all rows"),
-        ({"memory": "2GB", "model": "x.LinearSVC"}, "model=nbsvm, logreg or naive_bayes"),
-        ({"memory": "2GB", "vectorizer": "x.FeatureUnion"}, "vectorizer=tfidf, count or hashing"),
-        ({"memory": "2GB", "cv": 5}, "cv=5 deals all rows into folds"),
+        (
+            {"memory": "2GB", "model": {"_target_": "x.LinearSVC"}},
+            "model=nbsvm, logreg, naive_bayes or sgd",
+        ),
+        (
+            {"memory": "2GB", "model": {"_target_": "x.LogisticRegression", "solver": "liblinear"}},
+            "model.solver=liblinear copies all features.*lbfgs or saga",
+        ),
+        (
+            {
+                "memory": "2GB",
+                "vectorizer": {
+                    "_target_": "x.FeatureUnion",
+                    "transformer_list": [
+                        ["a", {"_target_": "x.TfidfVectorizer"}],
+                        ["b", {"_target_": "x.Mine"}],
+                    ],
+                },
+            },
+            "Mine keeps its features in memory .*tfidf, char, count or hashing",
+        ),
         ({"memory": "2GB", "on_leak": "drop"}, r"data\.on_leak needs all rows"),
         ({"memory": "2GB", "source": "hub"}, "bounds data=files"),
     ],

@@ -26,7 +26,8 @@ from sentiment.records.rows import open_rows
 from sentiment.scorer import Scorer
 from sentiment.text.engine import Threads
 from sentiment.vectorizers import TfidfVectorizer
-from sentiment.vectorizers.blocks import Sizes, fit_blocks
+from sentiment.vectorizers.blocks import fit_blocks
+from sentiment.vectorizers.making import Sizes
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def fit(reviews, folder: Path, engine) -> NBSVM:
     texts, labels = reviews
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2)
     X = fit_blocks(
-        vectorizer, [texts], folder, engine, lambda *_: None, dtype="float32",
+        vectorizer, lambda: [texts], folder, engine, lambda *_: None, dtype="float32",
         sizes=Sizes(20_000, 8_000),
     )  # fmt: skip
     return NBSVM(random_state=0, max_iter=4).fit(X, labels)

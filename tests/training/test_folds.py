@@ -59,9 +59,9 @@ def test_a_run_over_folds_has_means_intervals_and_all_rows(words):
 
 def test_each_row_is_judged_once_and_groups_stay_together():
     groups = [f"g{i % 40}" for i in range(400)]
-    rows = Split([str(i) for i in range(400)], [("a", "b")[i % 3 == 0] for i in range(400)], groups)
+    labels = [("a", "b")[i % 3 == 0] for i in range(400)]
     seen = []
-    for learned, judged in folds.deal(rows, 5, 1):
+    for learned, judged in folds.deal(labels, groups, 5, 1):
         assert not {groups[i] for i in learned} & {groups[i] for i in judged}
         seen += judged.tolist()
     assert sorted(seen) == list(range(400))
@@ -69,9 +69,8 @@ def test_each_row_is_judged_once_and_groups_stay_together():
 
 def test_a_figure_of_ones_own_is_a_mean_over_folds_too():
     labels = ["a", "b", "a", "b"]
-    rows = Split(["x"] * 4, labels)
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8]])
-    found = folds.OutOfFold(rows, ["a", "b"], probabilities, [np.array([0, 1]), np.array([2, 3])])
+    found = folds.OutOfFold(labels, ["a", "b"], probabilities, [np.array([0, 1]), np.array([2, 3])])
 
     def sure(labels, probabilities, classes):
         return np.mean(

@@ -1,0 +1,166 @@
+"""Every vectorizer and every classifier of the configs learns in blocks what it learns in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from omegaconf import OmegaConf
+from sklearn.pipeline import FeatureUnion
+from sklearn.svm import LinearSVC
+from support.reviews import shuffled
+
+from sentiment import config
+from sentiment.errors import UsageError
+from sentiment.text.engine import Threads
+from sentiment.training import folds, run, weighing
+from sentiment.training.cache import FeatureCache
+from sentiment.training.fitting import fit, vectorize
+from sentiment.training.pipeline import build_pipeline
+from sentiment.vectorizers.making import Sizes
+
+
+def shipped(group: str) -> list[str]:
+    """The names of a group's configs, but for those that only the user can make whole."""
+    found = []
+    for file in sorted((config.CONFIG_DIR / group).glob("*.yaml")):
+        if not OmegaConf.is_missing(OmegaConf.load(file), "_target_"):
+            found.append(file.stem)
+    return found
+
+
+VECTORIZERS, MODELS = shipped("vectorizer"), shipped("model")
+# What the configs' comments name beside.
+FURTHER = [
+    ("tfidf", "naive_bayes", "model._target_=sklearn.naive_bayes.ComplementNB"),
+    ("tfidf", "logreg", "model.solver=saga", "model.max_iter=20"),
+    ("tfidf", "logreg", "model.class_weight=balanced"),
+    ("tfidf", "sgd", "model.class_weight=balanced", "model.average=true"),
+    ("tfidf", "sgd", "data.balance=under"),
+    ("blend", "nbsvm", "vectorizer.transformer_weights=null"),
+]
+PAIRS = [(vectorizer, model) for vectorizer in VECTORIZERS for model in MODELS]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("pairs")
+    rows = [(text[:250], label) for text, label in shuffled()[:160]]
+    # Three classes: every solver of more than two goes its own way.
+    three = [(text, "neutral" if i % 3 == 0 else label) for i, (text, label) in enumerate(rows)]
+    for name, each in (("two", rows), ("three", three)):
+        pl.DataFrame(each, schema=["text", "label"], orient="row").write_parquet(
+            root / f"{name}.parquet"
+        )
+    return root
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Small blocks, so that there are several."""
+    monkeypatch.setattr(Sizes, "within", lambda _memory: Sizes(4_000, 4_000))
+
+
+def words(folder: Path, pair: tuple[str, ...], name: str = "two") -> list[str]:
+    vectorizer, model, *more = pair
+    return [
+        "data=files", f"data.train={folder}/{name}.parquet", f"vectorizer={vectorizer}",
+        f"model={model}", f"output_dir={folder}/outputs", "data.split=hash",
+        *(["vectorizer.n_features=5000"] if vectorizer == "hashing" else []), *more,
+    ]  # fmt: skip
+
+
+def load(cfg):
+    data = run.load(cfg)
+    return data if cfg.cv is None else folds.pooled(data)
+
+
+def learned(given: list[str], folder: Path):
+    cfg = config.compose(given)
+    data = load(cfg)
+    pipeline = build_pipeline(cfg)
+    weighed = weighing.weigh(
+        pipeline[-1], config.to_dict(cfg)["model"].get("class_weight"), cfg.data.balance, data, 0
+    )
+    cache = FeatureCache(folder / "cache", 10**9)
+    features = vectorize(pipeline, data, cache, Threads(), lambda *_: None, memory=0)
+    if data.in_blocks:
+        assert features["train"].n_blocks > 3
+    held = None
+    if cfg.cv is not None:
+        held = folds.out_of_fold(
+            pipeline, features["train"], data, cache, lambda *_: None,
+            n_folds=cfg.cv, weighing=weighed, seed=0,
+        )  # fmt: skip
+    fitted = fit(
+        pipeline, features, data, cache, lambda *_: None, weighing=weighed, passes=1, seed=0
+    )
+    return data, fitted, held
+
+
+def views(vectorizer) -> list:
+    if not isinstance(vectorizer, FeatureUnion):
+        return [vectorizer]
+    return [each for _, part in vectorizer.transformer_list for each in views(part)]
+
+
+def needs_the_matrix(classifier) -> bool:
+    """Whether LIBLINEAR is in it, which copies the matrix."""
+    parts = [classifier, *classifier.get_params(deep=True).values()]
+    return any(isinstance(part, LinearSVC) for part in parts)
+
+
+def check_same_model(here, there) -> None:
+    for one, other in zip(views(here.vectorizer), views(there.vectorizer), strict=True):
+        if hasattr(one, "index_"):
+            assert other.index_.ngrams() == one.index_.ngrams()
+            np.testing.assert_array_equal(
+                other.index_.document_frequency(), one.index_.document_frequency()
+            )
+    for name in ("coef_", "intercept_", "feature_log_prob_", "class_log_prior_"):
+        if hasattr(here.classifier, name):
+            np.testing.assert_allclose(
+                getattr(there.classifier, name),
+                getattr(here.classifier, name),
+                rtol=1e-6,
+                atol=1e-6,
+            )
+    assert there.classes == here.classes
+
+
+@pytest.mark.parametrize("pair", [*PAIRS, *FURTHER], ids="-".join)
+@pytest.mark.parametrize("name", ["two", pytest.param("three", marks=pytest.mark.slow)])
+def test_every_pair_gives_the_same_model(folder, pair, name):
+    given = words(folder, pair, name)
+    blocks = [*given, "data.memory=0"]
+    if needs_the_matrix(build_pipeline(config.compose(given))[-1]):
+        with pytest.raises(UsageError, match=r"blocks cannot: .*model=nbsvm model\.beta=0"):
+            load(config.compose(blocks))
+        return
+    data, here, _ = learned(given, folder)
+    in_blocks, there, _ = learned(blocks, folder)
+    assert in_blocks.in_blocks
+    assert not data.in_blocks
+    assert in_blocks.train_labels == data.train_labels
+    check_same_model(here, there)
+    test = data.splits.test
+    assert in_blocks.splits.test.texts == test.texts
+    np.testing.assert_allclose(
+        there.probabilities("test", test.texts), here.probabilities("test", test.texts), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("model", ["nbsvm", "naive_bayes", "sgd"])
+def test_folds_are_those_of_memory(folder, model):
+    """Validation rows are among them, and nothing of a fold is left behind."""
+    given = [*words(folder, ("tfidf", model)), "cv=3", "data.val_size=0.2"]
+    _, _, here = learned(given, folder)
+    data, _, there = learned([*given, "data.memory=0"], folder)
+    assert data.in_blocks
+    assert there.labels == here.labels
+    for one, other in zip(here.folds, there.folds, strict=True):
+        np.testing.assert_array_equal(other, one)
+    np.testing.assert_allclose(there.probabilities, here.probabilities, atol=1e-6)
+    assert not list((folder / "cache").glob("*-rows*"))
