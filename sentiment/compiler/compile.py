@@ -277,7 +277,7 @@ def _probe(vectorizer: Any, texts: Sequence[str]) -> Callable[[], Any]:
         from scipy import sparse
 
         if len(texts):
-            return vectorizer.transform(list(texts[:64]))
+            return vectorizer.transform(list(texts[:64])).astype(np.float64)
         n = sum(_width(name, step) for name, step, _ in _views(vectorizer))
         return sparse.random_array((64, n), density=min(1.0, 50 / n), rng=0, format="csr")
 

@@ -231,7 +231,7 @@ def fit_logistic(
             ConvergenceWarning,
             stacklevel=3,
         )
-    w = found.x.reshape(n_targets, n_features + intercept, order="F")
+    w = found.x.astype(dtype).reshape(n_targets, n_features + intercept, order="F")
     model.classes_ = classes
     model.coef_ = np.ascontiguousarray(w[:, :n_features])
     model.intercept_ = w[:, n_features] if intercept else np.zeros(n_targets)

@@ -52,13 +52,13 @@ class Fitted:
         texts : sequence of str
             Its texts, which are made into features some at a time where those are not kept.
         """
-        if name in self.features:
-            return np.asarray(self.classifier.predict_proba(self.features[name]), np.float64)
-        pieces = [texts[first : first + _PIECE] for first in range(0, len(texts), _PIECE)]
-        return np.concatenate([
-            np.asarray(self.classifier.predict_proba(self.vectorizer.transform(piece)), np.float64)
-            for piece in pieces
-        ])  # fmt: skip
+        kept, found = self.features.get(name), []
+        for first in range(0, len(texts), _PIECE):
+            here = slice(first, first + _PIECE)
+            X = self.vectorizer.transform(texts[here]) if kept is None else kept[here]
+            # What was learned in single precision is compiled to be exact; so is what it is held against.
+            found.append(self.classifier.predict_proba(X.astype(np.float64, copy=False)))
+        return np.concatenate(found).astype(np.float64, copy=False)
 
     @property
     def vectorizer(self) -> Any:

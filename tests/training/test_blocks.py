@@ -18,7 +18,9 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import FeatureUnion
 from support.reviews import shuffled
 
 from sentiment.data.stream import survey
@@ -148,11 +150,18 @@ def test_hashed_features_come_in_blocks_too(reviews, tmp_path):
     check_same(whole(Y), hashing.transform(texts))
 
 
-def test_what_is_done_is_not_done_again(reviews, vectorizer, tmp_path):
+@pytest.mark.parametrize("layout", ["columns", "whole"])
+@pytest.mark.parametrize("views", [1, 2])
+def test_what_is_done_is_not_done_again(reviews, vectorizer, tmp_path, layout, views):
     """A run that died in the middle is gone on with, to the same matrix."""
     texts, _ = reviews
-    words = {"sizes": Sizes(20_000, 9000)}
-    expected = whole(blocked(vectorizer, texts, tmp_path / "whole", **words))
+    words = {"sizes": Sizes(20_000, 9000), "layout": layout, "dtype": "float64"}
+    if views == 2:
+        other = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), dtype="float32")
+        vectorizer = FeatureUnion(
+            [("words", vectorizer), ("characters", other)], transformer_weights={"words": 0.3}
+        )
+    X = vectorizer.fit_transform(texts).astype("float64")
 
     class Dies(Threads):
         def __init__(self, after):
@@ -165,20 +174,35 @@ def test_what_is_done_is_not_done_again(reviews, vectorizer, tmp_path):
                     raise KeyboardInterrupt
                 yield result
 
-    folder = tmp_path / "cut"
+    read = 0
+
+    def reading():
+        nonlocal read
+        read += 1
+        yield texts
+
+    def make(folder, engine, told=lambda *_: None):
+        made = clone(vectorizer)
+        return made, fit_blocks(made, reading, folder, engine, told, **words)
+
     for after in (3, 15, 25, 35):
         with pytest.raises(KeyboardInterrupt):
-            fit_blocks(
-                vectorizer,
-                lambda: [texts],
-                folder,
-                Dies(after),
-                lambda *_: None,
-                dtype="float64",
-                **words,
-            )
-    again = blocked(vectorizer, texts, folder, **words)
-    check_same(whole(again), expected)
+            make(tmp_path / "cut", Dies(after))
+    check_same(whole(make(tmp_path / "cut", Threads())[1]), X)
+
+    def told(step, done, _of):  # all rows are there, and are put together or transposed
+        if step in ("one file", "transpose") and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "late", Threads(), told)
+    read = 0
+    made, again = make(tmp_path / "late", Threads())
+    assert not read
+    check_same(whole(again), X)
+    check_same(made.transform(texts).astype("float64"), X)
+    if layout == "whole":
+        check_same(again.whole(), X)
 
 
 # -- The choice between memory and blocks -------------------------------------------------------

@@ -14,10 +14,12 @@ from support.reviews import shuffled
 
 from sentiment import config
 from sentiment.errors import UsageError
+from sentiment.evaluation.decisions import Rule
 from sentiment.text.engine import Threads
 from sentiment.training import folds, run, weighing
 from sentiment.training.cache import FeatureCache
 from sentiment.training.fitting import fit, vectorize
+from sentiment.training.judging import compiled_form, judge
 from sentiment.training.pipeline import build_pipeline
 from sentiment.vectorizers.making import Sizes
 
@@ -164,3 +166,15 @@ def test_folds_are_those_of_memory(folder, model):
         np.testing.assert_array_equal(other, one)
     np.testing.assert_allclose(there.probabilities, here.probabilities, atol=1e-6)
     assert not list((folder / "cache").glob("*-rows*"))
+
+
+@pytest.mark.parametrize("memory", [[], ["data.memory=0"]])
+def test_what_is_learned_in_single_precision_compiles(folder, memory):
+    """Its answers in single precision would differ from the compiled ones by more than is allowed."""
+    given = [*words(folder, ("blend_characters", "logreg")), *memory]
+    cfg = config.compose(given)
+    data, fitted, _ = learned(given, folder)
+    judged = judge(fitted, data.splits, Rule(**config.to_dict(cfg)["decision"]), seed=0)
+    compiled = compiled_form(fitted, data.splits, judged, dtype="float32", prune=0.0)
+    found = compiled.scorer.predict(data.splits.test.texts).probabilities
+    np.testing.assert_allclose(found, judged.probabilities["test"], atol=3e-7)
