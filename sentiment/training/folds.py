@@ -11,7 +11,6 @@ import numpy as np
 from sentiment.data.split import Split
 from sentiment.errors import DataError, UsageError
 from sentiment.training.fitting import learn_in_blocks
-from sentiment.vectorizers.block_matrix import BlockMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from sentiment.training.cache import FeatureCache
     from sentiment.training.judging import Metric
     from sentiment.training.weighing import Weighing
+    from sentiment.vectorizers.block_matrix import BlockMatrix
     from sentiment.vectorizers.making import Progress
 
 _COUNTS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
@@ -198,22 +198,22 @@ def out_of_fold(
             raise UsageError(f"model: {' '.join(str(error).split())}") from error
         if not hasattr(classifier, "predict_proba"):
             raise UsageError(f"model: {type(classifier).__name__} gives no probabilities")
-        for rows_of_piece, X in _pieces(features, test):
-            probabilities[rows_of_piece] = classifier.predict_proba(X)
+        if data.in_blocks:
+            for some_rows, X in _by_block(features, test):
+                probabilities[some_rows] = classifier.predict_proba(X)
+        else:
+            probabilities[test] = classifier.predict_proba(features[test])
         folds.append(test)
     return OutOfFold(labels, list(classes), probabilities, folds)
 
 
-def _pieces(features: Any, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Any]]:
-    """Yield rows and their features: those of a block at a time, or all."""
-    if not isinstance(features, BlockMatrix):
-        yield rows, features[rows]
-        return
-    of_block = np.searchsorted(features.starts, rows, side="right") - 1
-    for number in range(features.n_blocks):
+def _by_block(X: BlockMatrix, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Any]]:
+    """Yield rows and their features, those of a block at a time."""
+    of_block = np.searchsorted(X.starts, rows, side="right") - 1
+    for number in range(X.n_blocks):
         some = rows[of_block == number]
         if len(some):
-            yield some, features.block(number)[some - features.starts[number]]
+            yield some, X.block(number)[some - X.starts[number]]
 
 
 def figures_of(

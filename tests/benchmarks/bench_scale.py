@@ -2,6 +2,10 @@
 
     python tests/benchmarks/bench_scale.py --texts 100000 400000 --memory 2GB
     python tests/benchmarks/bench_scale.py --texts 400000 --peers PYTHON
+    python tests/benchmarks/bench_scale.py --texts 200000 --test 400000 --memory 2GB vectorizer=blend
+    python tests/benchmarks/bench_scale.py --texts 100000 --ray     # one node of one core beside two
+
+What stands at the end are overrides of the config.
 
 PYTHON can import fasttext and vowpalwabbit, of an environment of their own:
 `uv venv peers && uv pip install --python peers fasttext vowpalwabbit`.
@@ -58,13 +62,13 @@ def made(pool: dict[str, list[list[str]]], n: int, seed: int) -> pl.DataFrame:
     return pl.DataFrame({"text": texts, "label": labels})
 
 
-def write(folder: Path, n: int) -> None:
+def write(folder: Path, n: int, n_test: int) -> None:
     rows = shuffled()
     train, test = sentences(rows[:20_000]), sentences(rows[20_000:])
     (folder / "train").mkdir(parents=True)
     for part, first in enumerate(range(0, n, _PART)):
         made(train, min(_PART, n - first), part).write_parquet(folder / f"train/{part:03}.parquet")
-    made(test, N_TEST, -1).write_parquet(folder / "test.parquet")
+    made(test, n_test, -1).write_parquet(folder / "test.parquet")
 
 
 def held(process: psutil.Process) -> tuple[int, int]:
@@ -109,19 +113,45 @@ def folder_size(folder: Path) -> int:
     return total
 
 
-def sentiment(folder: Path, memory: str) -> dict[str, float]:
+def sentiment(folder: Path, memory: str, *words: str) -> dict[str, float]:
     found = run(
         [
             sys.executable, "-m", "sentiment", "train", "data=files", f"data.train={folder}/train",
             f"data.test={folder}/test.parquet", "data.val_size=0.005", f"data.memory={memory}",
-            "cache.max_gb=0", "--json",
+            "cache.max_gb=0", *words, "--json",
         ],
         folder,
         PYTHONPATH=str(Path(__file__).resolve().parents[2]),
     )  # fmt: skip
     document = json.loads(str(found.pop("out")))
     stages = {f"s_{name}": seconds for name, seconds in document["timings"].items()}
+    found["digest"] = document["digest"][:12]
     return {**found, **stages, "accuracy": document["metrics"]["test_accuracy"]}  # type: ignore[dict-item]
+
+
+def on_ray(folder: Path, memory: str, *words: str) -> dict[str, dict[str, float]]:
+    """The same on a cluster of one node of one core, and of two."""
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+    from ray.cluster_utils import Cluster
+
+    found = {}
+    for nodes in (1, 2):
+        one = {"num_cpus": 1, "object_store_memory": 300 << 20}
+        cluster = Cluster(initialize_head=True, head_node_args=one)
+        try:
+            for _ in range(nodes - 1):
+                cluster.add_node(**one)
+            cluster.wait_for_nodes()
+            where = ["engine=ray", f"engine.address={cluster.address}"]
+            found[f"Ray, {nodes}"] = sentiment(folder, memory, *where, *words)
+        finally:
+            cluster.shutdown()
+    one, two = found["Ray, 1"], found["Ray, 2"]
+    print(
+        "speed-up by a second node:",
+        {name: round(one[name] / two[name], 2) for name in ("s_vectorize", "s_fit", "seconds")},
+    )
+    return found
 
 
 _FASTTEXT = """
@@ -180,19 +210,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, nargs="+", default=[50_000, 200_000])
     parser.add_argument("--memory", default="0", help="data.memory; 0 is blocks always")
+    parser.add_argument("--test", type=int, default=N_TEST, help="test texts")
+    parser.add_argument("--ray", action="store_true", help="on clusters of one and two nodes too")
+    parser.add_argument("words", nargs="*", help="overrides of the config")
     parser.add_argument("--peers", metavar="PYTHON", help="that imports fasttext and vowpalwabbit")
     asked = parser.parse_args()
     for n in asked.texts:
         with tempfile.TemporaryDirectory(prefix="bench-scale-") as scratch:
             folder = Path(scratch)
-            write(folder, n)
+            write(folder, n, asked.test)
             size = sum(len(text) for text, _ in rows_of(folder, "train"))
-            results = {"sentiment": sentiment(folder, asked.memory)}
+            results = {"sentiment": sentiment(folder, asked.memory, *asked.words)}
+            if asked.ray:
+                results |= on_ray(folder, asked.memory, *asked.words)
             if asked.peers:
                 results["fastText"] = fasttext(folder, asked.peers)
                 results["Vowpal"] = vowpal(folder, asked.peers)
             for name, found in results.items():
-                figures = "  ".join(f"{key} {value:.3f}" for key, value in found.items())
+                figures = "  ".join(
+                    f"{key} {value if isinstance(value, str) else format(value, '.3f')}"
+                    for key, value in found.items()
+                )
                 print(f"{n:>9,} texts, {size / 1e9:.3f} GB  {name:9}  {figures}", flush=True)
 
 
