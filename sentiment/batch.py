@@ -27,7 +27,7 @@ from sentiment.parent import end_with_parent
 from sentiment.records import places
 from sentiment.records.answers import Answers, Note
 from sentiment.records.batch import Batch
-from sentiment.records.formats import COMPRESSIONS, Format
+from sentiment.records.formats import COMPRESSIONS, READ_ALONE, Format
 from sentiment.records.resuming import complete_rows, grown_by_rows, identity, is_file
 from sentiment.records.rows import Rows
 from sentiment.records.writer import Writer, to_parquet
@@ -303,6 +303,8 @@ class _Target:
         self._partial = path.with_name(path.name + ".partial")
         self._notes = path.with_name(path.name + ".partial.json")
         compression = COMPRESSIONS.get(path.suffix.lower())
+        if compression in READ_ALONE:
+            raise UsageError(f"{output}: is read, but not written, so: use .gz, .bz2 or .zst")
         parquet = output_format == "parquet"
         self._whole = path.with_name(f".{path.name}.whole") if parquet else self._partial
         self._resumable = compression is None

@@ -15,7 +15,7 @@ from sentiment.errors import UsageError
 _OVERRIDE = re.compile(r"(\+{0,2})([\w.@/]+)=(.*)", re.DOTALL)
 _SWEPT = re.compile(r"\s*(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\(")
 _TABLES = re.compile(
-    r"\.(csv|tsv|tab|jsonl?|ndjson|parquet|pq|txt)(\.(gz|bz2|zst))?$", re.IGNORECASE
+    r"\.(csv|tsv|tab|jsonl?|ndjson|parquet|pq|txt|zip)(\.(gz|bz2|zst|xz|zip))?$", re.IGNORECASE
 )
 _VALUED = {
     "--config-dir": "config_dir", "-cd": "config_dir", "--config-name": "config_name", "-cn": "config_name",

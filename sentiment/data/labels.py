@@ -18,7 +18,8 @@ def label_of(value: Any) -> str | None:
     """Return a raw value as text, or None where there is no label.
 
     Booleans are ``true`` and ``false``; a whole number is written without a fraction, also where a
-    file says ``1.0``; not-a-number, null and blank text are no label.
+    file says ``1.0``; not-a-number, null and blank text are no label. A list of one is what it
+    holds, as doccano and Prodigy write labels.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ def label_of(value: Any) -> str | None:
         return str(int(value)) if value == int(value) else str(value)
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
+    if isinstance(value, list | tuple) and len(value) < 2:
+        return label_of(value[0]) if value else None
     if isinstance(value, Sequence | Mapping | set):
         raise DataError(
             f"a label is {type(value).__name__} ({str(value)[:60]}): give one value for each row"

@@ -87,7 +87,8 @@ def labelled_chunks(
     """
     import polars as pl
 
-    from sentiment.records.formats import find_format
+    from sentiment.records.batch import flat
+    from sentiment.records.formats import find_format, foreign_name
     from sentiment.records.places import find
     from sentiment.records.rows import open_rows
 
@@ -96,22 +97,30 @@ def labelled_chunks(
             raise absent(place.path)
         try:
             find_format(place.path, None)
+        except DataError:
+            raise
         except UsageError as error:
             raise DataError(
-                f"{place.path}: its name does not tell the format; "
-                "use .csv, .tsv, .jsonl or .parquet, optionally with .gz or .zst"
+                str(error)
+                if foreign_name(place.path)
+                else f"{place.path}: its name does not tell the format; use .csv, .tsv, .jsonl or "
+                ".parquet, optionally with .gz, .bz2, .xz, .zst or .zip"
             ) from error
-    reader = open_rows(path, text_column=text_column, batch_size=chunk_rows, dialect=dialect)
+    reader = open_rows(
+        path, text_column=text_column, batch_size=chunk_rows, dialect=dialect, labelled=True
+    )
     n_rows = 0
     read: dict[str, str] = {}  # what a column was asked for as, and what the file calls it
     likely: list[str] | None = None
     with reader:
         for batch in reader:
-            records = None if batch.table is not None else batch.records()
+            records = None if batch.table is not None else [flat(row) for row in batch.records()]
             if batch.table is not None:
                 known = list(batch.table.schema.names)
             else:
                 # A row of JSON may lack the key: then its label is missing.
+                if reader.kind == "lines" and label_column not in optional:
+                    _check_lines(records or (), path)
                 known = list(dict.fromkeys(key for record in records or () for key in record))
             for asked in (label_column, *extra, *optional):
                 for name in meant(asked, known):
@@ -150,6 +159,14 @@ def labelled_chunks(
             notes.update(reader.found)
     if not n_rows:
         raise DataError(f"{path} is empty: it holds no row")
+
+
+def _check_lines(records: Iterable[Mapping[str, Any]], path: str) -> None:
+    if not any("label" in record for record in records):
+        raise DataError(
+            f"{path}: plain lines have no labels: give a table, or a folder in which each class has a "
+            "folder of texts"
+        )
 
 
 def _plain_values(table: Any, column: str, path: str) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +54,8 @@ log = logging.getLogger(__name__)
 # A column of fewer values says what kind a row is of, not what it belongs to.
 _FEWEST_GROUPS = 10
 _LEFT_OUT = -1
+# Marks of direction, joiners and the like, and what chooses a sign's picture.
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]")
 SHARED_GROUPS = "test_rows_that_share_with_train_their_"
 """Of the report: begins the count for a column that looks like groups."""
 
@@ -323,13 +326,22 @@ def _warn_of_classes(classes: Sequence[str], train: Split, test: Split) -> None:
     alike: dict[str, list[str]] = {}
     for label in classes:
         plain = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
-        alike.setdefault(plain, []).append(label)
+        alike.setdefault(_UNSEEN.sub("", plain), []).append(label)
     for labels in alike.values():
         if len(labels) > 1:
             log.warning(
-                "labels that differ only in case, width, blanks or composition are classes of "
-                "their own: %s (data.label_names makes them one)",
+                "labels that differ only in case, width, blanks, composition or signs that are not seen "
+                "are classes of their own: %s (data.label_names makes them one)",
                 ", ".join(map(repr, labels)),
+            )
+    for sign in "|;,":
+        several = [label for label in classes if sign in label]
+        parts = Counter(part.strip() for label in several for part in label.split(sign))
+        if any(part in classes or rows > 1 for part, rows in parts.items()):
+            log.warning(
+                "labels such as %r look like several in one: each is a class of its own, and a text "
+                "gets one",
+                several[0],
             )
 
 

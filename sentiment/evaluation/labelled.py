@@ -10,6 +10,7 @@ import numpy as np
 
 from sentiment.data.labels import label_of
 from sentiment.errors import DataError, Parameter, UsageError, nearest
+from sentiment.records.batch import flat
 from sentiment.records.dialect import find_column
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def score_labelled(
     n_null = 0
     for batch in reader:
         texts = []
-        for text, record in zip(batch.texts, batch.records(), strict=True):
+        for text, record in zip(batch.texts, map(flat, batch.records()), strict=True):
             label_column = _column(record, label_column, reader, "label_column")
             label = label_of(record[label_column])
             if text is None or label is None:

@@ -46,3 +46,14 @@ class Batch:
             None if self.rows is None else self.rows[n:],
             None if self.table is None else self.table.slice(n),
         )
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of JSON with what lies in objects beside them: ``{"a": {"b": 1}}`` has ``a.b`` too."""
+    if not any(isinstance(value, dict) for value in row.values()):
+        return row
+    found = dict(row)
+    for key, value in row.items():
+        if isinstance(value, dict):
+            found |= {f"{key}.{inner}": item for inner, item in flat(value).items()}
+    return found

@@ -21,7 +21,17 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+_NAMED = {
+    "tab": "\t",
+    "\\t": "\t",
+    "comma": ",",
+    "semicolon": ";",
+    "pipe": "|",
+    "space": " ",
+    "ctrl-a": "\x01",
+}
+NAMES = {character: name for name, character in _NAMED.items() if len(name) > 2}
+"""What a delimiter is called where its character would not be seen, or mean something to a shell."""
 _KANA, _CYRILLIC = "[\u3041-\u30fe\u3001\u3002]", "[\u0430-\u044f]"
 # What is frequent in each encoding's languages, and its usual share of what is not ASCII.
 _FREQUENT = {
@@ -135,8 +145,11 @@ def not_decodable(line: bytes, error: UnicodeDecodeError) -> tuple[str | Paramet
 
 
 def wide_encoding(head: bytes) -> str | None:
-    """Return the UTF-16 that bytes without a mark are in: every other byte of Latin letters is 0."""
+    """Return the UTF-16 or UTF-32 that bytes without a mark are in: Latin letters are 0 but for a byte."""
     head = head[:200]
+    for place, name in ((3, "utf-32-be"), (0, "utf-32-le")):
+        if len(head) >= 16 and head.count(0) > 0.7 * len(head) and 0 not in head[place:64:4]:
+            return name
     for place, name in ((0, "utf-16-be"), (1, "utf-16-le")):
         if len(head) >= 8 and head[place::2].count(0) > 0.6 * len(head[place::2]):
             return name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from sentiment.errors import Parameter, UsageError, nearest
+from sentiment.errors import DataError, Parameter, UsageError, nearest
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "lines"]
 FORMATS: tuple[Format, ...] = ("csv", "tsv", "jsonl", "parquet", "lines")
@@ -23,7 +23,26 @@ SUFFIXES: dict[str, Format] = {
     ".lines": "lines",
 }
 """Ends of the names of files that are read, and how."""
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz", ".zip": "zip"}
+READ_ALONE = ("xz", "zip")
+"""Compressions that are read and not written."""
+
+_SHEET = "a spreadsheet: save the sheet as CSV (UTF-8)"
+_PACKED = "an archive: unpack it and name what lies in it"
+_ARROW = "Arrow's format: write Parquet (polars and pandas do)"
+_PICKLE = "a pickle, which can run code when it is read: write Parquet or CSV"
+_DATABASE = "a database: write the rows of a query as CSV"
+_FOREIGN = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), _SHEET),
+    **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), _PACKED),
+    **dict.fromkeys((".feather", ".arrow", ".ipc"), _ARROW),
+    **dict.fromkeys((".pkl", ".pickle", ".joblib"), _PICKLE),
+    **dict.fromkeys((".db", ".sqlite", ".sqlite3", ".duckdb"), _DATABASE),
+    **dict.fromkeys((".avro", ".orc", ".h5", ".npz", ".npy"), "no text format: write Parquet or CSV"),
+    **dict.fromkeys((".libsvm", ".svm", ".svmlight"), "numbers, not texts: give the texts"),
+    **dict.fromkeys((".arff", ".sav", ".dta"), "a statistics program's format: write CSV"),
+    **dict.fromkeys((".pdf", ".doc", ".docx", ".xml", ".html"), "a document: write a table of texts"),
+}  # fmt: skip
 
 
 def find_format(path: str, given: str | None, *, otherwise: Format | None = None) -> Format:
@@ -33,6 +52,8 @@ def find_format(path: str, given: str | None, *, otherwise: Format | None = None
     ------
     UsageError
         Neither does.
+    DataError
+        It is an archive, and holds not one file of rows.
     """
     if given is not None:
         for known in FORMATS:
@@ -45,6 +66,8 @@ def find_format(path: str, given: str | None, *, otherwise: Format | None = None
         return otherwise
     found = _named(path)
     if found is None:
+        if told := foreign_name(path):
+            raise UsageError(f"{path}: is {told}")
         known_suffixes = ", ".join(SUFFIXES)
         raise UsageError(
             f"{path}: its name does not tell the format ({known_suffixes}); give ",
@@ -58,13 +81,34 @@ def find_format(path: str, given: str | None, *, otherwise: Format | None = None
 
 def has_format(path: str) -> bool:
     """Tell whether a file's name says its format."""
-    return _named(path) is not None
+    try:
+        return _named(path) is not None
+    except DataError:  # an archive of several files
+        return False
+
+
+def foreign_name(path: str) -> str | None:
+    """Return what a file is by its name, and what to do, where it holds no rows that are read."""
+    name = Path(path)
+    while name.suffix.lower() in COMPRESSIONS and name.stem:
+        name = name.with_suffix("")
+    return _FOREIGN.get(name.suffix.lower())
+
+
+def suffix_format(path: str) -> Format | None:
+    """Return the format that the end of a name says, less a compression."""
+    name = Path(path)
+    if name.suffix.lower() in COMPRESSIONS:
+        name = name.with_suffix("")
+    return SUFFIXES.get(name.suffix.lower())
 
 
 def _named(path: str) -> Format | None:
     if path.startswith(("http://", "https://")):  # what an address asks for is no name
         path = path.partition("?")[0].partition("#")[0]
-    name = Path(path)
-    if name.suffix.lower() in COMPRESSIONS:
-        name = name.with_suffix("")
-    return SUFFIXES.get(name.suffix.lower())
+    found = suffix_format(path)
+    if found is None and path.lower().endswith(".zip") and Path(path).is_file():
+        from sentiment.records.packed import name_inside  # it asks this module for suffixes
+
+        found = suffix_format(name_inside(path))
+    return found

@@ -16,6 +16,14 @@ _FOREIGN = (
     (b"<html", "a page of HTML, not data: fetch the file itself"),
     (b"pk\x03\x04", "an archive or a spreadsheet: save it as CSV"),
     (b"par1", "Parquet: its name must end with .parquet"),
+    (b"\x1f\x8b", "packed by gzip: its name must end with .gz behind the format, such as .csv.gz"),
+    (b"bzh91ay&sy", "packed by bzip2: its name must end with .bz2 behind the format"),
+    (b"\xfd7zxz", "packed by xz: its name must end with .xz behind the format"),
+    (b"\x28\xb5\x2f\xfd", "packed by Zstandard: its name must end with .zst behind the format"),
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet or document: save it as CSV"),
+    (b"arrow1", "Arrow's format: write Parquet"),
+    (b"sqlite format 3", "a database: write the rows of a query as CSV"),
+    (b"%pdf-", "a document, not data"),
 )
 
 

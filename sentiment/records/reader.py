@@ -2,27 +2,30 @@
 
 One row is one record; blank lines of a table or of JSON Lines are none. What cannot be read is one
 `DataError` that names the file and the row. Text formats may be compressed (``.gz``, ``.bz2``,
-``.zst``) and of any encoding; see `sentiment.records.dialect`.
+``.zst``, ``.xz``, ``.zip`` with one file) and of any encoding; see `sentiment.records.dialect`.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
-import io
 import json
+import lzma
 import shutil
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 from sentiment.errors import DataError, Parameter, UsageError, nearest
 from sentiment.records import places
-from sentiment.records.batch import Batch
+from sentiment.records.batch import Batch, flat
 from sentiment.records.dialect import (
+    NAMES,
     Dialect,
     find_column,
     find_encoding,
@@ -30,8 +33,9 @@ from sentiment.records.dialect import (
     recoded,
     wide_encoding,
 )
-from sentiment.records.formats import COMPRESSIONS, Format
+from sentiment.records.formats import Format
 from sentiment.records.json_items import find_layout, items
+from sentiment.records.packed import unpacked
 from sentiment.records.peek import Peekable, foreign
 from sentiment.records.table import BadRecordError, find_delimiter, records
 
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_ROW_BYTES = 16 << 20
+_DAMAGED = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
+_LONG_NAME = 4  # words, of a column's name
 _FASTTEXT = "__label__"  # what its lines of labelled text begin with
 
 
@@ -169,28 +175,12 @@ class Reader:
     def _fail(self, row: int, *what: str | Parameter) -> DataError:
         return DataError(f"{self.path}: row {row}: ", *what)
 
-    def _open(self, stream: IO[bytes]) -> IO[bytes]:
-        compression = COMPRESSIONS.get(Path(places.plain_name(self.path)).suffix.lower())
-        if compression == "gzip":
-            import gzip
-
-            return cast(IO[bytes], gzip.GzipFile(fileobj=stream))
-        if compression == "bz2":
-            import bz2
-
-            return bz2.BZ2File(stream)
-        if compression == "zstd":
-            import pyarrow as pa
-
-            return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(stream), "zstd"))
-        return stream
-
     def _text(self, raw: IO[bytes] | None = None) -> Peekable:
         """Return the file as UTF-8."""
-        stream = Peekable(self._open(raw or self._raw or sys.stdin.buffer))
         try:
+            stream = Peekable(unpacked(raw or self._raw or sys.stdin.buffer, self.path))
             head = stream.head()
-        except (OSError, EOFError, ValueError) as error:  # a damaged compressed file
+        except _DAMAGED as error:  # a damaged compressed file
             raise self._fail(1, f"cannot be read ({one_line(error)})") from None
         if self.kind != "lines" and (told := foreign(head, table=self.kind != "jsonl")):
             raise DataError(f"{self.path}: {told}")
@@ -219,7 +209,7 @@ class Reader:
                 raise self._fail(
                     number, f"not {self.found.get('encoding', 'UTF-8')} ({one_line(error)})"
                 ) from None
-            except (OSError, EOFError, ValueError) as error:  # a damaged compressed file
+            except _DAMAGED as error:  # a damaged compressed file
                 raise self._fail(number, f"cannot be read ({one_line(error)})") from None
             if not line:
                 return
@@ -281,24 +271,28 @@ class Reader:
                 self._spool.flush()
             found = items(stream, layout, self.text_column, self._again, self._fail)
         rows: list[dict[str, Any]] = []
+        texts: list[str | None] = []
         for number, row in enumerate(found, start=1):
             if not isinstance(row, dict):
                 raise self._fail(number, f"not a JSON object but {type(row).__name__}")
-            if self.text_column not in row:
-                self._find_text_column(list(row), number)
-                if self.text_column not in row:
-                    raise self._fail(number, *self._no_column(row))
-            text = row[self.text_column]
+            # What lies inside has the names of both: review.text.
+            known = row if self.text_column in row else flat(row)
+            if self.text_column not in known:
+                self._find_text_column(list(known), number)
+                if self.text_column not in known:
+                    raise self._fail(number, *self._no_column(known))
+            text = known[self.text_column]
             if not isinstance(text, str | None):
                 raise self._fail(
                     number, f"{self.text_column!r} is not a text but {type(text).__name__}"
                 )
             rows.append(row)
+            texts.append(text)
             if len(rows) == self.batch_size:
-                yield self._batch(rows)
-                rows = []
+                yield Batch(texts, rows)
+                texts, rows = [], []
         if rows:
-            yield self._batch(rows)
+            yield Batch(texts, rows)
 
     @contextmanager
     def _again(self) -> Iterator[IO[bytes]]:
@@ -321,9 +315,6 @@ class Reader:
             except (ValueError, RecursionError) as error:
                 raise self._fail(number, f"not JSON ({one_line(error)})") from None
 
-    def _batch(self, rows: list[dict[str, Any]]) -> Batch:
-        return Batch([row[self.text_column] for row in rows], rows)
-
     def _csv(self, stream: Peekable) -> Iterator[Batch]:
         usual = "," if self.kind == "csv" else "\t"
         delimiter, skip = find_delimiter(stream.head(), usual, self.text_column, self._dialect)
@@ -331,7 +322,7 @@ class Reader:
             self.found["delimiter"] = delimiter
         csv.field_size_limit(MAX_ROW_BYTES)
         lines = self._decoded(stream)
-        if skip:
+        for _ in range(skip):
             next(lines)
         patient = self.path != "-" or self.batch_size > 1
         found = records(
@@ -467,12 +458,18 @@ class Reader:
     def _no_column(self, names: Sequence[str] | dict[str, Any]) -> tuple[str | Parameter, ...]:
         shown = ", ".join(list(names)[:10])
         if len(names) == 1:
-            for delimiter in ";|\t ":
+            for delimiter in ";|\t^~:\x01 ":
                 if delimiter in shown:
+                    called = NAMES.get(delimiter, delimiter)
                     return (
                         f"no column {self.text_column!r}; is {shown!r} several? Give ",
-                        Parameter("delimiter", delimiter, key="data.delimiter"),
+                        Parameter("delimiter", called, key="data.delimiter"),
                     )
+        if self.kind in ("csv", "tsv") and any(len(name.split()) > _LONG_NAME for name in names):
+            return (
+                f"no column {self.text_column!r}: the first row ({shown[:60]!r}) looks like one of data: "
+                "put a header above it, such as text,label",
+            )
         return (
             f"no column {self.text_column!r} (there are: {shown}); give ",
             Parameter("text_column", key="data.text_column"),

@@ -8,6 +8,7 @@ from typing import Any
 from sentiment.records import places
 from sentiment.records.batch import Batch
 from sentiment.records.dialect import Dialect
+from sentiment.records.documents import Documents, by_class
 from sentiment.records.formats import Format, find_format
 from sentiment.records.reader import Reader
 
@@ -94,8 +95,8 @@ class Several:
         return None if here is None else (self._done + here) / (1 + len(self._rest))
 
 
-Rows = Reader | Several
-"""What every command reads: one file, or several as one."""
+Rows = Reader | Several | Documents
+"""What every command reads: one file, several as one, or texts that are a file each."""
 
 
 def open_rows(
@@ -106,6 +107,7 @@ def open_rows(
     text_column: str = "text",
     batch_size: int = 1024,
     dialect: Dialect | None = None,
+    labelled: bool = False,
 ) -> Rows:
     """Open what is meant by a path: see `sentiment.records.places.find`.
 
@@ -118,6 +120,8 @@ def open_rows(
         The format of standard input, when `kind` is not given.
     text_column, batch_size, dialect
         As for `Reader`.
+    labelled : bool
+        Whether folders of texts are read as class folders; see `sentiment.records.documents`.
 
     Raises
     ------
@@ -127,6 +131,8 @@ def open_rows(
         A format is not known.
     """
     found = places.find(where, any_name=kind is not None)
+    if labelled and kind is None and (classed := by_class(found)):
+        return Documents(where, classed, batch_size=batch_size, dialect=dialect)
     kinds = [find_format(place.path, kind, otherwise=otherwise) for place in found]
 
     def opening(place: places.Place, kind: Format) -> Callable[[], Reader]:

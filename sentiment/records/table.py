@@ -26,7 +26,7 @@ class BadRecordError(ValueError):
         self.line = line
 
 
-def find_delimiter(head: bytes, usual: str, column: str, given: Dialect) -> tuple[str, bool]:
+def find_delimiter(head: bytes, usual: str, column: str, given: Dialect) -> tuple[str, int]:
     """Return a table's delimiter: the one that finds the column in the header.
 
     Parameters
@@ -42,21 +42,26 @@ def find_delimiter(head: bytes, usual: str, column: str, given: Dialect) -> tupl
     Returns
     -------
     delimiter : str
-    skip : bool
-        Whether the first line only names the delimiter, as Excel wants it (``sep=;``).
+    skip : int
+        Lines before the header: one that names the delimiter, as Excel wants it (``sep=;``), or comments
+        (``# exported …``), where the header is found behind them.
     """
     text = head.decode("utf-8", "replace").removeprefix("\ufeff")
     named = _SEP_LINE.match(text)
     if named:
         text = text[named.end() :]
     if delimiter := given.delimiter or (named and named[1]):
-        return delimiter, bool(named)
-    first = next((line for line in text.split("\n") if line.strip()), "")
+        return delimiter, int(bool(named))
     tried = [usual, *(other for other in _DELIMITERS if other != usual)]
-    for delimiter in tried:
-        if find_column(_cells(first, delimiter), column):
-            return delimiter, False
-    return usual, False
+    for number, line in enumerate(text.split("\n")):
+        if not line.strip():
+            continue
+        for delimiter in tried:
+            if find_column(_cells(line, delimiter), column):
+                return delimiter, number
+        if not line.startswith("#"):
+            break
+    return usual, 0
 
 
 def _cells(line: str, delimiter: str) -> list[str]:

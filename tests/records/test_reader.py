@@ -358,7 +358,9 @@ def test_every_kind_of_label_column(tmp_path, kind):
     assert chunk["label"].to_list() == expected
 
 
-@pytest.mark.parametrize("value", [pa.array([["a"], ["b"]]), pa.array([{"a": 1}, {"a": 2}])])
+@pytest.mark.parametrize(
+    "value", [pa.array([["a", "c"], ["b", "d"]]), pa.array([{"a": 1}, {"a": 2}])]
+)
 def test_several_values_are_no_label(tmp_path, value):
     file = tmp_path / "a.parquet"
     parquet.write_table(pa.table({"text": ["a", "b"], "label": value}), file)

@@ -1,0 +1,180 @@
+"""Files as other programs leave them: packed, in folders, nested, with comments; or told what they are."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import zipfile
+
+import pytest
+
+from sentiment.data.labels import label_of
+from sentiment.data.sources import labelled_chunks
+from sentiment.data.splits import load_splits
+from sentiment.errors import DataError, UsageError
+from sentiment.records.dialect import wide_encoding
+from sentiment.records.rows import open_rows
+
+TABLE = "text,label\ngood film,pos\nbad film,neg\n"
+
+
+def read(path, **options):
+    (chunk,) = labelled_chunks(
+        str(path), **{"text_column": "text", "label_column": "label", **options}
+    )
+    return chunk["text"].to_list(), chunk["label"].to_list()
+
+
+EXPECTED = (["good film", "bad film"], ["pos", "neg"])
+
+
+def test_xz_and_a_zip_with_one_table_are_read(tmp_path):
+    (tmp_path / "a.csv.xz").write_bytes(lzma.compress(TABLE.encode()))
+    for name in ("archive.zip", "a.csv.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("__MACOSX/._reviews.csv", "x")
+            archive.writestr("data/reviews.csv", TABLE)
+    for name in ("a.csv.xz", "archive.zip", "a.csv.zip"):
+        assert read(tmp_path / name) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["train.csv", "test.csv"], "holds 2 files of rows (train.csv, test.csv): unpack it"),
+        (["readme"], "holds no file of rows (readme): unpack it"),
+    ],
+)
+def test_a_zip_of_several_tables_says_which(tmp_path, names, said):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, TABLE)
+    with pytest.raises(DataError) as error:
+        read(tmp_path / "a.zip")
+    assert said in str(error.value)
+    (tmp_path / "b.csv").write_text(TABLE)
+    with open_rows(str(tmp_path)) as reader:  # and a folder goes on without it
+        assert len(reader.files) == 1
+
+
+def test_a_damaged_archive_is_one_line(tmp_path):
+    whole = lzma.compress(TABLE.encode() * 1000)
+    (tmp_path / "a.csv.xz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "a.csv.zip").write_bytes(b"PK\x03\x04 nothing")
+    for name in ("a.csv.xz", "a.csv.zip"):
+        with pytest.raises(DataError, match="cannot be"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", gzip.compress(b"x"), "packed by gzip: its name must end with .gz"),
+        ("a.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old spreadsheet"),
+        ("a.xlsx", b"PK", "is a spreadsheet: save the sheet as CSV"),
+        ("a.feather", b"", "is Arrow's format: write Parquet"),
+        ("a.pkl", b"", "is a pickle, which can run code"),
+        ("a.tar.gz", b"", "is an archive: unpack it"),
+        ("a.txt", b"just lines\nof text\n", "plain lines have no labels"),
+        ("a.csv", b"text^label\na^b\n", "Give delimiter='^'"),
+        ("a.csv", b"text\x01label\na\x01b\n", "Give delimiter='ctrl-a'"),
+        ("a.csv", b"I loved this film a lot,pos\n", "put a header above it"),
+        ("a.csv", TABLE.encode("utf-32-be"), "not UTF-8 but utf-32-be"),
+    ],
+)  # fmt: skip
+def test_what_a_file_is_and_what_to_do_is_told(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises((DataError, UsageError)) as error:
+        read(tmp_path / name)
+    assert said in str(error.value)
+
+
+def test_wide_encodings_without_a_mark_are_told_apart():
+    for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+        assert wide_encoding("text,label\nfilm,1".encode(encoding)) == encoding
+    assert wide_encoding(b"text,label\nfilm,1") is None
+
+
+def test_comments_above_the_header_are_passed_over(tmp_path):
+    (tmp_path / "a.csv").write_text(f"# exported 2026-01-01, by us\n\n#\n{TABLE}")
+    assert read(tmp_path / "a.csv") == EXPECTED
+    (tmp_path / "b.csv").write_text("#id,text;x,label\n1,good film,pos\n2,bad film,neg\n")
+    assert read(tmp_path / "b.csv", text_column="text;x") == EXPECTED
+
+
+def test_objects_inside_have_names_with_dots(tmp_path, cli):
+    rows = [
+        {"review": {"text": text, "by": None}, "meta": {"label": label}}
+        for text, label in zip(*EXPECTED, strict=True)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert read(tmp_path / "a.jsonl", text_column="review.text", label_column="meta.label") == (
+        EXPECTED
+    )
+    with open_rows(str(tmp_path / "a.jsonl"), text_column="review.text") as reader:
+        (batch,) = reader
+        assert batch.texts == EXPECTED[0]
+        assert batch.records() == rows  # what is written out is as it came
+    with pytest.raises(DataError, match=r"there are: review, meta, review\.text"):
+        read(tmp_path / "a.jsonl")
+
+
+def test_a_list_of_one_is_its_label():
+    assert (label_of(["a"]), label_of([]), label_of((1,))) == ("a", None, "1")
+    with pytest.raises(DataError, match="give one value"):
+        label_of(["a", "b"])
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("pos", "neg"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for number in range(40):
+            text = f"{name} film {number}\nwith two lines\n"
+            (tmp_path / "train" / name / f"{number}_1.txt").write_text(text)
+    (tmp_path / "train/urls_pos.txt").write_text("http://x\n")
+    (tmp_path / "train/labeledBow.feat").write_text("9 0:9\n")
+    return tmp_path
+
+
+def test_folders_of_texts_are_classes(folders):
+    texts, labels = read(folders / "train")
+    assert len(texts) == 80
+    assert set(zip((text.split()[0] for text in texts), labels, strict=True)) == {
+        ("pos", "pos"), ("neg", "neg"),
+    }  # fmt: skip
+    assert texts[0].endswith("with two lines")
+    splits = load_splits(source="files", name="x", train=f"{folders}/train/[np]*")
+    assert splits.classes == ("neg", "pos")
+
+
+def test_what_lies_otherwise_is_lines(folders):
+    with open_rows(f"{folders}/train/pos") as reader:
+        assert sum(len(batch) for batch in reader) == 80
+    assert len(read(folders)[0]) == 80  # the only folder of class folders
+    (folders / "test/pos").mkdir(parents=True)
+    (folders / "test/pos/1.txt").write_text("one of another part")
+    with pytest.raises(DataError, match="plain lines have no labels"):
+        read(folders)  # parts, not classes
+    (folders / "train/pos/0_1.txt").write_bytes("ä".encode("latin-1"))
+    with pytest.raises(DataError, match=r"0_1\.txt: not UTF-8"):
+        read(folders / "train")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["pos", "\u200fpos"], "signs that are not seen"),
+        (["\u2764", "\u2764\ufe0f"], "signs that are not seen"),
+        (["a|b", "a"], "look like several in one"),
+        (["a, b", "b, c"], "look like several in one"),
+        (["yes, of course", "no, never"], ""),
+    ],
+)
+def test_labels_that_may_be_meant_otherwise_are_told(tmp_path, caplog, labels, said):
+    rows = [json.dumps({"text": f"text {n}", "label": labels[n % 2]}) for n in range(80)]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    load_splits(source="files", name="x", train=str(tmp_path / "a.jsonl"))
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)
