@@ -17,7 +17,7 @@ from sentiment.drift.signals import wilson
 
 if TYPE_CHECKING:
     from sentiment.scorer.model import Scorer
-    from sentiment.training.semi import Teacher
+    from sentiment.training.self_trainer import SelfTrainer
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Learner:
             min_df=2 if len(texts) > 100 else 1, binary=True,
         )  # fmt: skip
         self.X = self.vectorizer.fit_transform(texts)
-        self._teacher: Teacher | None = None
+        self._trainer: SelfTrainer | None = None
 
     def classifier(self, *, calibrated: bool = False) -> Any:
         """Return a classifier that has learned nothing."""
@@ -98,15 +98,17 @@ class Learner:
         Of many candidates a sample teaches, so that it stays a matter of seconds.
         """
         from sentiment.training.recipe import Recipe
-        from sentiment.training.semi import Teacher
+        from sentiment.training.self_trainer import SelfTrainer
 
-        if self._teacher is None:
+        if self._trainer is None:
             n = self.X.shape[0]
             sample = np.random.default_rng(self.seed).permutation(n)[:_TEACHING]
-            self._teacher = Teacher(self.classifier(), Recipe(), self.X[np.sort(sample)], self.seed)
+            self._trainer = SelfTrainer(
+                self.classifier(), Recipe(), self.X[np.sort(sample)], self.seed
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return self._teacher.fit(X, np.asarray(labels, dtype=object), 1)[-1]
+            return self._trainer.fit(X, np.asarray(labels, dtype=object), 1)[-1]
 
     def compiled(self, classifier: Any, texts: Sequence[str]) -> Scorer:
         """Return what explains its answers, word by word."""

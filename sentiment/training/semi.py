@@ -1,27 +1,21 @@
 """Learning from texts without label: the model labels the surest of them itself, and learns from those.
 
-Self-training (Yarowsky, "Unsupervised word sense disambiguation rivaling supervised methods", 1995) on a
-linear model whose vocabulary and document frequencies are those of all texts. What is taught, and teaches,
-is a sum of models that err differently: of n-grams, and of the directions in which texts vary most
-(Deerwester et al., "Indexing by latent semantic analysis", 1990), which a word of the pool shares with
-words that have a label. Each is linear in the n-grams, so the sum compiles like any other model.
-Whether it helps, labelled rows say that the model has not seen.
+Whether that helps, and after how many rounds, labelled rows say that the model has not seen.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sentiment.errors import DataError, UsageError
 from sentiment.models.calibration import ENOUGH_SCORES, affine
 from sentiment.training.fitting import Fitted
+from sentiment.training.self_trainer import SelfTrainer, columns
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -33,15 +27,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SAMPLE = 20_000  # texts that give directions: more give the same
-_LATENT_C = 0.03
 # Platt's whole text of each class makes 100 labels too modest. Tried on training rows alone (five samples),
 # a quarter of it takes the calibration error from 0.038 to 0.030, and the log loss from 0.399 to 0.396.
 _CAUTION = 0.25
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Labels = NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -133,7 +124,7 @@ def self_train(
     rows = splits.train
     n_unlabelled = features["unlabelled"].shape[0]
     X = features["train"]
-    teacher = Teacher(_bare(pipeline[-1]), recipe, features["unlabelled"], seed, X)
+    trainer = SelfTrainer(_bare(pipeline[-1]), recipe, features["unlabelled"], seed, X)
     alone: Steps | None = None
     X_alone = None
     if recipe.keep == "better":
@@ -141,7 +132,7 @@ def self_train(
         X_alone = alone[0].fit_transform(rows.texts)
     labels = np.asarray(rows.labels, dtype=object)
     codes = np.unique(labels, return_inverse=True)[1]
-    judged, scores, scores_alone = _out_of_fold(teacher, X, X_alone, rows, codes, recipe, seed)
+    judged, scores, scores_alone = _out_of_fold(trainer, X, X_alone, rows, codes, recipe, seed)
     if not len(judged):
         log.warning(
             "a class has a single labelled row, so nothing can judge what texts without label add"
@@ -150,7 +141,7 @@ def self_train(
             return _labels_alone(alone, X_alone, features, splits, weighing), Verdict(
                 False, 0, n_unlabelled
             )
-        found = teacher.fit(X, labels, recipe.rounds)[-1]
+        found = trainer.fit(X, labels, recipe.rounds)[-1]
         return _fitted(pipeline, found, features), Verdict(True, recipe.rounds, n_unlabelled)
     truth = codes[judged]
     maps = [_calibration(each, truth) for each in scores]
@@ -172,7 +163,7 @@ def self_train(
         )  # fmt: skip
         if not verdict.kept:
             return _labels_alone(alone, X_alone, features, splits, weighing), verdict
-    classifier = teacher.fit(X, labels, max(best - 1, 0))[best]
+    classifier = trainer.fit(X, labels, max(best - 1, 0))[best]
     slope, offsets = maps[best]
     classifier.coef_ = classifier.coef_ * slope
     classifier.intercept_ = classifier.intercept_ * slope + offsets
@@ -197,185 +188,8 @@ def _bare(classifier: Any) -> Any:
     return bare.set_params(calibration=None) if isinstance(bare, NBSVM) else bare
 
 
-class Teacher:
-    """Fits a classifier on texts with labels, lets it label a pool, and fits it again on both.
-
-    Parameters
-    ----------
-    classifier : estimator
-        Linear, without a calibration; it is cloned.
-    recipe : Recipe
-    pool : csr_matrix of shape (texts, features)
-        Texts without label.
-    seed : int
-        Of the sample that gives the directions.
-    X : csr_matrix of shape (texts, features), optional
-        Further texts that may be in that sample.
-    """
-
-    def __init__(
-        self, classifier: Any, recipe: Recipe, pool: Any, seed: int, X: Any | None = None
-    ) -> None:
-        self.classifier = classifier
-        self.recipe = recipe
-        self.pool = pool
-        self.directions = _Directions.of(X, pool, recipe.dimensions, seed)
-
-    def fit(self, X: Any, labels: Labels, rounds: int) -> list[Any]:
-        """Return the classifier of the labels alone, with the directions, and after each round."""
-        from sklearn.base import clone
-
-        n = X.shape[0]
-        first = self._scored(clone(self.classifier).fit(X, labels), X)
-        found = [first, first]
-        if self.directions is not None:
-            found[1] = _sum([first, self.directions.fitted(X, labels)])
-        counts = np.unique(labels, return_counts=True)[1]
-        for _ in range(rounds):
-            scores = _columns(found[-1].scores[n:])
-            chosen, given, weights = self._labelled(scores, counts / counts.sum())
-            if not len(chosen):
-                found.append(found[-1])
-                continue
-            taught = clone(self.classifier).fit(
-                sp.vstack([X, self.pool[chosen]], format="csr"),
-                np.concatenate([labels, first.classifier.classes_[given]]),
-                np.concatenate([np.full(n, self.recipe.weight), weights]),
-            )
-            found.append(_sum([self._scored(taught, X), found[1]]))
-        return [each.classifier for each in found]
-
-    def _scored(self, classifier: Any, X: Any) -> _Scored:
-        scores = [classifier.decision_function(each) for each in (X, self.pool)]
-        return _Scored(classifier, np.concatenate(scores))
-
-    def _labelled(self, scores: Floats, prior: Floats) -> tuple[Ints, Ints, Floats]:
-        """Return places of the pool, the class that each counts for, and how much."""
-        chosen, given = surest(scores, prior, self.recipe.share)
-        if self.recipe.labels == "hard" or not len(chosen):
-            return chosen, given, np.ones(len(chosen))
-        from scipy.special import softmax
-
-        found = softmax(scores[chosen], axis=1)
-        n_classes = scores.shape[1]
-        return (
-            np.repeat(chosen, n_classes),
-            np.tile(np.arange(n_classes), len(chosen)),
-            found.ravel(),
-        )
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """A linear classifier, and its scores of the rows it was fitted on and of the pool."""
-
-    classifier: Any
-    scores: Floats
-
-
-@dataclass(frozen=True)
-class _Directions:
-    """The directions in which texts vary most: each text's usual length along one is 1.
-
-    Those of a sample of the texts and of the n-grams that are neither rare nor everywhere.
-    """
-
-    columns: Ints
-    right: Floats  # (columns, directions)
-    n_features: int
-    pool: Floats  # (texts, directions): where the texts lie
-
-    @staticmethod
-    def of(more: Any | None, pool: Any, n: int, seed: int) -> _Directions | None:
-        from sklearn.utils.extmath import randomized_svd
-
-        X = pool[:0] if more is None else more
-        n_rows, n_features = X.shape[0] + pool.shape[0], pool.shape[1]
-        chosen = np.arange(n_rows)
-        if n_rows > _SAMPLE:
-            chosen = np.sort(np.random.default_rng(seed).choice(n_rows, _SAMPLE, replace=False))
-        inside = chosen < X.shape[0]
-        texts = sp.vstack([X[chosen[inside]], pool[chosen[~inside] - X.shape[0]]], format="csr")
-        frequency = np.bincount(texts.indices, minlength=n_features)
-        columns = np.flatnonzero(
-            (frequency >= max(2, len(texts.indptr) // 1000)) & (frequency < texts.shape[0] / 2)
-        )
-        n = min(n, len(columns) - 1, texts.shape[0] - 1)
-        if n < 1:
-            return None
-        used = sp.csr_array(texts[:, columns], dtype=np.float32)
-        right = randomized_svd(used, n, n_iter=2, random_state=seed)[2]
-        spread = float((used @ right.T).std(axis=0).mean()) or 1.0
-        right = (right.T / spread).astype(np.float64)
-        return _Directions(columns, right, n_features, pool[:, columns] @ right)
-
-    def fitted(self, X: Any, labels: Labels) -> _Scored:
-        """Return a classifier of the directions, as one of n-grams."""
-        from sklearn.linear_model import LogisticRegression
-
-        # The usual length of a direction is 1: the penalty is then the same whatever the texts.
-        here = X[:, self.columns] @ self.right
-        found = LogisticRegression(C=_LATENT_C, max_iter=500).fit(here, labels)
-        scores = [found.decision_function(each) for each in (here, self.pool)]
-        weights = np.zeros((len(found.coef_), self.n_features))
-        weights[:, self.columns] = found.coef_ @ self.right.T
-        found.coef_, found.n_features_in_ = weights, self.n_features
-        return _Scored(found, np.concatenate(scores))
-
-
-def _sum(parts: list[_Scored]) -> _Scored:
-    """Return a linear classifier whose score is the sum of others', each of one spread and mean 0.
-
-    Few labels leave a model's threshold anywhere; all texts say where its middle is.
-    """
-    found = copy.copy(parts[0].classifier)
-    found.coef_, found.intercept_ = 0.0, 0.0
-    total = np.zeros_like(parts[0].scores)
-    for part in parts:
-        scale = 1 / max(float(part.scores.std(axis=0).mean()), 1e-9)
-        middle = part.scores.mean(axis=0)
-        found.coef_ = found.coef_ + scale * part.classifier.coef_
-        found.intercept_ = found.intercept_ + scale * (
-            np.ravel(part.classifier.intercept_) - middle
-        )
-        total += scale * (part.scores - middle)
-    return _Scored(found, total)
-
-
-def surest(scores: Floats, prior: Floats, share: float) -> tuple[Ints, Ints]:
-    """Return the rows that stand out most for each class, and that class.
-
-    Parameters
-    ----------
-    scores : float64[rows, classes]
-    prior : float64[classes]
-        How the rows that are taken are divided.
-    share : float
-        Of the rows.
-
-    Returns
-    -------
-    rows, classes : ndarray of int64
-    """
-    n_rows, n_classes = scores.shape
-    margins = np.empty_like(scores)
-    for k in range(n_classes):
-        margins[:, k] = scores[:, k] - np.delete(scores, k, axis=1).max(axis=1)
-    taken = np.full(n_rows, -1, dtype=np.int64)
-    best = np.full(n_rows, -np.inf)
-    for k in range(n_classes):
-        count = min(n_rows, round(share * n_rows * float(prior[k])))
-        if not count:
-            continue
-        top = np.argpartition(-margins[:, k], count - 1)[:count]
-        top = top[margins[top, k] > best[top]]
-        taken[top], best[top] = k, margins[top, k]
-    rows = np.flatnonzero(taken >= 0)
-    return rows, taken[rows]
-
-
 def _out_of_fold(
-    teacher: Teacher, X: Any, X_alone: Any, rows: Split, codes: Ints, recipe: Recipe, seed: int
+    trainer: SelfTrainer, X: Any, X_alone: Any, rows: Split, codes: Ints, recipe: Recipe, seed: int
 ) -> tuple[Ints, list[Floats], Floats]:
     """Return which rows were judged, their scores after each round, and those of the labels alone."""
     from sklearn.base import clone
@@ -395,20 +209,15 @@ def _out_of_fold(
             if number == used:
                 break
             judged.append(held)
-            fitted = teacher.fit(X[learned], labels[learned], recipe.rounds)
-            by_round.append([_columns(each.decision_function(X[held])) for each in fitted])
+            fitted = trainer.fit(X[learned], labels[learned], recipe.rounds)
+            by_round.append([columns(each.decision_function(X[held])) for each in fitted])
             if X_alone is not None:
-                own = clone(teacher.classifier).fit(X_alone[learned], labels[learned])
-                alone.append(_columns(own.decision_function(X_alone[held])))
+                own = clone(trainer.classifier).fit(X_alone[learned], labels[learned])
+                alone.append(columns(own.decision_function(X_alone[held])))
     except DataError as error:
         raise DataError(str(error).replace(f"cv={n_folds}: ", f"semi.folds={n_folds}: ")) from error
     scores = [np.concatenate(list(each)) for each in zip(*by_round, strict=True)]
     return np.concatenate(judged), scores, np.concatenate(alone) if alone else nothing[2]
-
-
-def _columns(scores: Floats) -> Floats:
-    """Return one column for each class; of two classes the first is 0 minus the second."""
-    return np.stack([-scores, scores], axis=1) / 2 if scores.ndim == 1 else scores
 
 
 def _calibration(scores: Floats, truth: Ints) -> tuple[float, Any]:
@@ -421,7 +230,7 @@ def _calibration(scores: Floats, truth: Ints) -> tuple[float, Any]:
 def _logits(scores: Floats, found: tuple[float, Any]) -> Floats:
     slope, offsets = found
     if scores.shape[1] == 2:
-        return _columns(slope * (scores[:, 1] - scores[:, 0]) + offsets)
+        return columns(slope * (scores[:, 1] - scores[:, 0]) + offsets)
     moved: Floats = slope * scores + offsets
     return moved
 

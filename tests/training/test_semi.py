@@ -16,7 +16,8 @@ from sentiment.errors import DataError, UsageError
 from sentiment.training.pipeline import build_pipeline
 from sentiment.training.recipe import Recipe
 from sentiment.training.run import train
-from sentiment.training.semi import self_train, surest
+from sentiment.training.self_trainer import surest
+from sentiment.training.semi import self_train
 from sentiment.training.weighing import Weighing
 
 LABELLED, POOL, TEST = slice(0, 100), slice(100, 2100), slice(2100, 2900)
