@@ -217,8 +217,8 @@ def _test_behavior(file: Path | None, scorer: Scorer, *, json: bool) -> None:
 def _show(answers: Answers, metrics: dict[str, float], slices: list[Slice]) -> None:
     from rich.table import Table
 
+    from sentiment.evaluation.by_class import confused, per_class
     from sentiment.evaluation.metrics import is_bound, leading
-    from sentiment.evaluation.report import confused, per_class
 
     print(f"{'rows':24} {len(answers)}")
     own = ("precision_", "recall_", "f1_score_")

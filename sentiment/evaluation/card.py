@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from sentiment.evaluation.abstaining import abstaining_rows, abstaining_told
 from sentiment.evaluation.answers import Answers
+from sentiment.evaluation.by_class import confused, per_class
 from sentiment.evaluation.intervals import intervals
 from sentiment.evaluation.report import (
     RARE_NOTE,
     Facts,
-    confused,
     figures,
     majority,
-    per_class,
 )
 from sentiment.evaluation.slices import Slice
 

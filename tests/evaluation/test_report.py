@@ -10,16 +10,15 @@ import pytest
 
 from sentiment.drift.signals import wilson
 from sentiment.evaluation.answers import Answers
+from sentiment.evaluation.by_class import confused, per_class
 from sentiment.evaluation.card import model_card
 from sentiment.evaluation.intervals import intervals
 from sentiment.evaluation.metrics import evaluate, paired_test
 from sentiment.evaluation.report import (
     Facts,
     Other,
-    confused,
     majority,
     model_report,
-    per_class,
     worst_errors,
 )
 from sentiment.evaluation.slices import make_slices
