@@ -112,17 +112,18 @@ def _choose(
     registry: Registry, output_dir: Path, run: str | None, best: str | None, experiment: str | None
 ) -> tuple[str, str]:
     """Return the run to register and how it was found."""
+    from sentiment.registry.choice import best_run, newest_run
     from sentiment.store import read_pointer
 
     if run is not None:
         return run.removeprefix("runs:/"), ""
     if best is not None:
-        run_id, compared = registry.best_run(best, experiment)
+        run_id, compared = best_run(registry, best, experiment)
         return run_id, f": {compared}"
     pointer = read_pointer(output_dir, "latest") if experiment is None else None
     if pointer is not None and pointer["run_id"]:
         return str(pointer["run_id"]), ": it made the latest model here"
-    return registry.newest_run(experiment), ": the newest with a model"
+    return newest_run(registry, experiment), ": the newest with a model"
 
 
 def make_promotion(

@@ -16,7 +16,8 @@ from sentiment.registry import gate, history
 from sentiment.registry.contest import Contender
 from sentiment.registry.history import Move
 from sentiment.registry.reference import check_alias, check_name
-from sentiment.registry.registry import CHAMPION, Registry, Source, Version, alias_of, info_of
+from sentiment.registry.registry import CHAMPION, Registry, Version, alias_of
+from sentiment.registry.source import Source, info_of
 from sentiment.registry.turn import check_turn, turn
 from sentiment.tracking import client as tracking
 from sentiment.tracking.tags import TEST_FINGERPRINT

@@ -1,7 +1,7 @@
 """Registered models: register, promote through the gate, roll back, and fetch.
 
 A version is one scorer, known by its digest. The alias ``champion`` says which is in
-production; it moves in turns (`sentiment.history`), and the local pointer of the same name
+production; it moves in turns (`sentiment.registry.history`), and the local pointer of the same name
 follows it.
 """
 
@@ -22,6 +22,7 @@ from sentiment.errors import ModelError, Parameter, SentimentError, UsageError, 
 from sentiment.registry import history
 from sentiment.registry.history import Move
 from sentiment.registry.reference import DEFAULT_NAME, ModelReference, parse
+from sentiment.registry.source import SCORER_FOLDER, Source, info_of
 from sentiment.scorer.document import DOCUMENT_NAME, read_document, weights_name
 from sentiment.store import StoredModel
 from sentiment.tracking import client as tracking
@@ -40,10 +41,9 @@ from sentiment.tracking.tags import (
 
 if TYPE_CHECKING:
     from sentiment.scorer import Scorer
-    from sentiment.tracking.types import ModelVersion, RegisteredModel, Run
+    from sentiment.tracking.types import ModelVersion, RegisteredModel
 
 CHAMPION = "champion"
-SCORER_FOLDER = "artifacts/scorer"  # of a logged model
 _METRIC_TAG = METRIC
 _METRICS = re.compile(
     r"(val|test)_((balanced_)?accuracy|accuracy_low|accuracy_high|precision|recall|f1_score|roc_auc"
@@ -80,20 +80,6 @@ class Version:
     def to_dict(self) -> dict[str, Any]:
         """Return the version as plain containers."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a model's scorer and its run's figures are to be had."""
-
-    label: str
-    digest: str
-    folder: str
-    run_id: str | None
-    metrics: dict[str, float]
-    tags: dict[str, str]
-    created: str
-    model_id: str | None = None
 
 
 class Registry:
@@ -198,46 +184,6 @@ class Registry:
         """Return the history of every alias, oldest first."""
         return history.read_moves(self.registered().tags)
 
-    def newest_run(self, experiment: str | None = None) -> str:
-        """Return the newest finished run that made a model."""
-        return str(self._runs(experiment, ["attributes.start_time DESC"])[0].info.run_id)
-
-    def best_run(self, metric: str, experiment: str | None = None) -> tuple[str, str]:
-        """Return the finished run with the best value of a metric, and what was compared.
-
-        Raises
-        ------
-        UsageError
-            If no run has this metric, or it is one of the test split.
-        """
-        from sentiment.evaluation.metrics import LOWER_IS_BETTER
-
-        if metric.startswith("test_"):
-            raise UsageError(
-                Parameter("best", metric),
-                ": a model chosen by its test rows has no honest test figure left; choose by ",
-                Parameter("best", f"val_{metric.removeprefix('test_')}"),
-            )
-        ascending = metric.removeprefix("val_") in LOWER_IS_BETTER or metric.startswith("seconds_")
-        order = f"metrics.`{metric}` {'ASC' if ascending else 'DESC'}"
-        runs = self._runs(experiment, [order, "attributes.start_time DESC"])
-        having = [run for run in runs if metric in run.data.metrics]
-        if not having:
-            known = sorted({name for run in runs for name in run.data.metrics})
-            raise UsageError(
-                Parameter("best", metric),
-                f": no run has this metric{nearest(metric, known)}"
-                f" (there are {', '.join(name for name in known if name.startswith('val_'))})",
-            )
-        best = having[0]
-        compared = f"{metric} {best.data.metrics[metric]:.4f} is the best of {len(having)} runs"
-        sets = {run.data.tags.get(DATA_FINGERPRINT) for run in having}
-        if len(sets) > 1:
-            compared += (
-                f" on {len(sets)} different data sets or splits (naming the experiment narrows it)"
-            )
-        return str(best.info.run_id), compared
-
     def fetch(self, reference: ModelReference) -> StoredModel:
         """Bring the model that a reference names into the local store, verified."""
         if reference.run is not None:
@@ -322,27 +268,6 @@ class Registry:
             description=description_of(self.client, source.run_id),
         )
         return self._version(made, {})
-
-    def _runs(self, experiment: str | None, order: list[str]) -> list[Run]:
-        if experiment is None:
-            experiments = [found.experiment_id for found in self.client.search_experiments()]
-        else:
-            named = self.client.get_experiment_by_name(experiment)
-            if named is None:
-                known = [found.name for found in self.client.search_experiments()]
-                raise UsageError(f"no experiment {experiment!r}{nearest(experiment, known)}")
-            experiments = [named.experiment_id]
-        runs = self.client.search_runs(
-            experiments,
-            f"attributes.status = 'FINISHED' and tags.`{DIGEST}` LIKE '%'",
-            max_results=1000,
-            order_by=order,
-        )
-        if not runs:
-            raise UsageError(
-                f"no finished run with a model in MLflow at {self.where}: train one: sentiment train"
-            )
-        return list(runs)
 
     def source_of_run(self, run_id: str) -> Source:
         """Return where a run's model is.
@@ -479,19 +404,6 @@ def alias_of(registered: RegisteredModel, alias: str) -> str | None:
     # It is an int from a database and a string from a server.
     version = registered.aliases.get(alias)
     return None if version is None else str(version)
-
-
-def info_of(source: Source) -> dict[str, Any]:
-    """Return what is stored beside a fetched scorer."""
-    return {
-        "run_id": source.run_id,
-        "created": source.created,
-        "metrics": {k: v for k, v in source.metrics.items() if k.startswith(("val_", "test_"))},
-        "data": {
-            "fingerprint": source.tags.get(DATA_FINGERPRINT),
-            "test_fingerprint": source.tags.get(TEST_FINGERPRINT),
-        },
-    }
 
 
 def _time(milliseconds: int | None) -> str:

@@ -16,10 +16,12 @@ import pytest
 from sentiment import config, store
 from sentiment.errors import ModelError, SentimentError, UsageError
 from sentiment.registry import promotion
+from sentiment.registry.choice import best_run, newest_run
 from sentiment.registry.gate import GateRefusedError, load_rules
 from sentiment.registry.promotion import Promotion
 from sentiment.registry.reference import parse
-from sentiment.registry.registry import SCORER_FOLDER, Registry, fetch
+from sentiment.registry.registry import Registry, fetch
+from sentiment.registry.source import SCORER_FOLDER
 from sentiment.training.run import train
 
 from .conftest import POSTGRES_DRIVER, Cli, Trained
@@ -301,12 +303,12 @@ def test_a_version_that_is_not_ours_is_refused(outputs: Path, tmp_path: Path) ->
 
 def test_choosing_a_run(outputs: Path, trained: Trained, cli: Cli) -> None:
     registry = Registry(outputs)
-    best, compared = registry.best_run("val_log_loss")
+    best, compared = best_run(registry, "val_log_loss")
     losses = {run.run_id: run.metrics["val_log_loss"] for run in trained.runs.values()}
     assert losses[best] == min(losses.values())
     assert "the best of 4 runs" in compared
     assert "2 different data sets or splits" in compared
-    assert registry.newest_run() == trained.runs["elsewhere"].run_id
+    assert newest_run(registry) == trained.runs["elsewhere"].run_id
     answer = cli("register", "--json")
     assert json.loads(answer.out)["run_id"] == trained.runs["elsewhere"].run_id
     assert "made the latest model here" in answer.err
