@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import warnings
@@ -52,10 +53,14 @@ def import_mlflow() -> None:
     # Else a server hands out links to its bucket, which a client behind it cannot follow.
     os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    collecting = gc.isenabled()
+    gc.disable()  # imports make no garbage that is worth looking for
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow
         import mlflow.store.db.utils
+    if collecting:
+        gc.enable()
 
     # 15 attempts, each twice as long after the last, are most of an hour.
     mlflow.store.db.utils.MAX_RETRY_COUNT = 3
