@@ -1,9 +1,10 @@
-"""``sentiment predict "text"`` as a whole process beside Python with joblib.
+"""``sentiment predict "text"`` as a whole process beside Python with joblib, and a quick training.
 
     python tests/benchmarks/bench_cli.py [--work DIR] [--json]
 
 The model is that of ``bench_scorer.py``. Medians of five runs, with the bytecode kept from the
-first as usual; where it may not be, both processes compile all that they import at every start.
+first as usual; where it may not be, both processes compile all that they import at every start. The
+quick training stands beside ``import sklearn.linear_model, mlflow``.
 """
 
 from __future__ import annotations
@@ -36,12 +37,17 @@ def main() -> None:
 
     ours = run("-m", "sentiment", "predict", TEXT, "--model", scorer_dir)
     theirs = run("-c", PEER, pipeline_file, TEXT)
+    quick = run("-m", "sentiment", "train", "experiment=quick", f"output_dir={options.work}/quick")
+    imports = run("-c", "import sklearn.linear_model, mlflow")
     report(
         {
             "sentiment predict, s": ours,
             "python with joblib, s": theirs,
             "times faster": theirs / ours,
             "sentiment --help, s": run("-m", "sentiment", "--help"),
+            "sentiment train experiment=quick, s": quick,
+            "its imports alone, s": imports,
+            "quick training over imports": quick / imports,
         },
         options.json,
     )
