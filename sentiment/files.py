@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from sentiment.errors import UsageError
+
 try:
     import fcntl
 except ImportError:  # not POSIX: without locks a thing may be done twice
@@ -135,6 +137,28 @@ def no_space(error: BaseException) -> str | None:
     ]
     free, where = min((shutil.disk_usage(one).free, one) for one in known)
     return f"no space left: {free / 1e6:.1f} MB are free where {where} lies; free some and repeat"
+
+
+def check_target(path: Path, *kinds: str) -> None:
+    """Refuse a file that cannot be written, before the work that it is for.
+
+    Parameters
+    ----------
+    path : Path
+    *kinds : str
+        Ends that its name may have; any, where none are given.
+
+    Raises
+    ------
+    UsageError
+        It is a folder, lies in none, or its name ends otherwise.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: no such folder {path.parent}")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; give a file")
+    if kinds and path.suffix.lower() not in kinds:
+        raise UsageError(f"{path}: its name must end in {', '.join(kinds)}")
 
 
 def write_whole(path: Path, text: str) -> None:

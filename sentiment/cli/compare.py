@@ -57,12 +57,10 @@ def compare(
     )
     if report is not None:
         from sentiment.cli.console import stderr
-        from sentiment.errors import UsageError
-        from sentiment.files import write_whole
+        from sentiment.files import check_target, write_whole
         from sentiment.tracking.difference import compared_page
 
-        if not report.parent.is_dir():
-            raise UsageError(f"{report}: no such folder {report.parent}")
+        check_target(report)
         write_whole(report, compared_page(found.runs, output_dir=output_dir))
         stderr().print(f"the page is {report}")
     if json_:

@@ -34,16 +34,15 @@ def curve(
 
     from sentiment.cli.console import emit_json, stderr, stdout
     from sentiment.config import compose, to_dict
-    from sentiment.errors import UsageError
-    from sentiment.files import write_whole
+    from sentiment.files import check_target, write_whole
     from sentiment.training.curve import curve_page, gain, learning_curve
     from sentiment.training.pipeline import build_pipeline
     from sentiment.training.run import load
     from sentiment.training.weighing import asked
 
     cfg = compose(with_file("curve", overrides or [], text, label))
-    if report is not None and not report.parent.is_dir():
-        raise UsageError(f"{report}: no such folder {report.parent}")
+    if report is not None:
+        check_target(report)
     weigh = asked(to_dict(cfg)["model"], cfg.data.balance, cfg.seed)
     splits = load(cfg).splits
     console = stderr()

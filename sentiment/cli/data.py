@@ -68,16 +68,16 @@ def data(
     from sentiment.config import compose
     from sentiment.data.description import describe
     from sentiment.errors import UsageError
-    from sentiment.files import write_whole
-    from sentiment.records.writer import write_table
+    from sentiment.files import check_target, write_whole
+    from sentiment.records.writer import TABLES, write_table
     from sentiment.training.run import load
 
     if output is not None and not labels:
         raise UsageError("--output is the file of --labels: give both")
     cfg = compose(with_file("data", overrides or [], text, label))
-    for file in (output, doubles, report):
-        if file is not None and not file.parent.is_dir():
-            raise UsageError(f"{file}: no such folder {file.parent}")
+    for file, kinds in ((output, TABLES), (doubles, TABLES), (report, ())):
+        if file is not None:
+            check_target(file, *kinds)
     splits = load(cfg).splits
     found = _suspects(cfg, splits) if labels else None
     copies = _copies(splits) if doubles or report else None

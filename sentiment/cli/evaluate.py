@@ -79,13 +79,16 @@ def evaluate(
         return
     if input is None:
         raise UsageError("--input FILE names the labelled rows (or --behavior tests without any)")
-    for path in (output, report):
-        if path is not None and not path.parent.is_dir():
-            raise UsageError(f"{path}: no such folder {path.parent}")
     from sentiment.evaluation.labelled import missed_bounds, score_labelled
+    from sentiment.files import check_target
     from sentiment.records.dialect import Dialect
     from sentiment.records.rows import open_rows
+    from sentiment.records.writer import TABLES, write_table
 
+    if output is not None:
+        check_target(output, *TABLES)
+    if report is not None:
+        check_target(report)
     by_slice = slices or bool(slice_column)
     meter = Meter()
     with (
@@ -138,7 +141,6 @@ def evaluate(
     judged = make_slices(answers) if by_slice or report else []
     if output is not None:
         from sentiment.evaluation.rows import COLUMNS, answered_rows
-        from sentiment.records.writer import write_table
 
         with Meter() as meter:
             rows = answered_rows(answers, scorer, meter)

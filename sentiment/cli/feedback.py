@@ -12,8 +12,6 @@ from sentiment.cli.output_dir import OutputDir
 
 app = typer.Typer(no_args_is_help=True, help="Use what people said the right labels were.")
 
-_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-
 
 @app.callback()
 def root() -> None:
@@ -39,10 +37,10 @@ def export(
     """
     from sentiment.errors import UsageError
     from sentiment.feedback import COLUMNS, labelled_rows, place_of
-    from sentiment.records.writer import write_table
+    from sentiment.files import check_target
+    from sentiment.records.writer import TABLES, write_table
 
-    if output.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"{output}: its name must end in {', '.join(_SUFFIXES)}")
+    check_target(output, *TABLES)
     if output.exists() and not force:
         raise UsageError(f"{output}: exists; give --force to replace it")
     rows, n_bare = labelled_rows(place_of(output_dir), mistakes=mistakes)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from sentiment.data.labels import label_of
 from sentiment.errors import DataError, Parameter, nearest
+from sentiment.records import places
+from sentiment.records.batch import flat
 from sentiment.records.dialect import find_column
-from sentiment.records.formats import Format, find_format
+from sentiment.records.documents import Documents, by_class
+from sentiment.records.formats import Format, check_readable, find_format
 from sentiment.records.reader import Reader
+from sentiment.records.rows import Rows
 
 _LOOKED_AT = 2000  # rows
 _MOST_LABELS = 50
+_LONG_NAME = 4  # words, of a column's name
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _TEXT_NAMES = re.compile(
     r"text|review|body|comment|message|sentence|content|tweet|description", re.I
@@ -88,16 +95,24 @@ def detect(path: str, *, text: str | None = None, label: str | None = None) -> D
     DataError
         The file cannot be read, or no column looks like texts or like labels.
     """
-    kind = find_format(path, None)
-    if kind == "lines":
+    check_readable(path)
+    classed = by_class(places.find(path)) if Path(path).is_dir() else None
+    kind = "lines" if classed else find_format(path, None)
+    if kind == "lines" and not classed:
         raise DataError(
             f"{path}: plain lines have no labels; give a table: CSV, JSON Lines, Parquet"
         )
-    with Reader(path, kind, text_column=_some_text_column(path, kind), batch_size=500) as reader:
-        rows = [row for batch in islice(reader, _LOOKED_AT // 500) for row in batch.records()]
+    opened: Rows
+    if classed:  # in the order of their folders, so that only some of each are looked at
+        opened = Documents(path, classed[:: max(1, len(classed) // _LOOKED_AT)], batch_size=500)
+    else:
+        opened = Reader(path, kind, text_column=_some_text_column(path, kind), batch_size=500)
+    with opened as reader:
+        batches = islice(reader, _LOOKED_AT // 500)
+        rows = [flat(row) for batch in batches for row in batch.records()]
     if not rows:
         raise DataError(f"{path}: holds no row")
-    names = list(rows[0])
+    names = [name for name, value in rows[0].items() if not isinstance(value, dict)]
     columns = [_column(name, [row.get(name) for row in rows]) for name in names]
     text_column = _given(text, names, path) or _text_column(columns, label, path)
     label_column = _given(label, names, path) or _label_column(
@@ -106,6 +121,11 @@ def detect(path: str, *, text: str | None = None, label: str | None = None) -> D
     counts = Counter(
         found for row in rows if (found := label_of(row.get(label_column))) is not None
     )
+    if kind in ("csv", "tsv") and (label_column in counts or len(text_column.split()) > _LONG_NAME):
+        raise DataError(
+            f"{path}: the first row ({text_column[:40]!r}, {label_column[:40]!r}) looks like one of data: "
+            "put a header above it, such as text,label"
+        )
     return Detected(
         text_column, label_column, dict(counts.most_common()), tuple(columns), len(rows)
     )
@@ -128,6 +148,9 @@ def _some_text_column(path: str, kind: Format) -> str:
     with Reader(path, "lines", batch_size=20) as lines:
         head = "\n".join(str(line) for batch in islice(lines, 1) for line in batch.texts)
     if kind == "jsonl":
+        with contextlib.suppress(ValueError, AttributeError):  # an array over several lines
+            row = flat(json.loads(head.split("\n")[0]))
+            return next(name for name, value in row.items() if isinstance(value, str))
         found = _FIRST_TEXT.search(head)
         if found is None:
             raise DataError(f"{path}: its first rows hold no text")

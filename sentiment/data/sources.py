@@ -88,22 +88,21 @@ def labelled_chunks(
     import polars as pl
 
     from sentiment.records.batch import flat
-    from sentiment.records.formats import find_format, foreign_name
+    from sentiment.records.formats import check_readable, find_format
     from sentiment.records.places import find
     from sentiment.records.rows import open_rows
 
     for place in find(path):
         if not is_remote(place.path) and not Path(place.path).exists():
             raise absent(place.path)
+        check_readable(place.path)
         try:
             find_format(place.path, None)
         except DataError:
             raise
         except UsageError as error:
             raise DataError(
-                str(error)
-                if foreign_name(place.path)
-                else f"{place.path}: its name does not tell the format; use .csv, .tsv, .jsonl or "
+                f"{place.path}: its name does not tell the format; use .csv, .tsv, .jsonl or "
                 ".parquet, optionally with .gz, .bz2, .xz, .zst or .zip"
             ) from error
     reader = open_rows(

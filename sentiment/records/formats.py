@@ -66,8 +66,6 @@ def find_format(path: str, given: str | None, *, otherwise: Format | None = None
         return otherwise
     found = _named(path)
     if found is None:
-        if told := foreign_name(path):
-            raise UsageError(f"{path}: is {told}")
         known_suffixes = ", ".join(SUFFIXES)
         raise UsageError(
             f"{path}: its name does not tell the format ({known_suffixes}); give ",
@@ -85,6 +83,18 @@ def has_format(path: str) -> bool:
         return _named(path) is not None
     except DataError:  # an archive of several files
         return False
+
+
+def check_readable(path: str) -> None:
+    """Refuse a file that by its name holds no rows that are read, and say what to do.
+
+    Raises
+    ------
+    UsageError
+        It is a spreadsheet, an archive of several files or the like.
+    """
+    if told := foreign_name(path):
+        raise UsageError(f"{path}: is {told}")
 
 
 def foreign_name(path: str) -> str | None:

@@ -9,7 +9,7 @@ from sentiment.records import places
 from sentiment.records.batch import Batch
 from sentiment.records.dialect import Dialect
 from sentiment.records.documents import Documents, by_class
-from sentiment.records.formats import Format, find_format
+from sentiment.records.formats import Format, check_readable, find_format
 from sentiment.records.reader import Reader
 
 
@@ -133,6 +133,9 @@ def open_rows(
     found = places.find(where, any_name=kind is not None)
     if labelled and kind is None and (classed := by_class(found)):
         return Documents(where, classed, batch_size=batch_size, dialect=dialect)
+    if kind is None:
+        for place in found:
+            check_readable(place.path)
     kinds = [find_format(place.path, kind, otherwise=otherwise) for place in found]
 
     def opening(place: places.Place, kind: Format) -> Callable[[], Reader]:

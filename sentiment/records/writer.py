@@ -339,6 +339,10 @@ def format_number(number: float) -> str:
     return repr(float(number))
 
 
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+"""Ends of the names of files that `write_table` writes."""
+
+
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write rows as CSV, TSV, JSON Lines or Parquet, as the file's name says; whole or not at all.
 

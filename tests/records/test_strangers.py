@@ -178,3 +178,46 @@ def test_labels_that_may_be_meant_otherwise_are_told(tmp_path, caplog, labels, s
     load_splits(source="files", name="x", train=str(tmp_path / "a.jsonl"))
     assert said in caplog.text
     assert bool(caplog.text) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "--input", "a.csv", "--output", "o.xlsx"], "must end in .csv, .tsv"),
+        (["evaluate", "--input", "a.csv", "--output", "o.csv.gz"], "must end in .csv, .tsv"),
+        (["evaluate", "--input", "a.csv", "--output", "."], "is a folder; give a file"),
+        (["evaluate", "--input", "a.csv", "--report", "."], "is a folder; give a file"),
+        (["data", "a.csv", "--report", "none/r.html"], "no such folder none"),
+        (["data", "a.csv", "--doubles", "."], "is a folder; give a file"),
+        (["feedback", "export", "--output", "f.xlsx"], "must end in .csv, .tsv"),
+        (["predict", "--input", "a.csv", "--output", "o.xlsx"], "does not tell the format"),
+        (["predict", "--input", "a.xlsx", "--output", "o.csv"], "is a spreadsheet"),
+        (["init", "p", "--data", "bare.csv"], "put a header above it"),
+    ],
+)
+def test_what_cannot_be_written_or_read_is_told_before_the_work(
+    tmp_path, cli, monkeypatch, words, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text(TABLE)
+    (tmp_path / "a.xlsx").write_bytes(b"PK")
+    (tmp_path / "bare.csv").write_text("a good film,pos\na bad film,neg\n" * 9)
+    before = sorted(tmp_path.iterdir())
+    answer = cli(*words)
+    assert (answer.code, answer.out) == (2, ""), answer.err
+    assert said in answer.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_project_is_begun_from_folders_and_from_nested_rows(folders, cli, monkeypatch):
+    monkeypatch.chdir(folders)
+    rows = [
+        {"doc": {"body": f"text {n} of many words"}, "meta": {"kind": n % 2}} for n in range(40)
+    ]
+    (folders / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert cli("init", "one", "--data", "train").code == 0
+    assert "label_column: label" in (folders / "one/conf/config.yaml").read_text()
+    assert cli("init", "two", "--data", "a.jsonl").code == 0
+    written = (folders / "two/conf/config.yaml").read_text()
+    assert "text_column: doc.body" in written
+    assert "label_column: meta.kind" in written
