@@ -11,11 +11,6 @@ import typer
 
 from sentiment.cli.output_dir import OutputDir
 
-_PACKAGES = (
-    "numpy", "polars", "scikit-learn", "hydra-core", "mlflow", "datasets", "fastapi", "uvicorn",
-    "prometheus-client",
-)  # fmt: skip
-_EXTRAS = {"optuna": "optuna", "postgres": "psycopg2", "s3": "boto3"}
 _TOOLS = {
     "git": "run tags with the commit",
     "docker": "the container stack (just docker-up)",
@@ -29,26 +24,29 @@ def doctor(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Check the installation: packages, extras, tools, models and where runs go."""
-    import importlib.util
     import platform
     import sqlite3
-    import sys
 
+    from sentiment.cli.bytecode import remedy
     from sentiment.cli.console import emit_json, stdout
     from sentiment.errors import DISTRIBUTION
     from sentiment.tracking.address import shown, tracking_uri
 
-    packages = {name: _version(name) for name in _PACKAGES}
+    needed = _requirements()
+    packages = {name: _version(name) for name in needed[""]}
     extras = {
-        name: importlib.util.find_spec(module) is not None for name, module in _EXTRAS.items()
+        extra: all(_version(name) is not None for name in names)
+        for extra, names in needed.items()
+        if extra
     }
+    slow = remedy()
     tools = {name: shutil.which(name) for name in _TOOLS}
     models = output_dir / "models"
     found = {
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "packages": packages,
-        "bytecode": _compiled("mlflow") or not sys.dont_write_bytecode,
+        "bytecode": slow is None,
         "extras": extras,
         "tools": tools,
         "sqlite": sqlite3.sqlite_version,
@@ -64,12 +62,9 @@ def doctor(
         console = stdout()
         console.print(f"python {found['python']}, {found['cpus']} cores, sqlite {found['sqlite']}")
         for name, version in packages.items():
-            console.print(f"  {name:<18} {version or 'MISSING'}")
-        if not found["bytecode"]:
-            console.print(
-                "  packages are compiled anew at every start (PYTHONDONTWRITEBYTECODE); "
-                "once: uv sync --compile-bytecode"
-            )
+            console.print(f"  {name:<22} {version or 'MISSING'}")
+        if slow:
+            console.print(f"  {slow}")
         for name, there in extras.items():
             state = "installed" if there else f"absent: pip install '{DISTRIBUTION}[{name}]'"
             console.print(f"  extra {name:<12} {state}")
@@ -95,9 +90,24 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _compiled(package: str) -> bool:
-    """Whether a package lies here with its bytecode."""
-    import importlib.util
+def _requirements() -> dict[str, list[str]]:
+    """Return what this distribution needs, by extra; under the empty name what it always does."""
+    import importlib.metadata
 
-    spec = importlib.util.find_spec(package)
-    return spec is not None and spec.cached is not None and Path(spec.cached).exists()
+    from packaging.requirements import Requirement
+
+    from sentiment.errors import DISTRIBUTION
+
+    try:
+        about = importlib.metadata.metadata(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return {"": [DISTRIBUTION]}
+    extras = ["", *about.get_all("Provides-Extra", [])]
+    found = [Requirement(line) for line in about.get_all("Requires-Dist", [])]
+
+    def needed(extra: str) -> set[str]:
+        return {
+            one.name for one in found if one.marker is None or one.marker.evaluate({"extra": extra})
+        }
+
+    return {extra: sorted(needed(extra) - (needed("") if extra else set())) for extra in extras}

@@ -61,6 +61,7 @@ def train(
 
 def _tell(result: TrainResult) -> None:
     """Print figures, and what can be done with the model."""
+    from sentiment.cli.bytecode import remedy
     from sentiment.cli.console import stderr
 
     _show(result)
@@ -70,6 +71,8 @@ def _tell(result: TrainResult) -> None:
         f"run {result.run_id} · model {result.digest[:12]} in {result.model}\n"
         f"next: {use}{open_mlflow(result.output_dir)}"
     )
+    if slow := remedy():
+        stderr().print(slow)
 
 
 def run(overrides: list[str]) -> list[TrainResult]:
