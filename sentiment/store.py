@@ -21,6 +21,10 @@ from sentiment.errors import ModelError, ModelNotFoundError, UsageError, nearest
 from sentiment.files import whole_folder, write_whole
 
 POINTERS = ("latest", "champion")
+SCORER = "scorer"
+INFO = "info.json"
+"""What lies in a model's folder: what answers, and what is known of it."""
+
 _ALIAS = re.compile(r"\w[\w.-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DIGEST_PREFIX = re.compile(r"[0-9a-f]{6,64}")
@@ -84,6 +88,11 @@ def models_dir(output_dir: Path | str) -> Path:
     return Path(output_dir) / "models"
 
 
+def is_stored(digest: str, output_dir: Path | str) -> bool:
+    """Return whether the model of this whole digest lies here."""
+    return (models_dir(output_dir) / digest / SCORER).is_dir()
+
+
 def save_model(compiled: Compiled, info: Mapping[str, Any], output_dir: Path | str) -> StoredModel:
     """Store a compiled model with what is known about it.
 
@@ -98,10 +107,10 @@ def save_model(compiled: Compiled, info: Mapping[str, Any], output_dir: Path | s
     output_dir : Path
     """
     target = models_dir(output_dir) / compiled.digest
-    if not (target / "scorer").is_dir():
+    if not is_stored(compiled.digest, output_dir):
         with whole_folder(target) as beside:
-            compiled.save(beside / "scorer")
-            _write_json(beside / "info.json", {"created": _now(), **info})
+            compiled.save(beside / SCORER)
+            _write_json(beside / INFO, {"created": _now(), **info})
     return _stored(target, compiled.digest)
 
 
@@ -129,21 +138,21 @@ def import_model(
     from sentiment.scorer.model import Scorer
 
     target = models_dir(output_dir) / digest
-    if not (target / "scorer").is_dir():
+    if not is_stored(digest, output_dir):
         with whole_folder(target) as beside:
-            (beside / "scorer").mkdir()
+            (beside / SCORER).mkdir()
             _, document = read_document(Path(scorer_dir))
             for name in (DOCUMENT_NAME, weights_name(document)):
                 try:
-                    shutil.copyfile(Path(scorer_dir) / name, beside / "scorer" / name)
+                    shutil.copyfile(Path(scorer_dir) / name, beside / SCORER / name)
                 except OSError as error:
                     raise ModelError(
                         f"{scorer_dir}: not a scorer directory: "
                         f"{name} cannot be read ({error.strerror})"
                     ) from None
             # Verify the copy: what was read is what will be served.
-            Scorer.load(beside / "scorer", digest=digest)
-            _write_json(beside / "info.json", {"created": _now(), **info})
+            Scorer.load(beside / SCORER, digest=digest)
+            _write_json(beside / INFO, {"created": _now(), **info})
     return _stored(target, digest)
 
 
@@ -181,7 +190,7 @@ def set_pointer(
     ModelNotFoundError
         No such model is stored.
     """
-    if not (models_dir(output_dir) / digest / "scorer").is_dir():
+    if not is_stored(digest, output_dir):
         raise ModelNotFoundError(f"no model {digest[:12]} is stored in {models_dir(output_dir)}")
     pointer = {
         "digest": digest,
@@ -302,7 +311,7 @@ def resolve(reference: str | None, output_dir: Path | str) -> StoredModel:
     if reference in POINTERS:
         return _follow(reference, output_dir)
     directory = Path(reference)
-    for candidate in (directory, directory / "scorer"):
+    for candidate in (directory, directory / SCORER):
         if (candidate / "scorer.json").is_file():
             return _from_directory(candidate, reference)
     if _DIGEST_PREFIX.fullmatch(reference):
@@ -358,7 +367,7 @@ def _follow(which: str, output_dir: Path | str) -> StoredModel:
         raise ModelNotFoundError(f"no {which} model in {models_dir(output_dir)}: {fix}")
     digest = pointer["digest"]
     target = models_dir(output_dir) / digest
-    if not (target / "scorer").is_dir():
+    if not is_stored(digest, output_dir):
         raise ModelNotFoundError(
             f"{which} names the model {digest[:12]}, which is not in {models_dir(output_dir)}"
         )
@@ -388,7 +397,7 @@ def _from_directory(path: Path, reference: str) -> StoredModel:
     from sentiment.scorer.document import read_document
 
     parent = path.resolve().parent
-    if path.name == "scorer" and _DIGEST.fullmatch(parent.name):
+    if path.name == SCORER and _DIGEST.fullmatch(parent.name):
         return _stored(parent, parent.name, reference)
     digest, _ = read_document(path)
     return StoredModel(digest, path, reference)
@@ -396,13 +405,13 @@ def _from_directory(path: Path, reference: str) -> StoredModel:
 
 def _stored(target: Path, digest: str, reference: str | None = None) -> StoredModel:
     try:
-        info = json.loads((target / "info.json").read_bytes())
+        info = json.loads((target / INFO).read_bytes())
     except (OSError, ValueError, RecursionError):
         info = {}  # what is known about a model is not needed to use it
     info = info if isinstance(info, dict) else {}
     texts = [info.get(key) for key in ("name", "version", "run_id")]
     name, version, run_id = (None if text is None else str(text) for text in texts)
-    return StoredModel(digest, target / "scorer", reference or digest, info, name, version, run_id)
+    return StoredModel(digest, target / SCORER, reference or digest, info, name, version, run_id)
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

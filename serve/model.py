@@ -18,6 +18,7 @@ from sentiment.scorer import Scorer
 from sentiment.scorer.document import DOCUMENT_NAME, PIPELINE_NAME, WEIGHTS_NAME, read_document
 from sentiment.store import (
     POINTERS,
+    SCORER,
     is_alias,
     is_remote,
     pointer_file,
@@ -258,7 +259,7 @@ class ModelHolder:
             directory = Path(reference)
             files = [
                 *(directory / name for name in FILES),
-                *(directory / "scorer" / n for n in FILES),
+                *(directory / SCORER / n for n in FILES),
             ]
         return tuple(stamp(file) for file in files)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sentiment.cli.overrides import HYDRA_SETTINGS, Overrides
-from sentiment.sweep.status import State
+from sentiment.sweep.status import State, SweepState
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -109,7 +109,7 @@ def run(words: list[str], *, json_: bool = False) -> None:
         _print(summary)
     for message, count in summary.get("warnings", {}).items():
         stderr().print(f"note ({count} jobs): {message}")
-    code = {"interrupted": 130, "terminated": 143}.get(summary["state"], 0)
+    code = {SweepState.INTERRUPTED: 130, SweepState.TERMINATED: 143}.get(summary["state"], 0)
     bad = [job for job in summary["jobs"] if job["state"] == State.FAILED]
     if code or bad:
         raise typer.Exit(code or 1)
@@ -230,7 +230,7 @@ def _print(summary: dict[str, Any]) -> None:
 
     jobs = summary["jobs"]
     console = stdout()
-    if summary["state"] == "planned":
+    if summary["state"] == SweepState.PLANNED:
         for job in jobs:
             print(f"{job['job'] + 1:>4}  {' '.join(job['overrides'])}")
         if summary["method"] == "optuna":
@@ -275,9 +275,11 @@ def _print(summary: dict[str, Any]) -> None:
     shown = ", ".join(f"{count} {state}" for state, count in counts.items())
     notes.print(f"{summary['state']} after {summary['seconds']:.1f} s: {shown}")
     notes.print(f"sweep run {summary['sweep_run']} in {summary['folder']}")
-    if summary["state"] != "finished" or State.NOT_STARTED in counts:
+    if summary["state"] != SweepState.FINISHED or State.NOT_STARTED in counts:
         spent = (
-            summary["state"] == "finished" and summary["time_budget"] and State.FAILED not in counts
+            summary["state"] == SweepState.FINISHED
+            and summary["time_budget"]
+            and State.FAILED not in counts
         )
         why = f"the time budget of {summary['time_budget']} is used up; " if spent else ""
         notes.print(f"{why}go on with the rest: the same command with --resume")

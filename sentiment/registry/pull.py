@@ -29,6 +29,7 @@ from sentiment import store
 from sentiment.errors import ModelError, SentimentError, UsageError
 from sentiment.parent import bound_environment
 from sentiment.tracking.address import tracking_uri
+from sentiment.tracking.tags import DIGEST
 
 if TYPE_CHECKING:
     import ssl
@@ -139,7 +140,7 @@ def cached(
     pointer = store.read_pointer(output_dir, which)
     if pointer is None or pointer["source"] != reference:
         return None
-    if not (store.models_dir(output_dir) / pointer["digest"] / "scorer").is_dir():
+    if not store.is_stored(pointer["digest"], output_dir):
         return None
     set_at = datetime.fromisoformat(pointer["set_at"])
     return Pulled(
@@ -326,7 +327,7 @@ def ask_server(uri: str, name: str, alias: str) -> str:
         with urllib.request.urlopen(request, timeout=_TIMEOUT, context=_tls(where)) as reply:
             found = json.load(reply)["model_version"]
             tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
-            return f"{found['version']} {tags.get('sentiment.digest')}"
+            return f"{found['version']} {tags.get(DIGEST)}"
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             raise PermissionError(where) from error

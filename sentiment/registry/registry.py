@@ -353,7 +353,7 @@ class Registry:
 
     def bring(self, source: Source) -> StoredModel:
         """Return the stored model, fetched unless it is there."""
-        if not (store.models_dir(self.output_dir) / source.digest / "scorer").is_dir():
+        if not store.is_stored(source.digest, self.output_dir):
             with self.downloaded(source) as folder:
                 try:
                     store.import_model(folder, info_of(source), self.output_dir, source.digest)

@@ -36,7 +36,7 @@ def remove_models(board: Board, output_dir: Path) -> None:
 
 def _run_of(place: Path) -> str | None:
     try:
-        content = json.loads((place / "info.json").read_text(encoding="utf-8"))
+        content = json.loads((place / store.INFO).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return str(content.get("run_id"))

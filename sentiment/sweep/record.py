@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from sentiment.errors import Parameter, SentimentError, UsageError
 from sentiment.sweep.board import Board
 from sentiment.sweep.search import Space
-from sentiment.sweep.status import State, Status
+from sentiment.sweep.status import State, Status, SweepState
 from sentiment.tracking.tags import (
     BEST_OVERRIDES,
     BEST_RUN,
@@ -244,13 +244,12 @@ class SweepRun:
         """Mark the sweep as failed."""
         self.run.end("FAILED")
 
-    def end(self, state: str, artifacts: Sequence[Path]) -> None:
+    def end(self, state: SweepState, artifacts: Sequence[Path]) -> None:
         """Log the answer, and end the run.
 
         Parameters
         ----------
-        state : str
-            Of the sweep: ``finished``, ``interrupted`` or ``terminated``.
+        state : SweepState
         artifacts : sequence of Path
             Files to log.
         """
@@ -267,5 +266,5 @@ class SweepRun:
             self.run.log_metrics({f"best_{board.objective}": best.status.objective})
         self.run.set_tags(tags)
         failed = board.counts()[State.FAILED] and not best
-        ended = {"finished": "FAILED" if failed else "FINISHED"}.get(state, "KILLED")
+        ended = ("FAILED" if failed else "FINISHED") if state == SweepState.FINISHED else "KILLED"
         self.run.end(ended)

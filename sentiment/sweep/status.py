@@ -30,6 +30,15 @@ class State(StrEnum):
     NOT_STARTED = "not started"  # stopped before, or out of time
 
 
+class SweepState(StrEnum):
+    """Where a sweep stands, when it is told of."""
+
+    PLANNED = "planned"  # a dry run
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    TERMINATED = "terminated"
+
+
 @dataclass
 class Status:
     """What is known of a job; ``status.json`` in its folder.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from sentiment import config
+from sentiment.sweep.status import SweepState
 
 if TYPE_CHECKING:
     from sentiment.sweep.board import Board, Entry
@@ -60,19 +61,18 @@ class Summary:
     def planned(self) -> dict[str, Any]:
         """Return the summary of a dry run."""
         return {
-            **self._about("planned"),
+            **self._about(SweepState.PLANNED),
             "space": self.space.words(),
             "fixed": list(self.space.fixed),
             "jobs": [entry.to_dict() for entry in self.board.entries],
         }
 
-    def document(self, state: str, record: SweepRun) -> dict[str, Any]:
+    def document(self, state: SweepState, record: SweepRun) -> dict[str, Any]:
         """Return the summary of a sweep that has ended.
 
         Parameters
         ----------
-        state : str
-            ``finished``, ``interrupted`` or ``terminated``.
+        state : SweepState
         record : SweepRun
         """
         board = self.board
@@ -96,7 +96,7 @@ class Summary:
             "predict": self._predict_command(usable) if usable else None,
         }
 
-    def _about(self, state: str) -> dict[str, Any]:
+    def _about(self, state: SweepState) -> dict[str, Any]:
         return {
             "state": state,
             "method": self.settings.method,

@@ -40,7 +40,7 @@ from sentiment.sweep.search import (
     paired,
     word_of,
 )
-from sentiment.sweep.status import CANCEL, MARKERS, STOP, State, Status
+from sentiment.sweep.status import CANCEL, MARKERS, STOP, State, Status, SweepState
 from sentiment.sweep.summary import Summary
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class Sweep(Sweeper):
         self._check_objective([cfg for _, cfg in waiting] or [default])
         self.record = SweepRun(self.board, self.space, settings, default, self.folder)
         deadline = None if budget is None else time.time() + budget
-        state = "finished"
+        state = SweepState.FINISHED
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for marker in MARKERS:  # of an earlier sweep that was told to use the same folder
@@ -147,7 +147,8 @@ class Sweep(Sweeper):
             with terminable(), self.launches.environment(), task.show(self.board):
                 self._work(search, waiting)
         except KeyboardInterrupt as interrupt:
-            state = "terminated" if isinstance(interrupt, Terminated) else "interrupted"
+            terminated = isinstance(interrupt, Terminated)
+            state = SweepState.TERMINATED if terminated else SweepState.INTERRUPTED
             self._end_jobs()
         except BaseException:
             self._end_jobs()
@@ -156,7 +157,7 @@ class Sweep(Sweeper):
         task.summary = self._close(state, summary)
         return task.summary
 
-    def _close(self, state: str, summary: Summary) -> dict[str, Any]:
+    def _close(self, state: SweepState, summary: Summary) -> dict[str, Any]:
         """End what is still open, rank the results, draw them and log the answer."""
         self.board.close()
         with self.record.though_away():
