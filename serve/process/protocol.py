@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # What needs no parser to be told apart from its query.
 _PLAIN_PATH = re.compile(rb"/[A-Za-z0-9/._~-]*")
+_HOST = re.compile(rb"[\w.~%!$&'()*+,;=\[\]:-]*")
 
 
 MAX_HEAD_BYTES = 65_536
@@ -69,6 +70,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._unread = 0
         self._unread_since = 0.0
         self._head_bytes = 0  # of names and values
+        self._hosts = 0
         self._framing_bytes = 0  # all that is no body, of the request that is read
         self._body_bytes = 0
         self._buffered = 0
@@ -150,7 +152,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._reading_on:
             return
         super().on_message_begin()
-        self._head_bytes = self._body_bytes = 0
+        self._head_bytes = self._body_bytes = self._hosts = 0
         if self.head_since is None:  # a request that came in one piece with the one before
             self.head_since = time.monotonic()
 
@@ -168,6 +170,9 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if len(self.headers) >= MAX_FIELDS:
             raise self._over(_LARGE_HEAD)
+        if len(name) == 4 and name.lower() == b"host":
+            # A second one, or one that is none, counts as too many.
+            self._hosts += 1 if _HOST.fullmatch(value.strip()) else 2
         super().on_header(name, value)
 
     def _count_head(self, size: int) -> None:
@@ -183,6 +188,11 @@ class HttpProtocol(HttpToolsProtocol):
         """Hand the request to the application."""
         if self._reading_on:
             return
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            raise self._over(_UNVERSED)
+        if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
+            raise self._over(_HOSTS)  # RFC 9112 (3.2): who is asked is not to be guessed
         self.head_since = None
         self.body_since = time.monotonic()
         self.scope["sentiment.read_at"] = time.perf_counter()  # type: ignore[typeddict-unknown-key]
@@ -344,6 +354,8 @@ _LARGE_HEAD = ApiError(
     "head_too_large",
     f"the head of a request may have {MAX_HEAD_BYTES} bytes and {MAX_FIELDS} fields",
 )
+_HOSTS = ApiError("bad_request", "a request has one field Host, which names a host")
+_UNVERSED = ApiError("bad_request", "HTTP/1.1 and HTTP/1.0 are spoken here")
 _LARGE_FRAMING = ApiError(
     "bad_request", "the chunks of this body are too small or their extensions too long"
 )

@@ -81,7 +81,12 @@ class Table(Model):
                 {
                     "required": ["columns"],
                     "properties": {
-                        "columns": {"type": "array", "minItems": 2, "contains": {"const": "text"}},
+                        "columns": {
+                            "type": "array",
+                            "minItems": 2,
+                            "contains": {"const": "text"},
+                            "maxContains": 1,
+                        },
                         "data": {"items": {"minItems": 2}},
                     },
                 },
@@ -273,6 +278,8 @@ def _csv_texts(body: bytes) -> Texts:
 
 
 def _column(columns: list[str], form: str) -> str:
+    if columns.count("text") > 1:
+        raise invalid(form, "there are several columns 'text'")
     if "text" in columns:
         return "text"
     if len(columns) == 1:

@@ -246,6 +246,12 @@ FRAMINGS = {
     "a length below nothing": (POST + b"Content-Length: -1\r\n\r\n", b"400"),
     "a length with a sign": (POST + b"Content-Length: +23\r\n\r\n" + BODY, b"400"),
     "line feeds alone": (b"GET /health HTTP/1.1\nHost: x\n\n", b"400"),
+    "two hosts": (POST + b"host: y\r\n" + LENGTH + b"\r\n" + BODY, b"400"),
+    "no host": (POST.replace(b"Host: x\r\n", b"") + LENGTH + b"\r\n" + BODY, b"400"),
+    "a host with a blank": (b"GET /health HTTP/1.1\r\nHost: a b\r\n\r\n", b"400"),
+    "a host with a path": (b"GET /health HTTP/1.1\r\nHost: a/b\r\n\r\n", b"400"),
+    "an address for a host": (b"GET /health HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", b"200"),
+    "no version": (b"GET /health\r\n\r\n", b"400"),
     "an id of nothing": (b"GET /predictions/%00%ff HTTP/1.1\r\nHost: x\r\n\r\n", b"404"),
 }
 
@@ -256,6 +262,16 @@ def test_requests_that_two_could_read_in_two_ways(small, sent, status):
         client.sendall(sent)
         assert client.recv(65_536).split(None, 2)[1] == status
     assert small.get("/health").status_code == 200
+
+
+def test_what_came_before_a_request_without_host_is_answered(small):
+    with connect(small) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /health HTTP/1.1\r\n\r\n")
+        answer = b""
+        while piece := client.recv(10_000):
+            answer += piece
+    assert [piece[:3] for piece in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"400"]
+    assert b"one field Host" in answer
 
 
 @pytest.mark.parametrize(

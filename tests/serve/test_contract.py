@@ -101,6 +101,11 @@ def tensor(**changes):
             {"dataframe_split": {"columns": ["a", "text"], "data": [[{}, GOOD]]}},
             True,
         ),
+        (
+            "/invocations",
+            {"dataframe_split": {"columns": ["text", "text"], "data": [[GOOD, GOOD]]}},
+            False,
+        ),
         ("/explain", {"text": GOOD, "top": 0}, False),
         ("/v2/models/{name}/infer", {"inputs": [tensor(shape=[-1])]}, False),
         ("/v2/models/{name}/infer", {"inputs": [tensor(shape=[2, 2], data=[GOOD] * 4)]}, False),
