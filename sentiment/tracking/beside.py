@@ -2,13 +2,12 @@
 
 MLflow takes seconds to import, and a thread would have to wait for the same interpreter: another process
 imports it, opens its database and creates the run while this one loads texts and counts words. What
-`Run` is told there goes through a pipe, a line of JSON a call, and is answered before the next.
+`Run` is told goes there through a pipe, a line of JSON for a call and one for its answer.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import json
 import logging
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from sentiment.errors import SentimentError, UsageError
-from sentiment.files import no_space
 from sentiment.text.corpus import thread_count
 from sentiment.tracking.client import import_mlflow
 from sentiment.tracking.run import Experiment, Run
@@ -93,7 +91,7 @@ class Beside:
                     failed = failed or answer
         if failed is not None:
             reason = _ERRORS.get(failed["error"], RuntimeError)(failed["words"])
-            raise reason from (_full(failed["full"]) if failed["full"] else None)
+            raise reason from (OSError(*failed["cause"]) if failed["cause"] else None)
         return answer
 
     def close(self) -> None:
@@ -130,10 +128,6 @@ def beside() -> Iterator[Beside | None]:
         return
     with closing(Beside(process)) as started:
         yield started
-
-
-def _full(place: str) -> OSError:
-    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
 
 
 class _ExperimentBeside(Experiment):
@@ -235,12 +229,21 @@ def _answers(calls: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
         except Exception as error:
             known = next((name for name, type_ in _ERRORS.items() if isinstance(error, type_)), "")
             words = str(error) if known else f"{type(error).__name__}: {error}"
-            answer = {"error": known, "words": words, "full": no_space(error)}
+            answer = {"error": known, "words": words, "cause": _cause(error)}
         yield number, {**answer, "unsent": None if run is None else run.unsent}
         if what == "start":  # what logs the model takes a moment, and texts are being counted
             import mlflow.pyfunc  # noqa: F401
 
             gc.enable()
+
+
+def _cause(error: BaseException | None) -> tuple[int, str, str | None] | None:
+    """Return number, words and file of what the system refused, where that is behind an error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno, error.strerror or "", error.filename
+        error = error.__cause__
+    return None
 
 
 class _Collector(logging.Handler):

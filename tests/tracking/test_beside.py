@@ -86,6 +86,15 @@ def test_what_goes_wrong_there_is_raised_here(process, tmp_path):
     assert found.data.tags[FAILURE] == "ZeroDivisionError:"
 
 
+def test_which_file_the_system_refused_is_known_here(process, tmp_path):
+    run = process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
+    with pytest.raises(RuntimeError, match="FileNotFoundError") as raised:
+        run.log_artifacts(tmp_path / "none")
+    cause = raised.value.__cause__
+    assert isinstance(cause, FileNotFoundError)
+    assert cause.filename == str(tmp_path / "none")
+
+
 def test_the_end_of_the_other_process_is_one_line(process, tmp_path):
     run = process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
     os.kill(process.pid, signal.SIGKILL)
