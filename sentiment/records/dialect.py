@@ -42,11 +42,20 @@ _FREQUENT = {
     "koi8-r": (_CYRILLIC, 0.9),
     "cp1253": ("[\u03ac-\u03ce]", 0.9),
     "cp1255": ("[\u05d0-\u05ea]", 0.9),
+    "cp874": ("[\u0e01-\u0e4e]", 0.95),
     "cp1256": ("[\u0621-\u064a]", 0.9),
     "big5": ("[的是不了人我在有這個來大為好很到說影電]", 0.2),
     "gb18030": ("[的是不了人我在有这个来大为好很到说影电]", 0.2),
-    "cp1252": ("[\u00c0-\u017f\u2013-\u203a\u20ac\u2122]", 1.0),
+    **{
+        encoding: (f"[{letters}{letters.upper()}\u2013-\u203a\u20ac\u2122]", 1.0)
+        for encoding, letters in {  # of equals the first
+            "cp1252": "äöüßéèàùòìçêñáíóúâîôûœæøåëïãõ",
+            "cp1250": "ąćęłńóśźżěščřžýáíéúůňťďľĺŕőűăţşđäöüßô",
+            "cp1254": "çğıöşüâîû",
+        }.items()
+    },
 }
+_LATIN = ("cp1252", "cp1250", "cp1254")
 
 
 @dataclass(frozen=True)
@@ -168,7 +177,7 @@ def likely_encoding(raw: bytes) -> str:
     few = sum(byte >= 0x80 for byte in raw) < 0.3 * letters
     best, most = "latin-1", 0.0
     for encoding, (frequent, usual) in _FREQUENT.items():
-        if few and encoding != "cp1252":
+        if few and encoding not in _LATIN:
             continue
         try:
             text = raw.decode(encoding)

@@ -13,7 +13,7 @@ from sentiment.data.labels import label_of
 from sentiment.data.sources import labelled_chunks
 from sentiment.data.splits import load_splits
 from sentiment.errors import DataError, UsageError
-from sentiment.records.dialect import wide_encoding
+from sentiment.records.dialect import likely_encoding, wide_encoding
 from sentiment.records.rows import open_rows
 
 TABLE = "text,label\ngood film,pos\nbad film,neg\n"
@@ -221,3 +221,22 @@ def test_a_project_is_begun_from_folders_and_from_nested_rows(folders, cli, monk
     written = (folders / "two/conf/config.yaml").read_text()
     assert "text_column: doc.body" in written
     assert "label_column: meta.kind" in written
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Ein wunderschöner Film, großartig, für Jung und Alt", "cp1252"),
+        ("Très bon film, à voir, ça m’a beaucoup plu, même la fin", "cp1252"),
+        ("Una película muy buena, ¡qué emoción!, señores, mañana otra vez", "cp1252"),
+        ("Świetny film, bardzo mi się podobał, żadnych zastrzeżeń", "cp1250"),
+        ("Skvělý film, moc se mi líbil, příjemný večer", "cp1250"),
+        ("Çok güzel bir film, oyunculuk şahane, ışıklar hoş", "cp1254"),
+        ("Отличный фильм, мне очень понравилось", "cp1251"),
+        ("หนังสนุกมาก ชอบนักแสดง", "cp874"),
+        ("とても面白い映画でした。俳優の演技も素晴らしいです。", "shift_jis"),
+        ("这部电影太好看了，我非常喜欢，演员的表演也很到位。", "gb18030"),
+    ],
+)
+def test_the_encoding_that_is_advised_is_the_right_one(tmp_path, text, encoding):
+    assert likely_encoding(f'"{text}",1\n'.encode(encoding)) == encoding
