@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 CHUNK_ROWS = 10_000
 # Held-out rows are kept in memory: so many measure an accuracy to within half a point.
 MAX_HELD_OUT = 50_000
-_LEFT_OUT = -1  # held out by a column's word, and more than are kept
+_LEFT_OUT = {VAL: -1, TEST: -2}  # held out, but more than are kept, and they do not train either
 
 
 @dataclass(frozen=True)
@@ -238,16 +238,24 @@ def survey(
             "all): give more rows of it, or another seed"
         )
     splits = {"val": held.take(VAL), "test": held.take(TEST)}
+    left_out = {"val": held.left_out[VAL], "test": held.left_out[TEST]}
     for part, file in (("val", val), ("test", test)):
         if file is not None:
             whole = _HeldOut(Plan("hash", 0.0, 0.0, seed), bounds, all_of_it=True)
             for frame in read(file, part, report):
                 whole.offer(frame, as_split(frame, plan))
-            splits[part] = whole.take(TEST)
+            splits[part], left_out[part] = whole.take(TEST), whole.left_out[TEST]
             found = Counter(splits[part].labels)
             check_classes(found, None, label_column, known=classes, part=part)
     if not len(splits["test"]):
         raise DataError(f"{train} leaves no row to test on: give a larger share, or data.test")
+    for part, number in left_out.items():
+        if number:
+            report[f"rows_left_out_{part}"] = number
+            log.warning(
+                "%s: %s of %s rows are judged, drawn by their texts' hashes: more would stand in memory",
+                part, f"{len(splits[part]):,}", f"{len(splits[part]) + number:,}",
+            )  # fmt: skip
     report |= {"rows_val": len(splits["val"]), "rows_test": len(splits["test"])}
     report["rows_train"] = held.rows_train
     for part, split in splits.items():
@@ -310,6 +318,7 @@ class _HeldOut:
         self._names: dict[str, str] = {}
         self.rows: dict[int, list[tuple[float, str, str]]] = {VAL: [], TEST: []}
         self.rows_train = 0
+        self.left_out = {VAL: 0, TEST: 0}  # that train neither
         self._limits = {VAL: math.inf, TEST: math.inf}
         self._hashes: list[NDArray[np.uint64]] = []
 
@@ -322,6 +331,7 @@ class _HeldOut:
         parts, places = self._parts(frame, chunk)
         for part in (VAL, TEST):
             rows = self.rows[part]
+            self.left_out[part] += int((parts == _LEFT_OUT[part]).sum())
             for i in np.flatnonzero(parts == part):
                 rows.append((float(places[i]), chunk.texts[i], chunk.labels[i]))
             if len(rows) > MAX_HELD_OUT:
@@ -331,6 +341,8 @@ class _HeldOut:
                 self.rows[part] = [row for row in rows if row[0] < limit]
                 if self._by_hash:
                     self._learn([text for _, text, _ in rows[len(self.rows[part]) :]])
+                else:
+                    self.left_out[part] += len(rows) - len(self.rows[part])
         trained = np.flatnonzero(parts == TRAIN)
         self._learn([chunk.texts[i] for i in trained])
         if self.as_in_memory:  # one string for each label, not one for each row
@@ -364,7 +376,7 @@ class _HeldOut:
         else:
             parts = parts_by_place(places, plan.val_size, plan.test_size)
         for part, limit in self._limits.items():
-            parts[(parts == part) & (places >= limit)] = TRAIN if self._by_hash else _LEFT_OUT
+            parts[(parts == part) & (places >= limit)] = TRAIN if self._by_hash else _LEFT_OUT[part]
         return parts, places
 
     def take(self, part: int) -> Split:

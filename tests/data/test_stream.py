@@ -62,6 +62,20 @@ def test_held_out_rows_are_bounded(sentences, monkeypatch):
     assert len(rows_of(found)[0]) == 3900
 
 
+def test_rows_that_neither_train_nor_are_judged_are_told(sentences, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(stream, "MAX_HELD_OUT", 50)
+    words = {"train": str(sentences / "rt.csv"), "as_in_memory": True, "chunk_rows": 100}
+    found = stream.survey(**words, **OPTIONS)
+    report = found.splits.report
+    assert report["rows_left_out_test"] == pytest.approx(750, rel=0.15)
+    kept = report["rows_train"] + report["rows_left_out_test"] + report["rows_left_out_val"]
+    assert kept + 100 == 4000
+    assert "test: 50 of" in caplog.text
+    pl.read_csv(sentences / "rt.csv").head(400).write_csv(tmp_path / "test.csv")
+    found = stream.survey(**words, **{**OPTIONS, "test": str(tmp_path / "test.csv")})
+    assert found.splits.report["rows_left_out_test"] == 350
+
+
 def test_a_test_file_of_its_own(sentences, tmp_path):
     pl.read_csv(sentences / "rt.csv").head(100).write_csv(tmp_path / "test.csv")
     found = stream.survey(
