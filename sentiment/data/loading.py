@@ -46,7 +46,12 @@ class Data:
 
 
 def load(
-    settings: Mapping[str, Any], seed: int, *, in_blocks: bool = False, goes_on: bool = False
+    settings: Mapping[str, Any],
+    seed: int,
+    *,
+    in_blocks: bool = False,
+    goes_on: bool = False,
+    progress: Callable[[str, int, int], None] = lambda _step, _done, _of: None,
 ) -> Data:
     """Load the data, and warn of rows that do not count or count twice.
 
@@ -60,6 +65,8 @@ def load(
         Whether the training rows stay on disk; which they are does not depend on it.
     goes_on : bool
         Whether a model has learned from a stream already, and ``data.also`` is all that is new.
+    progress : callable
+        Told of the pieces of a stream that are read.
 
     Raises
     ------
@@ -85,7 +92,7 @@ def load(
             "data.unlabelled=null"
         )
     if in_blocks:
-        stream = survey(**_known(survey, settings), seed=seed, as_in_memory=True)
+        stream = survey(**_known(survey, settings), seed=seed, as_in_memory=True, progress=progress)
         data = Data(stream.splits, stream)
     elif not settings.get("streaming", False):
         splits = load_splits(**_known(load_splits, settings), seed=seed)
@@ -118,7 +125,7 @@ def load(
                 raise UsageError(
                     f"data.{key} needs the rows in memory: data.streaming=false, or data.{key}=null"
                 )
-        stream = survey(**_known(survey, settings), seed=seed)
+        stream = survey(**_known(survey, settings), seed=seed, progress=progress)
         stream = stream if further is None else only_further(stream, further)
         data = Data(stream.splits, stream)
     _warn_of_rows(data.splits)

@@ -164,6 +164,7 @@ def survey(
     seed: int,
     chunk_rows: int = CHUNK_ROWS,
     as_in_memory: bool = False,
+    progress: Callable[[str, int, int], None] = lambda _step, _done, _of: None,
 ) -> Stream:
     """Read a labelled file once: its labels, its size, and the rows that are held out.
 
@@ -187,6 +188,8 @@ def survey(
     as_in_memory : bool
         Whether the same rows train as when all are in memory: those that are held out, and more than
         are kept, do not. The labels of training rows are kept.
+    progress : callable
+        Told of the pieces that are read, of an unknown number.
 
     Raises
     ------
@@ -206,7 +209,7 @@ def survey(
 
     def read(path: str, part: str, counts: dict[str, int]) -> Iterator[pl.DataFrame]:
         first_row = 0
-        for frame in labelled_chunks(
+        chunks = labelled_chunks(
             path,
             text_column=text_column,
             label_column=label_column,
@@ -214,9 +217,11 @@ def survey(
             chunk_rows=chunk_rows,
             dialect=Dialect(delimiter, quote, encoding),
             notes=notes,
-        ):
+        )
+        for done, frame in enumerate(chunks, start=1):
             yield usable(frame, label_names, on_bad_rows, counts, part, first_row=first_row)
             first_row += len(frame)
+            progress(f"{part} rows", done, 0)
 
     surveyed = _versions(train)
     bounds = (math.inf, math.inf)

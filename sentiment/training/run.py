@@ -130,7 +130,7 @@ def train(
     _check_writable(Path(cfg.output_dir))
     experiment = None if run is not None else _experiment(cfg, beside)
     with stages("load"):
-        data = data or load(cfg)
+        data = data or load(cfg, stages.progress)
         if cfg.start_from is not None:
             check_labels(cfg.start_from, data.splits, Path(cfg.output_dir))
         if cfg.cv is not None:
@@ -279,8 +279,10 @@ def _on_folds(rule: Rule, data: Data) -> bool:
     return rule.tuned_on == "folds" or alone
 
 
-def load(cfg: DictConfig) -> Data:
-    """Load the data that the config names."""
+def load(
+    cfg: DictConfig, progress: Callable[[str, int, int], None] = lambda _step, _done, _of: None
+) -> Data:
+    """Load the data that the config names; `progress` is told of the pieces of what memory does not hold."""
     from sentiment.data import loading
     from sentiment.training.memory import wants_blocks
 
@@ -294,8 +296,9 @@ def load(cfg: DictConfig) -> Data:
         cache=config.cache_dir(cfg),
     )
     return loading.load(
-        resolved["data"], cfg.seed, in_blocks=in_blocks, goes_on=cfg.start_from is not None
-    )
+        resolved["data"], cfg.seed,
+        in_blocks=in_blocks, goes_on=cfg.start_from is not None, progress=progress,
+    )  # fmt: skip
 
 
 def _check_writable(output_dir: Path) -> None:

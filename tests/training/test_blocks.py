@@ -322,11 +322,13 @@ def test_the_model_in_blocks_has_the_digest_of_the_one_in_memory(
 
 def test_a_file_that_changes_after_it_was_divided_is_said(folder, tmp_path):
     copied = Path(shutil.copytree(folder, tmp_path / "reviews"))
+    told = []
     stream = survey(
         name="files", train=str(copied), test=None, text_column="text", label_column="label",
         label_names=None, positive_label=None, val_size=0.1, test_size=0.2, on_bad_rows="drop", seed=0,
-        as_in_memory=True,
+        as_in_memory=True, progress=lambda *words: told.append(words),
     )  # fmt: skip
+    assert told == [("train rows", pieces, 0) for pieces in (1, 2, 3)]
     assert sum(len(chunk) for chunk in stream.chunks()) == len(stream.labels)
     shutil.copy(folder / "part-0.parquet", copied / "part-9.parquet")
     with pytest.raises(DataError, match="has changed since its rows were divided"):
