@@ -39,8 +39,23 @@ def engine(name: str, address: str | None = None) -> Iterator[Engine]:
     MissingExtraError
         What it needs is not installed.
     """
+    check(name, address)
     if name == "local":
         yield Threads()
+        return
+    with _ray(address) if name == "ray" else _spark(address) as found:
+        yield found
+
+
+def check(name: str, address: str | None = None) -> None:
+    """Refuse, at once, an engine that cannot be had; what it raises is what `engine` does.
+
+    Parameters
+    ----------
+    name, address
+        As there.
+    """
+    if name == "local":
         return
     if name not in NAMES:
         raise UsageError(
@@ -49,8 +64,10 @@ def engine(name: str, address: str | None = None) -> Iterator[Engine]:
         )
     if find_spec("ray" if name == "ray" else "pyspark") is None:
         raise MissingExtraError(f"engine {name}", name)
-    with _ray(address) if name == "ray" else _spark(address) as found:
-        yield found
+    if name == "ray" and address not in (None, "auto", "local"):
+        _check_address(str(address), 6379)
+    if name == "spark" and address is not None and address.startswith("spark://"):
+        _check_address(address, 7077)
 
 
 def _check_address(address: str, port: int) -> None:
@@ -111,8 +128,6 @@ def _ray(address: str | None) -> Iterator[_Ray]:
 
     import sentiment
 
-    if address not in (None, "auto", "local"):
-        _check_address(str(address), 6379)
     ours = not ray.is_initialized()
     if ours:
         try:
@@ -158,7 +173,5 @@ class _Spark:
 def _spark(address: str | None) -> Iterator[_Spark]:
     from sentiment.spark import session
 
-    if address is not None and address.startswith("spark://"):
-        _check_address(address, 7077)
     with session(address) as spark:
         yield _Spark(spark.sparkContext)

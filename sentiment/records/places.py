@@ -308,13 +308,17 @@ def refusals(path: str) -> Iterator[None]:
         yield
     except (DataError, UsageError):
         raise
-    except FileNotFoundError:
-        raise DataError(f"no such file: {path}") from None
     except Exception as error:
+        reason: BaseException = error
+        if isinstance(error, FileNotFoundError):
+            # What keeps fsspec from a web server is the cause of such an error, too.
+            if error.__cause__ is None or getattr(error.__cause__, "status", None) == 404:
+                raise DataError(f"no such file: {path}") from None
+            reason = error.__cause__
         store = _STORES.get(path.partition("://")[0])
         if store is None:
             raise
-        said = " ".join(str(error).split())[:200] or type(error).__name__
+        said = " ".join(str(reason).split())[:200] or type(reason).__name__
         raise DataError(
             f"{path}: the store refuses ({said}); credentials come from {store.variables}"
         ) from error

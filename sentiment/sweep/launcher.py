@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 _JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+_RAY = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
 # Jobs handed to local processes at once; models that nobody needs are removed between batches.
 _BATCH = 50
 # Seconds without a sign of life after which a job on another machine is taken for dead.
@@ -70,7 +71,11 @@ class Launches:
         self._launched = 0
         target = str(config.hydra.launcher._target_)
         self._target = _JOBLIB if target == _BASIC and config.sweep.jobs != 1 else target
-        self._config = self._with_processes() if self._target == _JOBLIB else config
+        self._config = config
+        if self._target == _JOBLIB:
+            self._config = self._with_processes()
+        elif self._target == _RAY:
+            self._config = self._with_memory_of_the_cluster()
 
     def out_of_time(self) -> bool:
         """Tell whether no job may begin any more."""
@@ -214,6 +219,18 @@ class Launches:
             if self.config.sweep.jobs != 1:
                 chosen.hydra.launcher.n_jobs = self.config.sweep.jobs
             chosen.hydra.launcher.n_jobs = effective_n_jobs(chosen.hydra.launcher.n_jobs)
+        return chosen
+
+    def _with_memory_of_the_cluster(self) -> DictConfig:
+        """Return the config without the object store's size, which Hydra's Ray launcher gives by default.
+
+        Ray refuses it where a cluster runs already.
+        """
+        chosen = self.config.copy()
+        with open_dict(chosen.hydra):
+            init = chosen.hydra.launcher.ray.init
+            if init.get("address") not in (None, "local"):
+                init.setdefault("object_store_memory", None)
         return chosen
 
     @contextmanager

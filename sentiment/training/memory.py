@@ -172,7 +172,13 @@ def wants_blocks(
             raise UsageError(f"{shown}, and blocks cannot: {reason}")
         log.warning("%s, and blocks cannot: %s", shown, reason)
         return False
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{shown}: no blocks can be written under {cache} ({error.strerror}); give another place: "
+            "cache.dir=PATH"
+        ) from error
     free = shutil.disk_usage(cache).free
     disk = size * _DISK_PER_BYTE * extent * (1 if cv is None else 2)
     if free < disk:

@@ -283,6 +283,7 @@ def load(
     cfg: DictConfig, progress: Callable[[str, int, int], None] = lambda _step, _done, _of: None
 ) -> Data:
     """Load the data that the config names; `progress` is told of the pieces of what memory does not hold."""
+    from sentiment import engines
     from sentiment.data import loading
     from sentiment.training.memory import wants_blocks
 
@@ -295,6 +296,8 @@ def load(
         curve=cfg.curve,
         cache=config.cache_dir(cfg),
     )
+    if in_blocks:  # before text is read for minutes
+        engines.check(cfg.engine.name, cfg.engine.address)
     return loading.load(
         resolved["data"], cfg.seed,
         in_blocks=in_blocks, goes_on=cfg.start_from is not None, progress=progress,

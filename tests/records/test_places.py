@@ -162,6 +162,8 @@ def test_https_is_read_and_never_written(folder: Path):
     finally:
         server.shutdown()
         server.server_close()
+    with pytest.raises(DataError, match="the store refuses .*127.0.0.1"):  # nobody is there
+        read(f"{address}/a.csv")
 
 
 def test_a_store_that_does_not_answer_is_one_line_with_its_variables(monkeypatch):

@@ -22,6 +22,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
 from support.reviews import shuffled
+from support.waiting import free_port
 
 from sentiment.data.stream import survey
 from sentiment.errors import DataError, UsageError
@@ -291,6 +292,20 @@ def test_no_space_is_said_before_work_with_what_is_needed(tmp_path, monkeypatch)
         UsageError, match=r"blocks need about 1\.8 GB .* 5\.0 MB are free.*cache\.dir="
     ):
         choose(tmp_path, 100_000_000, memory="2GB")
+
+
+def test_a_place_that_cannot_be_is_said_before_work(tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(UsageError, match=r"no blocks can be written under .*cache\.dir=PATH"):
+        choose(tmp_path, 100_000_000, memory="2GB")
+
+
+def test_an_engine_that_cannot_be_had_is_said_before_the_text_is_read(folder, tmp_path, cli):
+    words = ["train", f"{folder}/", "data.memory=0", f"output_dir={tmp_path}", "engine=ray"]
+    answer = cli(*words, f"engine.address=127.0.0.1:{free_port()}")
+    assert answer.code == 2
+    assert "no cluster answers there" in answer.err or "needs the extra 'ray'" in answer.err
+    assert "  load " not in answer.err  # the stage has not ended
 
 
 # -- The command --------------------------------------------------------------------------------

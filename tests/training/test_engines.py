@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,25 @@ from sentiment.text.engine import Threads
 from sentiment.vectorizers import TfidfVectorizer
 from sentiment.vectorizers.blocks import fit_blocks
 from sentiment.vectorizers.making import Sizes
+
+
+@contextmanager
+def cluster_of(n_nodes: int):
+    """A cluster of nodes of one core, all on this machine."""
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 80 << 20}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    try:
+        for _ in range(n_nodes - 1):
+            cluster.add_node(**node)
+        cluster.wait_for_nodes()
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -125,21 +146,12 @@ def test_an_address_without_a_cluster_is_said_at_once(name, address):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("n_nodes", [2, 4])
 def test_ray_gives_the_same_weights_and_parts_and_survives_a_node(
-    reviews, stored, files, tmp_path, monkeypatch, n_nodes
+    reviews, stored, files, tmp_path, n_nodes
 ):
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     here = fit(reviews, tmp_path / "here", Threads())
-    memory = 80 << 20
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory}
-    )
-    try:
-        for _ in range(n_nodes - 1):
-            lost = cluster.add_node(num_cpus=1, object_store_memory=memory)
-        cluster.wait_for_nodes()
+    with cluster_of(n_nodes) as cluster:
+        lost = cluster.worker_nodes.copy().pop()
         with engines.engine("ray", cluster.address) as engine:
             assert ray.cluster_resources()["CPU"] == n_nodes
 
@@ -164,9 +176,6 @@ def test_ray_gives_the_same_weights_and_parts_and_survives_a_node(
                 score_parts(stored.path, stored.digest, str(files), str(tmp_path / "bad"), engine)
             (files / "day=2" / "b.jsonl").unlink()
         check_parts(stored, files, tmp_path / "out")
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
 
 
 @pytest.mark.real
@@ -247,3 +256,29 @@ def test_spark_gives_the_same_answers_on_a_master_with_two_workers(
 def _open(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_sweep_over_two_nodes_makes_its_features_once(tmp_path):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="no hydra-ray-launcher")
+    frame = pl.DataFrame(shuffled()[:300], schema=["text", "label"], orient="row")
+    frame.write_parquet(tmp_path / "reviews.parquet")
+    with cluster_of(2) as cluster:
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "sentiment", "sweep", "data=files",
+                f"data.train={tmp_path}/reviews.parquet", "data.split=hash", "model.C=0.1,0.5,1,2",
+                "hydra/launcher=ray",
+                f"hydra.launcher.ray.init.address={cluster.address}", f"cache.dir={tmp_path}/shared",
+                "--json",
+            ],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    assert found["counts"] == {"finished": 4}
+    assert len(list((tmp_path / "shared" / "features").glob("*/about.json"))) == 1
