@@ -436,7 +436,7 @@ def test_worker_processes_give_the_same_file(scorer: Scorer, tmp_path: Path) -> 
 
 def start(words: list[Any], **options: Any) -> subprocess.Popen[bytes]:
     # Not measured: an interrupt inside of coverage's lock would never give it back.
-    environment = {k: v for k, v in os.environ.items() if k != "COVERAGE_PROCESS_START"}
+    environment = {k: v for k, v in os.environ.items() if k != "MEASURE"}
     return subprocess.Popen(
         [sys.executable, "-m", "sentiment", *map(str, words)],
         stderr=subprocess.PIPE,
