@@ -320,8 +320,10 @@ def resolve(reference: str | None, output_dir: Path | str) -> StoredModel:
         return _follow(reference, output_dir)
     if directory.exists():
         raise ModelNotFoundError(f"{reference}: not a scorer directory: it holds no scorer.json")
+    scheme, address, _ = reference.partition("://")
+    shown = f"{scheme}://…" if address else reference  # an address may hold a password
     raise ModelNotFoundError(
-        f"no model {reference!r}: give a scorer directory, latest, champion, a digest, "
+        f"no model {shown!r}: give a scorer directory, latest, champion, a digest, "
         f"runs:/<run_id> or models:/<name>@<alias>{nearest(reference, pointer_names(output_dir))}"
     )
 

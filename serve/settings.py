@@ -130,7 +130,10 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
+            parts = tuple(part.strip() for part in value.split(",") if part.strip())
+            if value and not parts:  # keys of which none is one must not open the service to all
+                raise ValueError("blanks and commas name nothing: leave it out, or empty")
+            return parts
         return value
 
     @field_validator("drift_limits", mode="before")
@@ -161,6 +164,9 @@ class Settings(BaseSettings):
     def _keys_are_worth_something(self) -> Self:
         if any(len(key) < LEAST_KEY for key in self.api_keys):
             raise ValueError(f"api_keys: a key has fewer than {LEAST_KEY} characters")
+        signing = self.feedback_key.get_secret_value() if self.feedback_key is not None else ""
+        if signing and not self.feedback_keys:
+            raise ValueError("feedback_key: blanks and commas are no key: leave it out, or empty")
         if any(len(key) < LEAST_KEY for key in self.feedback_keys):
             raise ValueError(f"feedback_key: has fewer than {LEAST_KEY} characters")
         return self

@@ -118,3 +118,9 @@ def test_a_model_altered_in_the_store_is_refused(compiled: CompiledScorer, tmp_p
     found = store.resolve(str(moved), tmp_path)
     with pytest.raises(ModelError, match="altered or replaced"):
         Scorer.load(found.path, digest=found.digest)
+
+
+def test_an_address_that_is_no_model_is_not_repeated(tmp_path):
+    with pytest.raises(ModelNotFoundError) as error:
+        store.resolve("http://user:secret@host/x", tmp_path)
+    assert "secret" not in str(error.value)

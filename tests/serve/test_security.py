@@ -240,3 +240,14 @@ def test_nothing_heavy_is_imported_while_serving(server):
     assert "numpy" in text
     for package in ("sklearn", "scipy", "pandas", "polars", "pyarrow"):
         assert f"site-packages/{package}/" not in text
+
+
+@pytest.mark.parametrize("name", ["api_keys", "feedback_key"])
+def test_keys_of_which_none_is_one_open_nothing(name):
+    from sentiment.errors import UsageError
+    from serve.settings import load_settings
+
+    for value in (" ", " , ", ","):
+        with pytest.raises(UsageError, match="blanks and commas"):
+            load_settings(**{name: value})
+    assert not load_settings(**{name: ""}).api_keys
