@@ -82,7 +82,7 @@ class FeatureCache:
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()  # tasks on a cluster have another working directory
         self.max_bytes = max_bytes
 
     def fit(self, vectorizer: Any, splits: Splits) -> Matrices:

@@ -192,3 +192,9 @@ def test_the_key_covers_every_module_that_makes_features(tmp_path):
             assert key() != first, source
             source.write_text(was)
     assert key() == first
+
+
+def test_the_place_is_the_same_for_tasks_that_work_elsewhere(tmp_path, monkeypatch):
+    """Those of a cluster have a working directory of their own."""
+    monkeypatch.chdir(tmp_path)
+    assert FeatureCache(Path("outputs/cache"), 1).folder == tmp_path / "outputs" / "cache"
