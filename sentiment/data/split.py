@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiment.data.division import Plan, column, groups_of
-from sentiment.data.teacher import SOFT, WEIGHT
 
 if TYPE_CHECKING:
     import polars as pl
+
+SOFT, WEIGHT, JUDGED = "soft", "weight", "judged"
+"""Columns of a frame: probabilities (not-a-number where the label is sure), weight, and whether the row has a
+label of its own, which figures are made of."""
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,12 @@ from numpy.typing import NDArray
 
 from sentiment.data.division import column
 from sentiment.data.labels import label_of
+from sentiment.data.split import JUDGED, SOFT, WEIGHT, Split
 from sentiment.errors import DataError, UsageError, nearest
 from sentiment.records.dialect import find_column
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from sentiment.data.split import Split
-
-SOFT, WEIGHT, JUDGED = "soft", "weight", "judged"
-"""Columns of a frame: probabilities (not-a-number where the label is sure), weight, and whether the row has a
-label of its own, which figures are made of."""
 
 _OFF_BY = 0.01  # of a sum: probabilities are written with few digits
 
