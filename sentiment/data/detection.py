@@ -21,10 +21,10 @@ from sentiment.records.documents import Documents, by_class
 from sentiment.records.formats import Format, check_readable, find_format
 from sentiment.records.reader import Reader
 from sentiment.records.rows import Rows
+from sentiment.records.table import header_lines, looks_like_data, no_header
 
 _LOOKED_AT = 2000  # rows
 _MOST_LABELS = 50
-_LONG_NAME = 4  # words, of a column's name
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _TEXT_NAMES = re.compile(
     r"text|review|body|comment|message|sentence|content|tweet|description", re.I
@@ -121,11 +121,8 @@ def detect(path: str, *, text: str | None = None, label: str | None = None) -> D
     counts = Counter(
         found for row in rows if (found := label_of(row.get(label_column))) is not None
     )
-    if kind in ("csv", "tsv") and (label_column in counts or len(text_column.split()) > _LONG_NAME):
-        raise DataError(
-            f"{path}: the first row ({text_column[:40]!r}, {label_column[:40]!r}) looks like one of data: "
-            "put a header above it, such as text,label"
-        )
+    if kind in ("csv", "tsv") and (label_column in counts or looks_like_data([text_column])):
+        raise DataError(f"{path}: {no_header(names)}")
     return Detected(
         text_column, label_column, dict(counts.most_common()), tuple(columns), len(rows)
     )
@@ -149,16 +146,29 @@ def _some_text_column(path: str, kind: Format) -> str:
         head = "\n".join(str(line) for batch in islice(lines, 1) for line in batch.texts)
     if kind == "jsonl":
         with contextlib.suppress(ValueError, AttributeError):  # an array over several lines
-            row = flat(json.loads(head.split("\n")[0]))
-            return next(name for name, value in row.items() if isinstance(value, str))
+            for line in filter(str.strip, head.split("\n")):
+                texts = (n for n, value in flat(json.loads(line)).items() if isinstance(value, str))
+                if name := next(texts, None):
+                    return name
         found = _FIRST_TEXT.search(head)
         if found is None:
             raise DataError(f"{path}: its first rows hold no text")
         return str(json.loads(f'"{found[1]}"'))
-    first = next((line for line in head.splitlines() if line.strip()), "")
     usual = _DELIMITERS[kind]
-    delimiter = max((usual, ",", "\t", ";", "|"), key=first.count)
-    return first.split(delimiter)[0].strip().strip('"')
+
+    def cells(line: str) -> list[str]:
+        delimiter = max((usual, ",", "\t", ";", "|"), key=line.count)
+        return [cell.strip().strip('"') for cell in line.split(delimiter)]
+
+    def n_named(line: str) -> int:
+        return sum(
+            len(cell.split()) == 1 and bool(_TEXT_NAMES.search(cell) or _LABEL_NAMES.search(cell))
+            for cell in cells(line.removeprefix("#"))
+        )
+
+    # Of those that name as many, the first.
+    header = max((line for _, line in header_lines(head)), key=n_named, default="")
+    return cells(header)[0]
 
 
 def _column(name: str, values: Sequence[Any]) -> Column:

@@ -37,14 +37,19 @@ from sentiment.records.formats import Format
 from sentiment.records.json_items import find_layout, items
 from sentiment.records.packed import unpacked
 from sentiment.records.peek import Peekable, foreign
-from sentiment.records.table import BadRecordError, find_delimiter, records
+from sentiment.records.table import (
+    BadRecordError,
+    find_delimiter,
+    looks_like_data,
+    no_header,
+    records,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_ROW_BYTES = 16 << 20
 _DAMAGED = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
-_LONG_NAME = 4  # words, of a column's name
 _FASTTEXT = "__label__"  # what its lines of labelled text begin with
 
 
@@ -458,18 +463,15 @@ class Reader:
     def _no_column(self, names: Sequence[str] | dict[str, Any]) -> tuple[str | Parameter, ...]:
         shown = ", ".join(list(names)[:10])
         if len(names) == 1:
-            for delimiter in ";|\t^~:\x01 ":
+            for delimiter in ",;|\t^~:\x01 ":
                 if delimiter in shown:
                     called = NAMES.get(delimiter, delimiter)
                     return (
                         f"no column {self.text_column!r}; is {shown!r} several? Give ",
                         Parameter("delimiter", called, key="data.delimiter"),
                     )
-        if self.kind in ("csv", "tsv") and any(len(name.split()) > _LONG_NAME for name in names):
-            return (
-                f"no column {self.text_column!r}: the first row ({shown[:60]!r}) looks like one of data: "
-                "put a header above it, such as text,label",
-            )
+        if self.kind in ("csv", "tsv") and looks_like_data(names):
+            return (f"no column {self.text_column!r}: {no_header(names)}",)
         return (
             f"no column {self.text_column!r} (there are: {shown}); give ",
             Parameter("text_column", key="data.text_column"),

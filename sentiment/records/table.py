@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from sentiment.records.dialect import Dialect, find_column
@@ -15,6 +15,7 @@ from sentiment.records.dialect import Dialect, find_column
 _DELIMITERS = (",", "\t", ";", "|")
 _SEP_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
 _AHEAD_LINES, _AHEAD_CHARACTERS = 1000, 1 << 18
+_LONG_NAME = 4  # words, of a column's name
 _LONGEST_RECORD = 200  # lines, of a record that is looked at to decide
 
 
@@ -50,18 +51,43 @@ def find_delimiter(head: bytes, usual: str, column: str, given: Dialect) -> tupl
     named = _SEP_LINE.match(text)
     if named:
         text = text[named.end() :]
-    if delimiter := given.delimiter or (named and named[1]):
-        return delimiter, int(bool(named))
     tried = [usual, *(other for other in _DELIMITERS if other != usual)]
-    for number, line in enumerate(text.split("\n")):
-        if not line.strip():
-            continue
+    if known := given.delimiter or (named and named[1]):
+        tried = [known]
+    above = int(bool(named))
+    lines = header_lines(text)
+    for number, line in lines:
         for delimiter in tried:
             if find_column(_cells(line, delimiter), column):
-                return delimiter, number
-        if not line.startswith("#"):
-            break
-    return usual, 0
+                return delimiter, above + number
+    # What is said not to have the column is not a comment.
+    comment = text.startswith(("# ", "#\n", "#\r"))
+    return tried[0], above + (lines[0][0] if comment else 0)
+
+
+def header_lines(text: str) -> list[tuple[int, str]]:
+    """Return the lines that may be the header, with their numbers from 0, the likeliest first.
+
+    That is the first line that is no comment; or one above it, whose ``#`` begins a name (``#id,text``).
+    """
+    comments: list[tuple[int, str]] = []
+    for number, line in enumerate(text.split("\n")):
+        if line.startswith("#"):
+            comments.append((number, line))
+        elif line.strip():
+            return [(number, line), *comments]
+    return comments
+
+
+def looks_like_data(names: Iterable[str]) -> bool:
+    """Tell whether what stands as names of columns are texts."""
+    return any(len(name.split()) > _LONG_NAME for name in names)
+
+
+def no_header(names: Iterable[str]) -> str:
+    """Say that a table begins with a row of data, and what to do."""
+    shown = ", ".join(names)[:60]
+    return f"the first row ({shown!r}) looks like one of data: put a header above it, such as text,label"
 
 
 def _cells(line: str, delimiter: str) -> list[str]:

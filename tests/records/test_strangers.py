@@ -9,11 +9,12 @@ import zipfile
 
 import pytest
 
+from sentiment.data.detection import detect
 from sentiment.data.labels import label_of
 from sentiment.data.sources import labelled_chunks
 from sentiment.data.splits import load_splits
 from sentiment.errors import DataError, UsageError
-from sentiment.records.dialect import likely_encoding, wide_encoding
+from sentiment.records.dialect import Dialect, likely_encoding, wide_encoding
 from sentiment.records.rows import open_rows
 
 TABLE = "text,label\ngood film,pos\nbad film,neg\n"
@@ -101,6 +102,43 @@ def test_comments_above_the_header_are_passed_over(tmp_path):
     assert read(tmp_path / "a.csv") == EXPECTED
     (tmp_path / "b.csv").write_text("#id,text;x,label\n1,good film,pos\n2,bad film,neg\n")
     assert read(tmp_path / "b.csv", text_column="text;x") == EXPECTED
+    with pytest.raises(DataError, match="there are: #id, text;x, label"):
+        read(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "^"])
+@pytest.mark.parametrize("comment", ["# exported", "# one, text", "#\ttext", "# text;label", "#"])
+def test_a_comment_is_no_header_whatever_it_holds(tmp_path, comment, delimiter):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{comment}\n{TABLE.replace(',', delimiter)}")
+    assert read(path, dialect=Dialect(delimiter)) == EXPECTED
+    if delimiter != "^":
+        assert read(path) == EXPECTED
+        found = detect(str(path))
+        assert (found.text, found.label, found.n_rows) == ("text", "label", 2)
+
+
+def test_a_delimiter_that_is_not_the_files_is_told_below_comments_too(tmp_path):
+    (tmp_path / "a.csv").write_text(f"# exported\n{TABLE}")
+    with pytest.raises(DataError, match=r"is 'text,label' several\? Give delimiter='comma'"):
+        read(tmp_path / "a.csv", dialect=Dialect(";"))
+
+
+@pytest.mark.parametrize("header", ["#id,text,label", "# note\n# id,text,label"])
+def test_the_sign_of_a_comment_may_begin_the_header(tmp_path, header):
+    (tmp_path / "a.csv").write_text(f"{header}\n1,good film,pos\n2,bad film,neg\n")
+    found = detect(str(tmp_path / "a.csv"))
+    assert (found.text, found.label, found.n_rows) == ("text", "label", 2)
+
+
+@pytest.mark.parametrize("first", [{"id": 1, "text": None}, {"id": 1, "text": None, "x": {}}])
+def test_the_texts_of_rows_are_found_below_one_that_has_none(tmp_path, first):
+    rows = [{"id": n, "text": f"text {n} of words", "label": n % 2} for n in range(30)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, [{**first, "label": 1}, *rows])))
+    assert detect(str(tmp_path / "a.jsonl")).text == "text"
+    (tmp_path / "b.jsonl").write_text(json.dumps({"id": 1, "text": None}))
+    with pytest.raises(DataError, match="its first rows hold no text"):
+        detect(str(tmp_path / "b.jsonl"))
 
 
 def test_objects_inside_have_names_with_dots(tmp_path, cli):
