@@ -14,29 +14,37 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from sentiment.errors import SentimentError, UsageError
 from sentiment.text.corpus import thread_count
-from sentiment.tracking.client import import_mlflow
+from sentiment.tracking.client import connect, import_mlflow
 from sentiment.tracking.run import Experiment, Run
 
 _LOGGER = "sentiment.tracking"
 _AWAITED = ("artifacts", "end")  # files that are removed then, and what nothing follows
 _PATIENCE = 10  # seconds for a process that has nothing left to do
-_ERRORS: Mapping[str, type[Exception]] = {
-    "UsageError": UsageError,
-    "SentimentError": SentimentError,
-}
-
 log = logging.getLogger(__name__)
 
 
+Calls = list[tuple[str, dict[str, Any]]]
+"""What is asked for, and with what."""
+
+
+class _EndedError(Exception):
+    """The other process has ended; these calls were not answered."""
+
+    def __init__(self, code: int, calls: Calls) -> None:
+        super().__init__(f"the process that talks to MLflow ended with {code}: this one goes on")
+        self.calls = calls
+
+
 class Beside:
-    """The other process, from its start to its end; one that has nothing to answer may be killed.
+    """The other process, from its start to its end.
 
     Parameters
     ----------
@@ -48,7 +56,10 @@ class Beside:
         assert process.stdin is not None
         assert process.stdout is not None
         self._process, self._in, self._out = process, process.stdin, process.stdout
-        self._asked = self._answered = 0
+        self._answered = 0
+        self._waiting: Calls = []  # for their answers, the oldest first
+        self._failed: Exception | None = None  # the first of the calls that nobody waited for
+        self._started = False
 
     @property
     def pid(self) -> int:
@@ -57,46 +68,57 @@ class Beside:
 
     def experiment(self, output_dir: Path, name: str, artifacts: str | None = None) -> Experiment:
         """Begin to open an experiment there; `Experiment` says what the parameters are."""
+        # What Hydra set since that process began is meant for it too.
+        self.ask("go", environment=dict(os.environ), folder=Path.cwd())
         self.ask("open", output_dir=output_dir, name=name, artifacts=artifacts)
-        return _ExperimentBeside(self)
+        return _ExperimentBeside(self, output_dir, name, artifacts)
 
     def ask(self, what: str, /, **values: Any) -> None:
-        """Make a call there; what it gives comes with the next `answer`."""
-        self._asked += 1
+        """Make a call there; what it gives comes with `answer`."""
+        self._waiting.append((what, values))
+        self._started |= what == "start"
+        number = self._answered + len(self._waiting)
         with contextlib.suppress(BrokenPipeError):  # told when the answer is waited for
-            self._in.write(json.dumps([self._asked, what, values], default=str).encode() + b"\n")
+            self._in.write(json.dumps([number, what, values], default=str).encode() + b"\n")
             self._in.flush()
 
     def answer(self) -> dict[str, Any]:
-        """Wait until all calls are made, and return what the newest gave.
+        """Wait until all calls are made, and return what the newest gave, or raise what it raised.
 
         Raises
         ------
-        SentimentError
-            What the first call that failed raised, or the process has ended.
+        _EndedError
+            It will not answer any more.
         """
-        failed: dict[str, Any] | None = None
         answer: dict[str, Any] = {}
-        while self._answered < self._asked:
+        error: Exception | None = None
+        while self._waiting:
             line = self._out.readline()
             if not line:
-                code = self._process.wait()
-                raise SentimentError(f"the process that talks to MLflow ended with {code}")
+                calls, self._waiting = self._waiting, []
+                raise _EndedError(self._process.wait(), calls)
             with contextlib.suppress(ValueError):  # the end of a line whose reading was interrupted
                 answer = json.loads(line)
+                del self._waiting[: answer["number"] - self._answered]
                 self._answered = answer["number"]
                 for level, words in answer["said"]:
                     log.log(level, "%s", words)
-                if "error" in answer:
-                    failed = failed or answer
-        if failed is not None:
-            reason = _ERRORS.get(failed["error"], RuntimeError)(failed["words"])
-            raise reason from (OSError(*failed["cause"]) if failed["cause"] else None)
+                error = _error(**answer["error"]) if answer["error"] else None
+                if self._waiting:
+                    self._failed = self._failed or error
+        if error is not None:
+            raise error
         return answer
 
+    def check(self) -> None:
+        """Raise what a call raised whose answer nobody waited for."""
+        error, self._failed = self._failed, None
+        if error is not None:
+            raise error
+
     def close(self) -> None:
-        """End the process: by itself when all was answered, else at once."""
-        if not self._asked or self._answered < self._asked:
+        """Let the process end, which also ends a run that was begun; at once where none was."""
+        if not self._started:
             self._process.kill()
         with contextlib.suppress(BrokenPipeError):
             self._in.close()
@@ -106,6 +128,19 @@ class Beside:
             self._process.kill()
             self._process.wait()
         self._out.close()
+
+
+def _error(kind: str, words: str, cause: Sequence[Any] | None, trace: str) -> Exception:
+    """Return what was raised there."""
+    behind = None if cause is None else OSError(*cause)
+    kinds = {"UsageError": UsageError, "SentimentError": SentimentError}
+    if kind == "OSError" and behind is not None:
+        error: Exception = behind
+    else:
+        error = kinds.get(kind, RuntimeError)(words)
+        error.__cause__ = behind
+    error.add_note(trace)
+    return error
 
 
 @contextmanager
@@ -133,29 +168,38 @@ def beside() -> Iterator[Beside | None]:
 class _ExperimentBeside(Experiment):
     """An experiment that another process is opening."""
 
-    def __init__(self, process: Beside) -> None:
+    def __init__(self, process: Beside, output_dir: Path, name: str, artifacts: str | None) -> None:
+        super().__init__(output_dir, name, artifacts)
         self._process = process
 
     def start(self, *, name: str | None, tags: Mapping[str, str]) -> Run:
-        self._process.answer()  # that it is open
-        self._process.ask("start", name=name, tags=dict(tags))
-        started = self._process.answer()
+        try:
+            self._process.answer()  # that it is open
+            self._process.ask("start", name=name, tags=dict(tags))
+            run_id = str(self._process.answer()["value"])
+        except _EndedError as error:
+            log.warning("%s", error)
+            return super().start(name=name, tags=tags)
         os.environ.pop("MLFLOW_RUN_ID", None)  # taken there
-        return _RunBeside(self._process, started["value"])
+        return _RunBeside(self._process, run_id, self.output_dir)
 
 
 class _RunBeside(Run):
-    """A run whose calls another process makes."""
+    """A run whose calls another process makes, while it can."""
 
-    def __init__(self, process: Beside, run_id: str) -> None:
-        self._process = process
+    def __init__(self, process: Beside, run_id: str, output_dir: Path) -> None:
         self.run_id = run_id
-        self.unsent = self.model_id = None
+        self.unsent = None
+        self._process = process
+        self._output_dir = output_dir
+        self._here: Run | None = None  # which makes them once the other process has ended
 
     def tell(self, kind: str, **values: Any) -> None:
-        self._process.ask("tell", kind=kind, **values)
-        if kind in _AWAITED:
-            self._answer()
+        if self._here is not None or kind in _AWAITED:
+            self._call("tell", kind=kind, **values)
+            self._process.check()
+        else:
+            self._process.ask("tell", kind=kind, **values)
 
     def abandon(self, status: str, reason: str) -> None:
         self._call("abandon", status=status, reason=reason)
@@ -172,13 +216,20 @@ class _RunBeside(Run):
         return None if found is None else Path(found)
 
     def _call(self, what: str, /, **values: Any) -> Any:
-        self._process.ask(what, **values)
-        return self._answer()
-
-    def _answer(self) -> Any:
-        answer = self._process.answer()
-        self.unsent = answer["unsent"]
-        return answer["value"]
+        calls: Calls = [(what, values)]
+        if self._here is None:
+            try:
+                self._process.ask(what, **values)
+                answer = self._process.answer()
+                self.unsent = answer["unsent"]
+                return answer["value"]
+            except _EndedError as error:
+                log.warning("%s", error)
+                self._here = Run(connect(self._output_dir), self.run_id, self._output_dir)
+                calls = error.calls
+        given = [_make(self._here, *call) for call in calls]
+        self.unsent = self._here.unsent
+        return given[-1]
 
 
 def main() -> None:
@@ -189,52 +240,76 @@ def main() -> None:
     said: list[tuple[int, str]] = []
     logging.getLogger(_LOGGER).addHandler(_Collector(said))
     logging.getLogger(_LOGGER).propagate = False
-    import_mlflow()
-    for number, answer in _answers(sys.stdin.buffer):
-        document = {"number": number, "said": list(said), **answer}
-        said.clear()
-        answers.write(json.dumps(document, default=str).encode() + b"\n")
-        answers.flush()
+    with contextlib.suppress(Exception):  # raised when it is asked for
+        import_mlflow()
+    with contextlib.suppress(BrokenPipeError):
+        for number, answer in _answers(sys.stdin.buffer):
+            document = {"number": number, "said": list(said), **answer}
+            said.clear()
+            answers.write(json.dumps(document, default=str).encode() + b"\n")
+            answers.flush()
     gc.freeze()  # else the interpreter looks through all of MLflow once more before it ends
 
 
 def _answers(calls: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
     experiment: Experiment | None = None
     run: Run | None = None
+    ended = False
 
     def make(what: str, values: dict[str, Any]) -> Any:
-        nonlocal experiment, run
-        for path in ("output_dir", "files", "folder"):
-            if path in values:
-                values[path] = Path(values[path])
-        if what == "open":
-            experiment = Experiment(**values)
+        nonlocal experiment, run, ended
+        if what == "go":
+            os.environ.update(values["environment"])
+            os.chdir(values["folder"])
+        elif what == "open":
+            experiment = Experiment(Path(values.pop("output_dir")), **values)
             experiment.open()
-            return None
-        if what == "start":
+        elif what == "start":
             assert experiment is not None
             run = experiment.start(**values)
             return run.run_id
-        assert run is not None
-        methods: Mapping[str, Callable[..., Any]] = {
-            "tell": run.tell, "abandon": run.abandon,
-            "sample": run.sample, "newest": run.newest, "fetch": run.fetch,
-        }  # fmt: skip
-        return methods[what](**values)
+        else:
+            assert run is not None
+            ended |= what == "abandon" or values.get("kind") == "end"
+            return _make(run, what, values)
+        return None
 
-    for line in calls:
-        number, what, values = json.loads(line)
-        try:
-            answer: dict[str, Any] = {"value": make(what, values)}
-        except Exception as error:
-            known = next((name for name, type_ in _ERRORS.items() if isinstance(error, type_)), "")
-            words = str(error) if known else f"{type(error).__name__}: {error}"
-            answer = {"error": known, "words": words, "cause": _cause(error)}
-        yield number, {**answer, "unsent": None if run is None else run.unsent}
-        if what == "start":  # what logs the model takes a moment, and texts are being counted
-            import mlflow.pyfunc  # noqa: F401
+    try:
+        for line in calls:
+            number, what, values = json.loads(line)
+            answer: dict[str, Any] = {"value": None, "error": None}
+            try:
+                answer["value"] = make(what, values)
+            except Exception as error:
+                answer["error"] = _told(error)
+            yield number, {**answer, "unsent": None if run is None else run.unsent}
+            if what == "start":  # what logs the model takes a moment, and texts are being counted
+                with contextlib.suppress(Exception):
+                    import mlflow.pyfunc  # noqa: F401
+                gc.enable()
+    finally:
+        # Who asked was killed, or interrupted before it knew of its run.
+        if run is not None and not ended and run.unsent is None:
+            with contextlib.suppress(Exception):
+                run.abandon("KILLED", "the process that trained has ended")
 
-            gc.enable()
+
+def _make(run: Run, what: str, values: dict[str, Any]) -> Any:
+    """Make a call of `_RunBeside`."""
+    paths = {name: Path(values[name]) for name in ("files", "folder") if name in values}
+    methods: Mapping[str, Callable[..., Any]] = {
+        "tell": run.tell, "abandon": run.abandon,
+        "sample": run.sample, "newest": run.newest, "fetch": run.fetch,
+    }  # fmt: skip
+    return methods[what](**{**values, **paths})
+
+
+def _told(error: Exception) -> dict[str, Any]:
+    """Return an error as plain containers: see `_error`."""
+    kinds: tuple[type[Exception], ...] = (UsageError, SentimentError, OSError)
+    kind = next((type_.__name__ for type_ in kinds if isinstance(error, type_)), "")
+    words = str(error) if kind else f"{type(error).__name__}: {error}"
+    return {"kind": kind, "words": words, "cause": _cause(error), "trace": traceback.format_exc()}
 
 
 def _cause(error: BaseException | None) -> tuple[int, str, str | None] | None:

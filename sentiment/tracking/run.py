@@ -23,6 +23,7 @@ from sentiment.tracking.client import (
     connect,
     download_run_file,
     experiment_id,
+    find,
     reaching,
     search_runs,
 )
@@ -95,6 +96,10 @@ class Run:
         """
         given = os.environ.pop("MLFLOW_RUN_ID", None)
         if given:
+            if find(client.get_run, given) is None:
+                raise UsageError(
+                    f"MLFLOW_RUN_ID={given}: there is no such run; unset it, or name one"
+                )
             taken = cls(client, given, output_dir)
             if name is not None:
                 client.update_run(given, name=name)
@@ -144,8 +149,11 @@ class Run:
         self.sample(begin=True)
         try:
             yield
-        finally:
-            self.sample(begin=False)
+        except BaseException:  # which is what the user must see
+            with contextlib.suppress(Exception):
+                self.sample(begin=False)
+            raise
+        self.sample(begin=False)
 
     def sample(self, *, begin: bool) -> None:
         """Begin or end what `sampling` does."""
@@ -376,7 +384,7 @@ class Experiment:
     """
 
     def __init__(self, output_dir: Path, name: str, artifacts: str | None = None) -> None:
-        self._output_dir = output_dir
+        self.output_dir = output_dir
         self._name = name
         self._artifacts = artifacts
         self._opened: tuple[MlflowClient, str] | None = None
@@ -390,15 +398,15 @@ class Experiment:
             MLflow does not answer, or the experiment cannot be had.
         """
         if self._opened is None:
-            client = connect(self._output_dir)
-            found = experiment_id(client, self._name, self._output_dir, self._artifacts)
+            client = connect(self.output_dir)
+            found = experiment_id(client, self._name, self.output_dir, self._artifacts)
             self._opened = client, found
         return self._opened
 
     def start(self, *, name: str | None, tags: Mapping[str, str]) -> Run:
         """Start a run, and raise what `open` does."""
         client, experiment = self.open()
-        return Run.start(client, experiment, name=name, tags=tags, output_dir=self._output_dir)
+        return Run.start(client, experiment, name=name, tags=tags, output_dir=self.output_dir)
 
 
 def safe_name(name: str) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -86,21 +87,53 @@ def test_what_goes_wrong_there_is_raised_here(process, tmp_path):
     assert found.data.tags[FAILURE] == "ZeroDivisionError:"
 
 
-def test_which_file_the_system_refused_is_known_here(process, tmp_path):
+def test_what_the_system_refused_there_is_that_here(process, tmp_path):
     run = process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
-    with pytest.raises(RuntimeError, match="FileNotFoundError") as raised:
+    with pytest.raises(FileNotFoundError) as raised:
         run.log_artifacts(tmp_path / "none")
-    cause = raised.value.__cause__
-    assert isinstance(cause, FileNotFoundError)
-    assert cause.filename == str(tmp_path / "none")
+    assert raised.value.filename == str(tmp_path / "none")
 
 
-def test_the_end_of_the_other_process_is_one_line(process, tmp_path):
+def test_what_nobody_waited_for_is_raised_in_the_end(process, tmp_path):
+    run = process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
+    run.tell("text", text="words", name="note.txt", other="unknown")
+    assert run.newest({"a": "b"}) is None  # it is no fault of this call
+    with pytest.raises(RuntimeError, match="unexpected keyword argument 'other'"):
+        run.end("FINISHED")
+
+
+def test_when_the_other_process_ends_this_one_goes_on(process, tmp_path, caplog):
     run = process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
     os.kill(process.pid, signal.SIGKILL)
     run.log_text("words", "note.txt")  # its answer is not waited for
-    with pytest.raises(SentimentError, match="that talks to MLflow ended with -9"):
-        run.log_artifacts(tmp_path)
+    run.log_metrics({"accuracy": 0.5})
+    run.end("FINISHED")
+    assert "the process that talks to MLflow ended with -9: this one goes on" in caplog.text
+    client = tracking.connect(tmp_path / "out")
+    found = client.get_run(run.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics == {"accuracy": 0.5}
+    assert [file.path for file in client.list_artifacts(run.run_id)] == ["note.txt"]
+
+
+def test_when_it_ends_before_its_run_this_one_starts_it(process, tmp_path):
+    os.kill(process.pid, signal.SIGKILL)
+    run = process.experiment(tmp_path / "out", "reviews").start(name="first", tags={})
+    with run.ending():
+        pass
+    found = tracking.connect(tmp_path / "out").get_run(run.run_id)
+    assert (found.info.run_name, found.info.status) == ("first", "FINISHED")
+
+
+def test_settings_made_after_its_start_are_its_settings(process, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    monkeypatch.chdir(tmp_path)
+    run = process.experiment(Path("out"), "reviews").start(name=None, tags={})
+    with run.ending():
+        pass
+    assert tracking.connect(tmp_path / "out").get_run(run.run_id).info.status == "FINISHED"
+    assert (tmp_path / "other.db").exists()
+    assert not (tmp_path / "out" / "mlflow.db").exists()
 
 
 def test_it_ends_with_a_parent_that_is_killed(tmp_path):
@@ -129,6 +162,9 @@ with beside() as process:
     while not is_gone(identity):
         assert time.monotonic() < end
         time.sleep(0.1)
+    client = tracking.connect(tmp_path)
+    (run,) = client.search_runs([tracking.experiment_id(client, "reviews", tmp_path)])
+    assert run.info.status == "KILLED"
 
 
 def test_a_training_by_the_command_line_does_not_import_mlflow(tmp_path):
