@@ -103,6 +103,7 @@ def train(
     from sentiment.config import compose
     from sentiment.progress import StageBars, bars
     from sentiment.registry.origin import with_origin
+    from sentiment.tracking.beside import beside
     from sentiment.training.run import train as run
 
     words = _words(overrides)
@@ -114,9 +115,9 @@ def train(
         words = ["data=files", f"data.train={file}", *words]
     words = with_origin(words)
     cfg = compose(words)
-    with bars(progress) as shown:
+    with bars(progress) as shown, beside() as mlflow:
         stages = StageBars(shown)
-        return run(cfg, overrides=words, watch=stages.watch, progress=stages.step)
+        return run(cfg, overrides=words, watch=stages.watch, progress=stages.step, beside=mlflow)
 
 
 def sweep(

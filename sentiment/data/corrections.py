@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from sentiment.data.hashes import row_hashes
 from sentiment.data.labels import named_labels
 from sentiment.data.sources import labelled_chunks
 from sentiment.data.split import Split
@@ -149,14 +147,10 @@ def only_further(stream: Stream, further: Further) -> Stream:
     added, n_held_out = further.read(splits)
     if not len(added):
         raise DataError(f"data.also={further.where} holds no row that is not held out")
-    learned = f"{splits.train_fingerprint} {added.fingerprint()}"
-    known = splits.train_hashes if splits.train_hashes is not None else np.zeros(0, np.uint64)
     return Stream(
         replace(
-            splits,
+            splits.followed_by(added),
             report=_counted(splits, added, n_held_out) | {"rows_train": len(added)},
-            train_fingerprint=hashlib.sha256(learned.encode()).hexdigest(),
-            train_hashes=np.concatenate([known, row_hashes(added.texts)]),
         ),
         lambda: iter([added]),
     )

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,6 +88,21 @@ class Splits:
         train = row_hashes(self.train.texts) if self.train_hashes is None else self.train_hashes
         read = [*self.val.texts, *self.unlabelled]
         return np.unique(np.concatenate([train, row_hashes(read)]))
+
+    def followed_by(self, rows: Split) -> Splits:
+        """Return splits of a stream whose training rows are followed by others, and known by both.
+
+        Parameters
+        ----------
+        rows : Split
+        """
+        learned = f"{self.train_fingerprint} {rows.fingerprint()}"
+        known = self.train_hashes if self.train_hashes is not None else np.zeros(0, np.uint64)
+        return replace(
+            self,
+            train_fingerprint=hashlib.sha256(learned.encode()).hexdigest(),
+            train_hashes=np.concatenate([known, row_hashes(rows.texts)]),
+        )
 
     def fingerprint(self) -> str:
         """Return the SHA-256 over the three splits' fingerprints, and that of texts without label."""

@@ -81,7 +81,10 @@ class Stream:
             labels = np.concatenate([labels, np.array(rows.labels, dtype=object)])
         chunks = self.chunks
         return replace(
-            self, splits=splits, chunks=lambda: itertools.chain(chunks(), [rows]), labels=labels
+            self,
+            splits=splits.followed_by(rows),
+            chunks=lambda: itertools.chain(chunks(), [rows]),
+            labels=labels,
         )
 
     def fit(

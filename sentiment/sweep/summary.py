@@ -150,14 +150,18 @@ class Summary:
         from sentiment.evaluation.report import REPORT, Facts, model_report
         from sentiment.sweep.job import data_of
         from sentiment.tracking import client as tracking
+        from sentiment.tracking.tags import TEST_FINGERPRINT
 
         run_id = str(entry.status.run_id)
         file = tracking.download_run_file(record.client, run_id, predictions.FILE_NAME, self.folder)
-        found = None if file is None else predictions.read_predictions(file)
-        if file is None or found is None:
+        if file is None:
             return
+        found = predictions.read_predictions(file)
         file.unlink()
         splits = data_of(self.compose(entry.words), str(self.folder)).splits
+        tested = record.client.get_run(run_id).data.tags.get(TEST_FINGERPRINT)
+        if found is None or tested != splits.test.fingerprint():
+            return  # the file has changed since: its texts are not those of the answers
         prefix = "test_"
         metrics = {
             name.removeprefix(prefix): value

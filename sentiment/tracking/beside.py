@@ -296,12 +296,14 @@ def _answers(calls: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _make(run: Run, what: str, values: dict[str, Any]) -> Any:
     """Make a call of `_RunBeside`."""
-    paths = {name: Path(values[name]) for name in ("files", "folder") if name in values}
+    paths: dict[str, Any] = {
+        name: Path(values[name]) for name in ("files", "folder") if name in values
+    }
     methods: Mapping[str, Callable[..., Any]] = {
         "tell": run.tell, "abandon": run.abandon,
         "sample": run.sample, "newest": run.newest, "fetch": run.fetch,
     }  # fmt: skip
-    return methods[what](**{**values, **paths})
+    return methods[what](**(values | paths))
 
 
 def _told(error: Exception) -> dict[str, Any]:

@@ -112,7 +112,8 @@ def pooled(data: Data) -> Data:
     }  # fmt: skip
     without = replace(splits, val=Split([], []), report=report)
     if data.stream is not None:
-        return replace(data, splits=without, stream=data.stream.joined(without, splits.val))
+        stream = data.stream.joined(without, splits.val)
+        return replace(data, splits=stream.splits, stream=stream)
     return replace(data, splits=replace(without, train=splits.train.joined(splits.val)))
 
 

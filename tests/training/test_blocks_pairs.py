@@ -13,6 +13,7 @@ from sklearn.svm import LinearSVC
 from support.reviews import shuffled
 
 from sentiment import config
+from sentiment.data.hashes import row_hashes
 from sentiment.errors import UsageError
 from sentiment.evaluation.decisions import Rule
 from sentiment.text.engine import Threads
@@ -178,3 +179,25 @@ def test_what_is_learned_in_single_precision_compiles(folder, memory):
     compiled = compiled_form(fitted, data.splits, judged, dtype="float32", prune=0.0)
     found = compiled.scorer.predict(data.splits.test.texts).probabilities
     np.testing.assert_allclose(found, judged.probabilities["test"], atol=3e-7)
+
+
+def test_rows_that_folds_add_are_rows_that_are_known(folder):
+    known = {}
+    for name, rows in (("first", 20), ("second", 20), ("short", 10)):
+        frame = pl.DataFrame(
+            [(f"{name} {n}: good", "positive") for n in range(rows)]
+            + [(f"{name} {n}: bad", "negative") for n in range(rows)],
+            schema=["text", "label"], orient="row",
+        )  # fmt: skip
+        frame.write_parquet(folder / f"{name}.parquet")
+        for memory in ("null", "0"):
+            cfg = config.compose(
+                [
+                    *words(folder, ("tfidf", "nbsvm")), f"data.val={folder}/{name}.parquet",
+                    "cv=3", f"data.memory={memory}",
+                ]
+            )  # fmt: skip
+            splits = load(cfg).splits
+            known[name, memory] = splits.fingerprint()
+            assert set(splits.seen()) >= set(row_hashes(frame["text"].to_list()))
+    assert len(set(known.values())) == len(known)
