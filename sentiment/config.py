@@ -18,7 +18,7 @@ import yaml
 from hydra._internal.core_plugins import file_config_source as hydra_files
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
 
@@ -238,7 +238,10 @@ class FileConfigSource(hydra_files.FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Return what a file says, where Hydra's own would put it."""
-        text = Path(self.path, self._normalize_file_name(config_path)).read_text("utf-8")
+        file = Path(self.path, self._normalize_file_name(config_path))
+        if not file.exists():
+            raise ConfigLoadError(f"Config not found : {file}")
+        text = file.read_text("utf-8")
         header = self._get_header_dict(text[:512])
         group = config_path.rpartition("/")[0].replace("/", ".")
         package = header.get("package") or "_group_"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hydra.plugins.config_source import ConfigLoadError
 
 from sentiment import config
 from sentiment.errors import UsageError
@@ -59,3 +60,9 @@ def test_a_tracer_changes_no_message(monkeypatch):
     with pytest.raises(UsageError, match="'abc'") as error:
         config.compose(["seed=abc"])
     assert "$" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_hydras_own_error(tmp_path):
+    source = config.FileConfigSource("x", str(tmp_path))
+    with pytest.raises(ConfigLoadError, match="Config not found"):
+        source.load_config("absent")

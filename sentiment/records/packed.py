@@ -38,12 +38,12 @@ def unpacked(stream: IO[bytes], path: str) -> IO[bytes]:
 
         return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(stream), "zstd"))
     if compression == "zip":
-        return _member(stream, path)
+        return _member(stream, path)[1]
     return stream
 
 
-def _member(stream: IO[bytes], path: str) -> IO[bytes]:
-    """Return the only file of rows in an archive, as data sets are handed out."""
+def _member(stream: IO[bytes], path: str) -> tuple[str, IO[bytes]]:
+    """Return the only file of rows in an archive, as data sets are handed out: its name and content."""
     try:
         archive = zipfile.ZipFile(stream)
         names = [
@@ -52,12 +52,14 @@ def _member(stream: IO[bytes], path: str) -> IO[bytes]:
             if suffix_format(name) not in (None, "parquet")
             and not any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
         ]
+        # Plain lines beside a table are a note, such as a readme.txt.
+        names = [name for name in names if suffix_format(name) != "lines"] or names
         if len(names) != 1:
             raise DataError(
                 f"{path}: holds {'no file' if not names else f'{len(names)} files'} of rows "
                 f"({', '.join((names or archive.namelist())[:5])}): unpack it and name the one that is meant"
             )
-        return archive.open(names[0])
+        return names[0], unpacked(archive.open(names[0]), names[0])
     except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
         raise DataError(f"{path}: cannot be unpacked ({error})") from None
 
@@ -70,5 +72,5 @@ def name_inside(path: str) -> str:
     DataError
         There is none, or several.
     """
-    with Path(path).open("rb") as stream, _member(stream, path) as member:
-        return str(member.name)
+    with Path(path).open("rb") as stream:
+        return _member(stream, path)[0]

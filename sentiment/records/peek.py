@@ -10,14 +10,17 @@ HEAD_BYTES = 1 << 16
 """So much is looked at."""
 
 
-_FOREIGN = (
+_FOREIGN: tuple[tuple[bytes | tuple[bytes, ...], str], ...] = (
     (b"version https://git-lfs", "a pointer of Git LFS, not the file: `git lfs pull` fetches it"),
     (b"<!doctype html", "a page of HTML, not data: fetch the file itself"),
     (b"<html", "a page of HTML, not data: fetch the file itself"),
     (b"pk\x03\x04", "an archive or a spreadsheet: save it as CSV"),
     (b"par1", "Parquet: its name must end with .parquet"),
     (b"\x1f\x8b", "packed by gzip: its name must end with .gz behind the format, such as .csv.gz"),
-    (b"bzh91ay&sy", "packed by bzip2: its name must end with .bz2 behind the format"),
+    (
+        tuple(b"bzh%d1ay&sy" % level for level in range(1, 10)),
+        "packed by bzip2: its name must end with .bz2 behind the format",
+    ),
     (b"\xfd7zxz", "packed by xz: its name must end with .xz behind the format"),
     (b"\x28\xb5\x2f\xfd", "packed by Zstandard: its name must end with .zst behind the format"),
     (b"\xd0\xcf\x11\xe0", "an old spreadsheet or document: save it as CSV"),

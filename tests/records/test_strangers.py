@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import lzma
@@ -36,7 +37,10 @@ def test_xz_and_a_zip_with_one_table_are_read(tmp_path):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             archive.writestr("__MACOSX/._reviews.csv", "x")
             archive.writestr("data/reviews.csv", TABLE)
-    for name in ("a.csv.xz", "archive.zip", "a.csv.zip"):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("readme.txt", "Reviews of films.")
+        archive.writestr("a.csv.gz", gzip.compress(TABLE.encode()))
+    for name in ("a.csv.xz", "archive.zip", "a.csv.zip", "b.zip"):
         assert read(tmp_path / name) == EXPECTED
 
 
@@ -44,6 +48,7 @@ def test_xz_and_a_zip_with_one_table_are_read(tmp_path):
     ("names", "said"),
     [
         (["train.csv", "test.csv"], "holds 2 files of rows (train.csv, test.csv): unpack it"),
+        (["a.txt", "b.txt"], "holds 2 files of rows (a.txt, b.txt): unpack it"),
         (["readme"], "holds no file of rows (readme): unpack it"),
     ],
 )
@@ -72,6 +77,8 @@ def test_a_damaged_archive_is_one_line(tmp_path):
     ("name", "content", "said"),
     [
         ("a.csv", gzip.compress(b"x"), "packed by gzip: its name must end with .gz"),
+        ("a.csv", bz2.compress(b"x", 9), "packed by bzip2: its name must end with .bz2"),
+        ("a.csv", bz2.compress(b"x", 1), "packed by bzip2: its name must end with .bz2"),
         ("a.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old spreadsheet"),
         ("a.xlsx", b"PK", "is a spreadsheet: save the sheet as CSV"),
         ("a.feather", b"", "is Arrow's format: write Parquet"),
