@@ -14,6 +14,7 @@ from sentiment.errors import Parameter, UsageError
 from sentiment.files import whole_folder
 from sentiment.records import places
 from sentiment.records.dialect import Dialect
+from sentiment.records.documents import by_class
 from sentiment.records.formats import Format, find_format
 from sentiment.records.places import Place
 from sentiment.records.reader import Reader
@@ -89,6 +90,14 @@ def score_parts(
     if not force and places.exists(f"{output}/{DONE}"):
         raise UsageError(f"{output}: holds parts already; ", Parameter("force"), " replaces them")
     found = places.find(where, any_name=kind is not None)
+    if kind is None and by_class(found):
+        raise UsageError(
+            f"{where}: holds class folders, whose files are a text each, and an engine writes a part for "
+            "each file: leave out ",
+            Parameter("engine"),
+            ", or for texts that are lines give ",
+            Parameter("format", "lines"),
+        )
     if not places.is_remote(output):
         Path(output).mkdir(parents=True, exist_ok=True)
         output = str(Path(output).resolve())

@@ -99,7 +99,6 @@ def evaluate(
             otherwise="jsonl",
             text_column=text_column,
             dialect=Dialect(delimiter, quote, encoding),
-            labelled=True,
         ) as reader,
     ):
         scorer = load(model, output_dir)

@@ -15,7 +15,7 @@ from typing import Any
 from sentiment.data.labels import label_of
 from sentiment.errors import DataError, Parameter, nearest
 from sentiment.records import places
-from sentiment.records.batch import flat
+from sentiment.records.batch import flat, flat_fields
 from sentiment.records.dialect import find_column
 from sentiment.records.documents import Documents, by_class
 from sentiment.records.formats import Format, check_readable, find_format
@@ -135,9 +135,9 @@ def _some_text_column(path: str, kind: Format) -> str:
         from pyarrow import types
 
         names = [
-            field.name
-            for field in pq.read_schema(path)
-            if types.is_string(field.type) or types.is_large_string(field.type)
+            name
+            for name, field in flat_fields(pq.read_schema(path)).items()
+            if types.is_string(field) or types.is_large_string(field)
         ]
         if not names:
             raise DataError(f"{path}: has no column of texts")

@@ -87,7 +87,7 @@ def labelled_chunks(
     """
     import polars as pl
 
-    from sentiment.records.batch import flat
+    from sentiment.records.batch import flat, flat_fields
     from sentiment.records.formats import check_readable, find_format
     from sentiment.records.places import find
     from sentiment.records.rows import open_rows
@@ -105,9 +105,7 @@ def labelled_chunks(
                 f"{place.path}: its name does not tell the format; use .csv, .tsv, .jsonl or "
                 ".parquet, optionally with .gz, .bz2, .xz, .zst or .zip"
             ) from error
-    reader = open_rows(
-        path, text_column=text_column, batch_size=chunk_rows, dialect=dialect, labelled=True
-    )
+    reader = open_rows(path, text_column=text_column, batch_size=chunk_rows, dialect=dialect)
     n_rows = 0
     read: dict[str, str] = {}  # what a column was asked for as, and what the file calls it
     likely: list[str] | None = None
@@ -115,7 +113,7 @@ def labelled_chunks(
         for batch in reader:
             records = None if batch.table is not None else [flat(row) for row in batch.records()]
             if batch.table is not None:
-                known = list(batch.table.schema.names)
+                known = list(flat_fields(batch.table.schema))
             else:
                 # A row of JSON may lack the key: then its label is missing.
                 if reader.kind == "lines" and label_column not in optional:
@@ -169,10 +167,12 @@ def _check_lines(records: Iterable[Mapping[str, Any]], path: str) -> None:
 
 
 def _plain_values(table: Any, column: str, path: str) -> list[Any]:
+    from sentiment.records.batch import flat_column, flat_fields
+
     try:
-        values: list[Any] = table.column(column).to_pylist()
+        values: list[Any] = flat_column(table, column).to_pylist()
     except Exception as error:  # kinds that Python has no value for
-        kind = table.schema.field(column).type
+        kind = flat_fields(table.schema)[column]
         raise DataError(f"{path}: column {column!r} of type {kind} cannot be read") from error
     return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,40 @@ class Batch:
             None if self.rows is None else self.rows[n:],
             None if self.table is None else self.table.slice(n),
         )
+
+
+def flat_fields(fields: Iterable[pa.Field]) -> dict[str, pa.DataType]:
+    """Return the columns of Parquet and their types, those inside structures as `flat` names them."""
+    import pyarrow as pa
+
+    fields = list(fields)
+    inner = {
+        f"{field.name}.{name}": kind
+        for field in fields
+        if pa.types.is_struct(field.type)
+        for name, kind in flat_fields(field.type).items()
+    }
+    outer = {field.name: field.type for field in fields}
+    return {**outer, **inner, **outer}
+
+
+def flat_column(table: pa.RecordBatch, name: str) -> pa.Array:
+    """Return a column of Parquet by one of the names of `flat_fields`."""
+    import pyarrow as pa
+
+    if name in table.schema.names:
+        return table.column(name)
+    above = next(
+        field.name
+        for field in table.schema
+        if pa.types.is_struct(field.type) and name.startswith(f"{field.name}.")
+    )
+    inside = table.column(above)
+    # What lies in a structure that is null is null.
+    return flat_column(
+        pa.RecordBatch.from_arrays(inside.flatten(), schema=pa.schema(list(inside.type))),
+        name.removeprefix(f"{above}."),
+    )
 
 
 def flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from sentiment.errors import DataError, Parameter, UsageError, nearest
 from sentiment.records import places
-from sentiment.records.batch import Batch, flat
+from sentiment.records.batch import Batch, flat, flat_column, flat_fields
 from sentiment.records.dialect import (
     NAMES,
     Dialect,
@@ -423,10 +423,11 @@ class Reader:
         self.columns = list(self.schema.names)
         if len(set(self.columns)) != len(self.columns):
             raise DataError(f"{self.path}: names a column twice: {', '.join(self.columns)}")
-        self._find_text_column(self.columns, 0)
-        if self.text_column not in self.columns:
-            raise DataError(f"{self.path}: ", *self._no_column(self.columns))
-        kind = self.schema.field(self.text_column).type
+        known = flat_fields(self.schema)
+        self._find_text_column(list(known), 0)
+        if self.text_column not in known:
+            raise DataError(f"{self.path}: ", *self._no_column(known))
+        kind = known[self.text_column]
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
         if not (
@@ -453,7 +454,7 @@ class Reader:
                     return
                 texts = [
                     text.decode() if isinstance(text, bytes) else text
-                    for text in table.column(self.text_column).to_pylist()
+                    for text in flat_column(table, self.text_column).to_pylist()
                 ]
             except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise self._fail(row, f"or after it: cannot be read ({one_line(error)})") from None

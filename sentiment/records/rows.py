@@ -107,9 +107,10 @@ def open_rows(
     text_column: str = "text",
     batch_size: int = 1024,
     dialect: Dialect | None = None,
-    labelled: bool = False,
 ) -> Rows:
     """Open what is meant by a path: see `sentiment.records.places.find`.
+
+    In class folders (see `sentiment.records.documents`) each file is a text; with a format, its lines are.
 
     Parameters
     ----------
@@ -120,8 +121,6 @@ def open_rows(
         The format of standard input, when `kind` is not given.
     text_column, batch_size, dialect
         As for `Reader`.
-    labelled : bool
-        Whether folders of texts are read as class folders; see `sentiment.records.documents`.
 
     Raises
     ------
@@ -131,7 +130,7 @@ def open_rows(
         A format is not known.
     """
     found = places.find(where, any_name=kind is not None)
-    if labelled and kind is None and (classed := by_class(found)):
+    if kind is None and (classed := by_class(found)):
         return Documents(where, classed, batch_size=batch_size, dialect=dialect)
     if kind is None:
         for place in found:

@@ -214,6 +214,17 @@ def command(store, *words):
     )
 
 
+def test_monitor_reads_a_text_from_each_file_of_class_folders(store, streams, tmp_path, cli):
+    for number, text in enumerate(streams.product[:40]):
+        folder = tmp_path / ("a" if number % 2 else "b")
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}.txt").write_text(f"{text}\nand a line")
+    words = ("monitor", "-i", tmp_path, "--model", "champion", "--output-dir", store, "--json")
+    answer = cli(*words)
+    assert json.loads(answer.out)["texts"] == 40, answer.err
+    assert json.loads(cli(*words, "--format", "lines").out)["texts"] == 80
+
+
 def test_monitor_gives_the_same_numbers_as_json_table_and_page(
     store, reference, scorer, streams, tmp_path
 ):

@@ -8,6 +8,8 @@ import json
 import lzma
 import zipfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sentiment.data.detection import detect
@@ -165,6 +167,28 @@ def test_objects_inside_have_names_with_dots(tmp_path, cli):
         read(tmp_path / "a.jsonl")
 
 
+def test_structures_of_parquet_have_names_with_dots(tmp_path):
+    path = tmp_path / "a.parquet"
+    rows = [
+        {"doc": {"body": text, "of": {"kind": label}}, "n.x": n, "n": {"x": "inside"}}
+        for n, (text, label) in enumerate(zip(*EXPECTED, strict=True))
+    ]
+    rows.append({"doc": None, "n.x": 2, "n": None})
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    names = {"text_column": "doc.body", "label_column": "doc.of.kind"}
+    assert read(path, **names) == tuple([*values, None] for values in EXPECTED)
+    assert read(path, text_column="Doc.Body", label_column="n.x")[1] == ["0", "1", "2"]
+    with open_rows(str(path), text_column="doc.body", batch_size=2) as reader:
+        batches = list(reader)
+    assert [text for batch in batches for text in batch.texts] == [*EXPECTED[0], None]
+    assert [row for batch in batches for row in batch.records()] == rows
+    assert batches[0].skip(1).records() == rows[1:2]
+    with pytest.raises(DataError, match=r"there are: doc, n\.x, n, doc\.body, doc\.of"):
+        read(path)
+    with pytest.raises(DataError, match=r"'doc\.of' is not text but struct"):
+        read(path, text_column="doc.of")
+
+
 def test_a_list_of_one_is_its_label():
     assert (label_of(["a"]), label_of([]), label_of((1,))) == ("a", None, "1")
     with pytest.raises(DataError, match="give one value"):
@@ -266,6 +290,9 @@ def test_a_project_is_begun_from_folders_and_from_nested_rows(folders, cli, monk
     written = (folders / "two/conf/config.yaml").read_text()
     assert "text_column: doc.body" in written
     assert "label_column: meta.kind" in written
+    pq.write_table(pa.Table.from_pylist(rows), folders / "a.parquet")
+    assert cli("init", "three", "--data", "a.parquet").code == 0
+    assert (folders / "three/conf/config.yaml").read_text() == written.replace("jsonl", "parquet")
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,27 @@ def test_every_format_into_every_other(
         assert float(positive) == pytest.approx(expected.probabilities[1], abs=1e-9)
 
 
+def test_a_file_of_class_folders_is_a_text_unless_its_lines_are_asked_for(
+    scorer: Scorer, output_dir: Path, tmp_path: Path, cli: Any
+) -> None:
+    texts = {}
+    for name in ("neg", "pos"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for number in (1, 2):
+            texts[f"{name}{number}"] = text = f"a {name} film {number}\nof two lines"
+            (tmp_path / "in" / name / f"{number}.txt").write_text(text)
+    words = ["predict", "--input", tmp_path / "in", "--output-dir", output_dir]
+    answer = cli(*words, "--output", tmp_path / "out.jsonl", "--workers", 2)
+    assert answer.code == 0, answer.err
+    found = read_rows(tmp_path / "out.jsonl")
+    assert [row["text"] for row in found] == list(texts.values())
+    assert [row["label"] for row in found] == ["neg", "neg", "pos", "pos"]
+    assert [row["predicted_label"] for row in found] == [
+        scorer.predict_one(text).label for text in texts.values()
+    ]
+    assert len(cli(*words, "--format", "lines").out.splitlines()) == 8
+
+
 def test_plain_lines_in_and_out(scorer: Scorer, output_dir: Path, tmp_path: Path, cli: Any) -> None:
     texts = ["good", "", "bad\u2028film", "x" * 1000, "great\r"]
     (tmp_path / "in.txt").write_bytes("\n".join(texts).encode())

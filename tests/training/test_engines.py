@@ -121,6 +121,17 @@ def test_a_part_that_cannot_be_read_leaves_no_mark_of_success(stored, files, tmp
     assert not list((tmp_path / "out").glob("*.partial*"))
 
 
+def test_class_folders_are_not_scored_a_part_for_each_text(stored, tmp_path):
+    for name in ("a/1.txt", "a/2.txt", "b/1.txt", "b/2.txt"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_text("a good film\nof two lines")
+    words = (stored.path, stored.digest, str(tmp_path / "in"), str(tmp_path / "out"), Threads())
+    with pytest.raises(UsageError, match="leave out engine, or for .* lines give format='lines'"):
+        score_parts(*words)
+    assert not (tmp_path / "out").exists()
+    assert score_parts(*words, kind="lines").n_rows == 8
+
+
 def test_an_engine_that_is_none_is_refused():
     with (
         pytest.raises(UsageError, match="no such engine; did you mean 'ray'"),
