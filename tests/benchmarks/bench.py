@@ -2,13 +2,14 @@
 
     python tests/benchmarks/bench.py [NAME ...] [--repeat 3] [--json FILE]
     python tests/benchmarks/bench.py --compare OLD.json NEW.json
-    python tests/benchmarks/bench.py --readme FILE.json
+    python tests/benchmarks/bench.py --readme FILE.json [FILE.json ...]
 
 A benchmark is a script ``bench_NAME.py`` beside this one that takes ``--json``. Each is run
 ``--repeat`` times as a process of its own, so that a figure has a median and a range. The file
 holds the machine, versions, and every figure. ``--compare`` names the figures whose ranges lie
 apart in the wrong direction, and ends with 1 when there are any; ratios to a peer of the same run
-carry over to another machine, seconds do not. ``--readme`` writes the table of the README.
+carry over to another machine, seconds do not. ``--readme`` writes the table of the README, of one
+file or of several that hold different benchmarks of one day.
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ def table(document: dict[str, Any]) -> str:
     on = document["machine"]
     head = (
         f"Measured side by side on {on['date']} ({on['processors']} shared processors, "
-        f"{on['processor']}; Python {on['python']}): ranges of several runs. "
+        f"{on['processor']}; Python {on['python']}): ranges of the runs. "
         "Ratios carry over, seconds do not.\n\n"
     )
     return head + re.sub(r"{([^{}|]+?)(?:\|([^{}]*))?}", fill, TABLE.read_text())
@@ -186,14 +187,18 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"))
-    parser.add_argument("--readme", type=Path, metavar="FILE", help="fill the README's table")
+    parser.add_argument(
+        "--readme", type=Path, nargs="+", metavar="FILE", help="fill the README's table"
+    )
     options = parser.parse_args()
     if options.compare:
         lines = slower(*(json.loads(path.read_text()) for path in options.compare))
         print("\n".join(lines) or "nothing became slower beyond noise")
         raise SystemExit(1 if lines else 0)
     if options.readme:
-        content = table(json.loads(options.readme.read_text()))
+        documents = [json.loads(path.read_text()) for path in options.readme]
+        figures = {name: one for each in documents for name, one in each["figures"].items()}
+        content = table({**documents[-1], "figures": figures})
         README.write_text(between_markers(README.read_text(), content))
         return
     unknown = set(options.names) - set(names())
