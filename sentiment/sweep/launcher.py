@@ -14,7 +14,6 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-import sentiment
 from sentiment import config
 from sentiment.errors import SentimentError
 from sentiment.files import write_whole
@@ -22,6 +21,7 @@ from sentiment.sweep.board import Board, Entry
 from sentiment.sweep.job import Job, thread_limits
 from sentiment.sweep.record import SweepRun
 from sentiment.sweep.status import REPLACED, STATUS, STOP, State, Status
+from sentiment.tracking.origin import search_path
 
 log = logging.getLogger(__name__)
 
@@ -245,10 +245,8 @@ class Launches:
             changes |= thread_limits(int(self._config.hydra.launcher.n_jobs))
         before = {name: os.environ.get(name) for name in changes}
         os.environ.update(changes)
-        # Processes of joblib search where this one does. A model that MLflow has loaded here put
-        # its own part of this package in front, which would be all that they find of it.
         places = sys.path[:]
-        sys.path[:] = [place for place in places if not _has_another(place)]
+        sys.path[:] = search_path()  # processes of joblib search where this one does
         try:
             yield
         finally:
@@ -258,12 +256,6 @@ class Launches:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
-
-
-def _has_another(place: str) -> bool:
-    """Tell whether a folder of modules holds a package of our name that is not this one."""
-    other = Path(place) / "sentiment" / "__init__.py"
-    return other.is_file() and not other.samefile(sentiment.__file__)
 
 
 def _in_one_line(error: Exception) -> str:

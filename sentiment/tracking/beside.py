@@ -23,6 +23,7 @@ from typing import IO, Any
 from sentiment.errors import SentimentError, UsageError
 from sentiment.text.corpus import thread_count
 from sentiment.tracking.client import connect, import_mlflow
+from sentiment.tracking.origin import search_path
 from sentiment.tracking.run import Experiment, Run
 
 _LOGGER = "sentiment.tracking"
@@ -149,7 +150,7 @@ def beside() -> Iterator[Beside | None]:
     if "mlflow" in sys.modules or thread_count() < 2 or not sys.executable:
         yield None
         return
-    program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"
+    program = f"import sys; sys.path[:] = {search_path()!r}; from {__name__} import main; main()"
     try:
         process = subprocess.Popen(
             [sys.executable, "-c", program],

@@ -6,14 +6,11 @@ import hashlib
 import os
 import socket
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sentiment.tracking.tags import GIT_COMMIT, GIT_DIRTY
-
-if TYPE_CHECKING:
-    pass
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -25,6 +22,20 @@ def code_hash() -> str:
     for source in sorted(_PACKAGE.rglob("*.py")):
         digest.update(str(source.relative_to(_PACKAGE)).encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
+
+
+def search_path() -> list[str]:
+    """Return where another Python finds what this one has.
+
+    A model that MLflow has loaded here put its own part of this package in front, which would be all
+    that the other finds of it.
+    """
+
+    def has_another(place: str) -> bool:
+        other = Path(place) / "sentiment" / "__init__.py"
+        return other.is_file() and not other.samefile(_PACKAGE / "__init__.py")
+
+    return [place for place in sys.path if not has_another(place)]
 
 
 def process_identity() -> str:

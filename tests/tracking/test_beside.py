@@ -22,12 +22,16 @@ from sentiment.tracking.tags import FAILURE
 
 
 @pytest.fixture
-def process(monkeypatch):
+def process(monkeypatch, tmp_path):
     """The other process, as a command has it that did not import MLflow."""
     with ExitStack() as stack:
         with monkeypatch.context() as patch:
             patch.delitem(sys.modules, "mlflow", raising=False)
             patch.setenv("LOKY_MAX_CPU_COUNT", "2")
+            # As where MLflow has loaded one of our models, with its part of this package.
+            (tmp_path / "code" / "sentiment").mkdir(parents=True)
+            (tmp_path / "code" / "sentiment" / "__init__.py").touch()
+            patch.setattr(sys, "path", [str(tmp_path / "code"), *sys.path])
             started = stack.enter_context(beside())
         assert started is not None
         yield started
