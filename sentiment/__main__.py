@@ -27,9 +27,11 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:  # before the command line catches it
+        _settle()
         sys.stderr.write("interrupted\n")
         sys.exit(_INTERRUPTED)
     except SystemExit as end:
+        _settle()
         if end.code != _INTERRUPTED:
             # It is done: a Ctrl-C while the interpreter takes its leave would still kill it.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -58,6 +60,14 @@ def _soon() -> bool:
     signal.signal(signal.SIGALRM, _interrupt)
     signal.setitimer(signal.ITIMER_REAL, _SOON)
     return True
+
+
+def _settle() -> None:
+    """Let no interrupt that is still to come again end a process that takes its leave."""
+    sys.unraisablehook = sys.__unraisablehook__
+    signal = sys.modules.get("signal")  # without it nothing is to come
+    if signal is not None and hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
