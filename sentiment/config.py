@@ -14,16 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-from hydra._internal.core_plugins import file_config_source as hydra_files
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore
-from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf._utils import get_yaml_loader
 
 from sentiment import groups
-from sentiment.bare_words import Meant, loader
+from sentiment.config_files import FileConfigSource
 from sentiment.errors import Parameter, SentimentError, UsageError, nearest
 from sentiment.words import in_quotes, sort_words, text_keys
 
@@ -38,8 +34,6 @@ _NOT_CONTENT = frozenset(
     ]
 )  # fmt: skip
 _NOT_CONTENT_OF_DATA = frozenset(["memory", "resume"])
-_NAMES = ("data.label_names", "data.soft_labels", "data.slice_columns", "tracking.tags")
-_NAMED = ("decision.thresholds", "decision.costs", "model.class_weight")
 
 
 @dataclass
@@ -230,38 +224,9 @@ class SweeperNode:
     params: dict[str, Any] | None = None
 
 
-class FileConfigSource(hydra_files.FileConfigSource):
-    """Hydra's files, in which the bare words ``no``, ``on`` or ``012`` are labels and texts.
-
-    It has the name of Hydra's own class: of two with one name, Hydra takes what it met first.
-    """
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        """Return what a file says, where Hydra's own would put it."""
-        file = Path(self.path, self._normalize_file_name(config_path))
-        if not file.exists():
-            raise ConfigLoadError(f"Config not found : {file}")
-        text = file.read_text("utf-8")
-        header = self._get_header_dict(text[:512])
-        group = config_path.rpartition("/")[0].replace("/", ".")
-        package = header.get("package") or "_group_"
-        above = package.replace("_group_", group).replace("_global_", "").strip(".")
-
-        def meant(place: str) -> Meant | None:
-            full = f"{above}.{place}".strip(".").removeprefix("hydra.sweeper.params.")
-            if full in text_keys(Config):
-                return Meant.TEXT
-            if any(f"{full}.".startswith(f"{name}.") for name in _NAMES):
-                return Meant.NAMES
-            return Meant.NAMED if any(f"{full}.".startswith(f"{n}.") for n in _NAMED) else None
-
-        content = yaml.load(text, loader(get_yaml_loader(), meant))
-        config = OmegaConf.create(content if content is not None else {})
-        return ConfigResult(self.provider, f"{self.scheme()}://{self.path}", config, header)
-
-
 def register() -> None:
     """Make the schema, the files, the sweeper and the resolvers known to Hydra; may be called again."""
+    FileConfigSource.texts = text_keys(Config)
     SourcesRegistry.instance().register(FileConfigSource)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)

@@ -6,6 +6,7 @@ import pytest
 from hydra.plugins.config_source import ConfigLoadError
 
 from sentiment import config
+from sentiment.config_files import FileConfigSource
 from sentiment.errors import UsageError
 
 
@@ -63,6 +64,6 @@ def test_a_tracer_changes_no_message(monkeypatch):
 
 
 def test_a_file_that_is_not_there_is_hydras_own_error(tmp_path):
-    source = config.FileConfigSource("x", str(tmp_path))
+    source = FileConfigSource("x", str(tmp_path))
     with pytest.raises(ConfigLoadError, match="Config not found"):
         source.load_config("absent")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentiment.data.classes import check_classes, warn_of_classes
 from sentiment.data.division import (
     TEST,
     TRAIN,
@@ -42,7 +41,7 @@ from sentiment.data.teacher import (
     with_teacher,
 )
 from sentiment.data.usable import usable
-from sentiment.errors import DataError, UsageError, nearest
+from sentiment.errors import DataError, UsageError
 from sentiment.groups import CHOICES
 from sentiment.records.dialect import Dialect
 
@@ -54,8 +53,6 @@ log = logging.getLogger(__name__)
 # A column of fewer values says what kind a row is of, not what it belongs to.
 _FEWEST_GROUPS = 10
 _LEFT_OUT = -1
-# Marks of direction, joiners and the like, and what chooses a sign's picture.
-_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]")
 SHARED_GROUPS = "test_rows_that_share_with_train_their_"
 """Of the report: begins the count for a column that looks like groups."""
 
@@ -283,7 +280,7 @@ def load_splits(
     learned = as_split(rows.filter(parts == TRAIN), plan, slice_columns)
     if on_leak is not None:
         learned = without_leaks(learned, cut, on_leak, report)
-    _warn_of_classes(classes, learned, cut["test"])
+    warn_of_classes(classes, learned, cut["test"])
     seen = set(learned.texts)
     report["test_texts_also_in_train"] = sum(text in seen for text in cut["test"].texts)
     report["val_texts_also_in_train"] = sum(text in seen for text in cut["val"].texts)
@@ -318,46 +315,6 @@ def load_splits(
         notes=notes,
         unlabelled=pool,
     )
-
-
-def _warn_of_classes(classes: Sequence[str], train: Split, test: Split) -> None:
-    """Say which classes cannot be judged, and which may be one."""
-    counts = Counter(test.labels)
-    untested = [label for label in classes if not counts[label]]
-    if untested:
-        log.warning(
-            "%d of %d classes have no test row, so test figures say nothing of them: %s",
-            len(untested),
-            len(classes),
-            ", ".join(untested[:10]),
-        )
-    rare = [label for label, rows in Counter(train.labels).items() if rows < 3]
-    if rare:
-        log.warning(
-            "%d classes have fewer than 3 training rows: %s",
-            len(rare),
-            ", ".join(sorted(rare)[:10]),
-        )
-    alike: dict[str, list[str]] = {}
-    for label in classes:
-        plain = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
-        alike.setdefault(_UNSEEN.sub("", plain), []).append(label)
-    for labels in alike.values():
-        if len(labels) > 1:
-            log.warning(
-                "labels that differ only in case, width, blanks, composition or signs that are not seen "
-                "are classes of their own: %s (data.label_names makes them one)",
-                ", ".join(map(repr, labels)),
-            )
-    for sign in "|;,":
-        several = [label for label in classes if sign in label]
-        parts = Counter(part.strip() for label in several for part in label.split(sign))
-        if any(part in classes or rows > 1 for part, rows in parts.items()):
-            log.warning(
-                "labels such as %r look like several in one: each is a class of its own, and a text "
-                "gets one",
-                several[0],
-            )
 
 
 def make_plan(
@@ -420,54 +377,6 @@ def _shared_groups(frame: pl.DataFrame, parts: Parts) -> dict[str, int]:
         if count:
             shared[f"{SHARED_GROUPS}{found}"] = count
     return shared
-
-
-def check_classes(
-    labels: Counter[str],
-    positive_label: str | None,
-    label_column: str,
-    *,
-    known: tuple[str, ...] | None = None,
-    part: str = "test",
-) -> tuple[str, ...]:
-    """Return the classes in order.
-
-    Parameters
-    ----------
-    labels : Counter
-        Rows of each label.
-    positive_label : str, optional
-        Must be one of them.
-    label_column : str
-        Named in errors.
-    known : tuple of str, optional
-        The classes of the training rows, when these are held-out ones.
-    part : str
-        Which they are.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two, or some that are not known.
-    """
-    classes = tuple(sorted(labels))
-    if known is not None:
-        if unknown := sorted(set(classes) - set(known)):
-            raise DataError(
-                f"the {part} data holds labels that train lacks: {', '.join(unknown[:5])}"
-            )
-        return known
-    if len(classes) < 2:
-        found = f"only {classes[0]!r}" if classes else "no label"
-        raise DataError(
-            f"data.label_column={label_column!r} holds {found}; training needs two classes or more"
-        )
-    if positive_label is not None and positive_label not in classes:
-        raise DataError(
-            f"data.positive_label={positive_label!r} is not a label"
-            f"{nearest(positive_label, classes)} (labels: {', '.join(classes[:20])})"
-        )
-    return classes
 
 
 def _check(*, on_bad_rows: str, sample_size: int | None, on_leak: str | None) -> None:

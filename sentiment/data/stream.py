@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentiment.data.classes import check_classes
 from sentiment.data.division import (
     TEST,
     TRAIN,
@@ -30,7 +31,7 @@ from sentiment.data.division import (
 from sentiment.data.hashes import row_hashes
 from sentiment.data.sources import labelled_chunks
 from sentiment.data.split import Split, as_split
-from sentiment.data.splits import Splits, check_classes, make_plan
+from sentiment.data.splits import Splits, make_plan
 from sentiment.data.usable import usable
 from sentiment.errors import DataError, UsageError
 from sentiment.records import places

@@ -14,8 +14,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from sentiment.text.scanning import scan
 from sentiment.text.spec import MANY_CHARACTERS, TextSpec, Tokenizer, clean, spaced
-from sentiment.text.tokens import TokenTable, scan
+from sentiment.text.tokens import TokenTable
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]

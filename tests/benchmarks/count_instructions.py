@@ -121,7 +121,7 @@ async def work(folder: Path) -> None:
     """Do each thing some times; a call of ``getppid`` ends a phase."""
     from sentiment.scorer import Scorer
     from sentiment.store import resolve
-    from sentiment.text.tokens import scan
+    from sentiment.text.scanning import scan
 
     texts = json.loads((folder / "texts.json").read_text())
     warm, measured = texts[:TIMES], texts[TIMES:]

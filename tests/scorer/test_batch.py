@@ -286,7 +286,7 @@ def test_a_parquet_output_goes_on_after_its_last_whole_batch(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sentiment.batch.to_parquet", interrupted)
+    monkeypatch.setattr("sentiment.records.target.to_parquet", interrupted)
     assert cli(*words, "--batch-size", 8).code == 130
     monkeypatch.undo()
     partial = tmp_path / "out.parquet.partial"

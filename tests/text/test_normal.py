@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from sentiment.scorer.explain import token_spans
 from sentiment.scorer.origins import origins
 from sentiment.text.normal import normalize
+from sentiment.text.scanning import scan
 from sentiment.text.spec import PATTERNS, TextSpec, Tokenizer, clean
-from sentiment.text.tokens import TokenTable, scan
+from sentiment.text.tokens import TokenTable
 
 ALPHABET = (
     "ab'.x \n&;#39é\u0301\u0327\u200d\u200b\ufe0f’“—… \u3000İI\u0307ıΣςß"

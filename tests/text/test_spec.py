@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sentiment.text.hashing import combine_hashes, hash_columns, hash_ngrams, hash_tokens
+from sentiment.text.scanning import scan
 from sentiment.text.spec import (
     PATTERNS,
     TextSpec,
@@ -22,7 +23,7 @@ from sentiment.text.spec import (
     spaced,
     word_ranges,
 )
-from sentiment.text.tokens import KeyTable, TokenTable, scan
+from sentiment.text.tokens import KeyTable, TokenTable
 
 # Letters, marks and signs at which engines differ: apostrophes, dots, NUL, ideographs, emoji with
 # joiners, Turkish i's, final sigma, lone surrogates, spaces of all kinds, unassigned characters.
