@@ -91,6 +91,16 @@ class Facts:
     about: Mapping[str, str] = field(default_factory=dict)
 
 
+def of_split(metrics: Mapping[str, float], split: str) -> dict[str, float]:
+    """Return the figures of one split (``val``, ``test``) of a run's metrics, by their own names."""
+    prefix = f"{split}_"
+    return {
+        name.removeprefix(prefix): value
+        for name, value in metrics.items()
+        if name.startswith(prefix)
+    }
+
+
 def majority(answers: Answers) -> Other:
     """Compare with always answering the most frequent label of these rows."""
     from sentiment.evaluation.metrics import paired_test

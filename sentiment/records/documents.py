@@ -10,9 +10,7 @@ from sentiment.errors import DataError
 from sentiment.records import places
 from sentiment.records.batch import Batch
 from sentiment.records.dialect import Dialect, find_encoding, not_decodable
-from sentiment.records.formats import Format, suffix_format
-
-_FASTTEXT = b"__label__"
+from sentiment.records.formats import FASTTEXT, Format, suffix_format
 
 
 def by_class(found: Sequence[places.Place]) -> list[tuple[str, str]] | None:
@@ -41,7 +39,7 @@ def by_class(found: Sequence[places.Place]) -> list[tuple[str, str]] | None:
         return None
     stream, _ = places.open_read(classed[0][0])
     with stream:
-        return None if stream.read(len(_FASTTEXT)) == _FASTTEXT else classed
+        return None if stream.read(len(FASTTEXT)) == FASTTEXT.encode() else classed
 
 
 class Documents:

@@ -23,6 +23,9 @@ SUFFIXES: dict[str, Format] = {
     ".lines": "lines",
 }
 """Ends of the names of files that are read, and how."""
+FASTTEXT = "__label__"
+"""What lines of labelled text begin with."""
+
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz", ".zip": "zip"}
 READ_ALONE = ("xz", "zip")
 """Compressions that are read and not written."""

@@ -33,7 +33,7 @@ from sentiment.records.dialect import (
     recoded,
     wide_encoding,
 )
-from sentiment.records.formats import Format
+from sentiment.records.formats import FASTTEXT, Format
 from sentiment.records.json_items import find_layout, items
 from sentiment.records.packed import unpacked
 from sentiment.records.peek import Peekable, foreign
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 MAX_ROW_BYTES = 16 << 20
 _DAMAGED = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
-_FASTTEXT = "__label__"  # what its lines of labelled text begin with
 
 
 class Reader:
@@ -229,7 +228,7 @@ class Reader:
             raise self._fail(row, *not_decodable(line, error)) from None
 
     def _plain(self, stream: Peekable) -> Iterator[Batch]:
-        if stream.head().startswith(_FASTTEXT.encode()):
+        if stream.head().startswith(FASTTEXT.encode()):
             yield from self._fasttext(stream)
             return
         self.columns = ["text"]
@@ -250,10 +249,10 @@ class Reader:
         for number, line in enumerate(self._lines(stream), start=1):
             words = self._decode(line, number).strip()
             label = None
-            while words.startswith(_FASTTEXT):
+            while words.startswith(FASTTEXT):
                 if label is not None:
                     raise self._fail(number, f"has several labels ({words[:40]!r}): give one")
-                label, _, words = words.removeprefix(_FASTTEXT).partition(" ")
+                label, _, words = words.removeprefix(FASTTEXT).partition(" ")
                 words = words.lstrip()
             rows.append({"text": words, "label": label})
             if len(rows) == self.batch_size:

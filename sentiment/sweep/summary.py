@@ -147,7 +147,7 @@ class Summary:
         """Give a job's run the page that a training writes; of a hundred jobs nobody looks at it."""
         from sentiment.evaluation import predictions
         from sentiment.evaluation.answers import Answers
-        from sentiment.evaluation.report import REPORT, Facts, model_report
+        from sentiment.evaluation.report import REPORT, Facts, model_report, of_split
         from sentiment.sweep.job import data_of
         from sentiment.tracking import client as tracking
         from sentiment.tracking.tags import TEST_FINGERPRINT
@@ -162,12 +162,7 @@ class Summary:
         tested = record.client.get_run(run_id).data.tags.get(TEST_FINGERPRINT)
         if found is None or tested != splits.test.fingerprint():
             return  # the file has changed since: its texts are not those of the answers
-        prefix = "test_"
-        metrics = {
-            name.removeprefix(prefix): value
-            for name, value in entry.status.metrics.items()
-            if name.startswith(prefix)
-        }
+        metrics = of_split(entry.status.metrics, "test")
         answers = Answers(
             splits.test.texts, found.labels, found.classes, found.probabilities, found.predicted,
             splits.positive_label, splits.test.columns,

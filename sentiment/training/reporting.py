@@ -23,7 +23,7 @@ from sentiment.evaluation.behavior import applies, load_suite, run_suite, told
 from sentiment.evaluation.card import CARD, model_card
 from sentiment.evaluation.choosing import choosing_section
 from sentiment.evaluation.metrics import paired_test
-from sentiment.evaluation.report import REPORT, Facts, Other, model_report
+from sentiment.evaluation.report import REPORT, Facts, Other, model_report, of_split
 from sentiment.evaluation.slices import make_slices
 from sentiment.tracking.tags import EXPERIMENT, TEST_FINGERPRINT
 
@@ -83,11 +83,7 @@ def write_reports(
         read(scorer, test.texts) if whole and scorer.compiled else None,
         scorer.decision,
     )
-    metrics = {
-        name.removeprefix("test_"): value
-        for name, value in judged.metrics.items()
-        if name.startswith("test_")
-    }
+    metrics = of_split(judged.metrics, "test")
     others = [
         _asked(run, "baseline", lambda: _baseline(run, answers, splits, overrides)),
         _asked(run, "champion", lambda: _champion(cfg, run, answers, splits)),

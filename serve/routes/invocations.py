@@ -175,14 +175,9 @@ def endpoints(state: State) -> list[Endpoint]:
         model = take_model(state, exchange)
         pieces = await classify(state, exchange, model, given, Door.INVOCATIONS, least)
         columns = [f"probability_{label}" for label in model.labels]
-        nothing = {
-            **{"label": "", "confidence": None, "probabilities": None},
-            **dict.fromkeys(columns),
-            **{"note": Note.NO_TEXT, "would_be": None},
-        }
         answers = rows(pieces, model, least)
         predictions = [
-            nothing if text is None else _said(next(answers), model.labels, columns)
+            _unsaid(columns) if text is None else _said(next(answers), model.labels, columns)
             for text in texts
         ]
         return Reply(to_json({"predictions": predictions}))
@@ -218,6 +213,13 @@ def endpoints(state: State) -> list[Endpoint]:
             },
         ),
     ]  # fmt: skip
+
+
+def _unsaid(columns: Sequence[str]) -> dict[str, Any]:
+    return {
+        "label": "", "confidence": None, "probabilities": None, **dict.fromkeys(columns),
+        "note": Note.NO_TEXT, "would_be": None,
+    }  # fmt: skip
 
 
 def _said(said: Row, labels: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:

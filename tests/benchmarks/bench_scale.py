@@ -34,6 +34,7 @@ import polars as pl
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from support.clusters import cluster_of
 from support.reviews import shuffled
 
 WORDS = 80
@@ -131,21 +132,11 @@ def sentiment(folder: Path, memory: str, *words: str) -> dict[str, float]:
 
 def on_ray(folder: Path, memory: str, *words: str) -> dict[str, dict[str, float]]:
     """The same on a cluster of one node of one core, and of two."""
-    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
-    from ray.cluster_utils import Cluster
-
     found = {}
     for nodes in (1, 2):
-        one = {"num_cpus": 1, "object_store_memory": 300 << 20}
-        cluster = Cluster(initialize_head=True, head_node_args=one)
-        try:
-            for _ in range(nodes - 1):
-                cluster.add_node(**one)
-            cluster.wait_for_nodes()
+        with cluster_of(nodes, 300 << 20) as cluster:
             where = ["engine=ray", f"engine.address={cluster.address}"]
             found[f"Ray, {nodes}"] = sentiment(folder, memory, *where, *words)
-        finally:
-            cluster.shutdown()
     one, two = found["Ray, 1"], found["Ray, 2"]
     print(
         "speed-up by a second node:",

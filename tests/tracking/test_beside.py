@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_for
 
 from sentiment.errors import SentimentError, UsageError
 from sentiment.tracking import client as tracking
@@ -162,10 +162,7 @@ with beside() as process:
     )
     pid, start = found.stdout.split()
     identity = f"{os.uname().nodename}:{pid}:{start}"
-    end = time.monotonic() + 20
-    while not is_gone(identity):
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_for(lambda: is_gone(identity), 20, "the other process ends")
     client = tracking.connect(tmp_path)
     (run,) = client.search_runs([tracking.experiment_id(client, "reviews", tmp_path)])
     assert run.info.status == "KILLED"

@@ -8,12 +8,12 @@ import shutil
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from support.clusters import cluster_of
 from support.reviews import shuffled
 from support.waiting import free_port, wait_for
 
@@ -30,25 +30,6 @@ from sentiment.text.engine import Threads
 from sentiment.vectorizers import TfidfVectorizer
 from sentiment.vectorizers.blocks import fit_blocks
 from sentiment.vectorizers.making import Sizes
-
-
-@contextmanager
-def cluster_of(n_nodes: int):
-    """A cluster of nodes of one core, all on this machine."""
-    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
-    import ray
-    from ray.cluster_utils import Cluster
-
-    node = {"num_cpus": 1, "object_store_memory": 80 << 20}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
-    try:
-        for _ in range(n_nodes - 1):
-            cluster.add_node(**node)
-        cluster.wait_for_nodes()
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
