@@ -57,7 +57,7 @@ def test_packed_bodies_are_read(server, expected, encoding, pack):
         ("gzip", gzip.compress(b'{"text": "a"}')[:-9], 400),
         ("gzip", gzip.compress(b'{"text": "' + b"a" * (17 << 20) + b'"}'), 413),
     ],
-    ids=["unknown", "not packed", "cut", "too large"],  # what is packed holds the time
+    ids=["unknown", "not packed", "cut", "too large"],
 )
 def test_what_cannot_be_unpacked_is_refused(server, encoding, body, status):
     answer = send(server, "/predict", body, content_encoding=encoding)
