@@ -21,8 +21,8 @@ from sentiment.files import writing
 from sentiment.parent import end_with_parent
 from sentiment.records.answers import Answers, Note
 from sentiment.records.batch import Batch
-from sentiment.records.formats import Format
 from sentiment.records.rows import Rows
+from sentiment.records.suffixes import Format
 from sentiment.records.target import Target
 from sentiment.records.writer import Writer
 from sentiment.scorer import Scorer

@@ -15,9 +15,10 @@ from sentiment.files import whole_folder
 from sentiment.records import places
 from sentiment.records.dialect import Dialect
 from sentiment.records.documents import by_class
-from sentiment.records.formats import Format, find_format
+from sentiment.records.formats import find_format
 from sentiment.records.places import Place
 from sentiment.records.reader import Reader
+from sentiment.records.suffixes import Format
 from sentiment.scorer import Scorer
 from sentiment.text.engine import Engine
 

@@ -123,7 +123,7 @@ def main() -> None:
     if "_SENTIMENT_COMPLETE" in os.environ:  # a shell asks
         from sentiment.cli.completion import answers
 
-        print(*answers(os.environ["_SENTIMENT_COMPLETE"]), sep="\n")
+        print(*answers(os.environ["_SENTIMENT_COMPLETE"], build_app), sep="\n")
         sys.exit(0)
     arguments = sys.argv[1:]
     # What follows -- is text.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -61,17 +62,17 @@ def completion(
     print(SCRIPTS[shell], end="")
 
 
-def answers(line: str) -> list[str]:
+def answers(line: str, build_app: Callable[[str], typer.Typer]) -> list[str]:
     """Return what the last word of a command line could be.
 
     Parameters
     ----------
     line : str
         Up to the cursor.
+    build_app : callable
+        Gives the command line with one command in it, by its name.
     """
     import typer.main
-
-    from sentiment.cli import build_app
 
     *before, incomplete = [*line.split(), ""] if line[-1:].isspace() else line.split()
     name, *words = before[1:] or [""]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from sentiment.scorer import Scorer
-    from sentiment.scorer.explain import Explanation
+    from sentiment.scorer.explanation import Explanation
 
 _STRONG = 0.5  # a word with half of the strongest word's weight is drawn bold
 

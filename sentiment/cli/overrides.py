@@ -35,7 +35,7 @@ LabelColumn = Annotated[
 def with_file(command: str, words: list[str], text: str | None, label: str | None) -> list[str]:
     """Turn ``FILE... --text A --label B`` into the overrides that it stands for, and show them."""
     from sentiment.cli.console import stderr
-    from sentiment.records.formats import SUFFIXES
+    from sentiment.records.suffixes import SUFFIXES
     from sentiment.words import is_table
 
     files = [word for word in words if is_table(word)]

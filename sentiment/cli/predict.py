@@ -15,8 +15,8 @@ from sentiment.errors import UsageError
 
 if TYPE_CHECKING:
     from sentiment.batch import Summary
-    from sentiment.records.formats import Format
     from sentiment.records.rows import Rows
+    from sentiment.records.suffixes import Format
     from sentiment.scorer import Scorer
 
 

@@ -18,9 +18,10 @@ from sentiment.records import places
 from sentiment.records.batch import flat, flat_fields
 from sentiment.records.dialect import find_column
 from sentiment.records.documents import Documents, by_class
-from sentiment.records.formats import Format, check_readable, find_format
+from sentiment.records.formats import check_readable, find_format
 from sentiment.records.reader import Reader
 from sentiment.records.rows import Rows
+from sentiment.records.suffixes import Format
 from sentiment.records.table import header_lines, looks_like_data, no_header
 
 _LOOKED_AT = 2000  # rows

@@ -6,11 +6,13 @@ import datetime
 import decimal
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sentiment.errors import DataError
 
+_RARE = 0.5
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 
 
@@ -97,3 +99,14 @@ def named_labels(names: Mapping[Any, str] | Sequence[str] | None) -> dict[str, s
         found[key] = name
         further |= dict.fromkeys(spellings(raw), name)
     return further | found
+
+
+def unequal(labels: Sequence[str]) -> bool:
+    """Tell whether a class has less than half of an equal share of the rows.
+
+    Parameters
+    ----------
+    labels : sequence of str
+    """
+    counts = Counter(labels).values()
+    return len(counts) > 1 and min(counts) < _RARE * sum(counts) / len(counts)

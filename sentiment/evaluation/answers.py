@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment.evaluation.metrics import unequal
+from sentiment.data.labels import unequal
 from sentiment.scorer.decision import Decision
 from sentiment.scorer.view import contributions
 from sentiment.text.corpus import cut_blocks, parallel

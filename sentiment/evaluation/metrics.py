@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,11 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sentiment.evaluation.intervals import of_average_precision, of_confusion
+
 if TYPE_CHECKING:
     from sentiment.scorer.decision import Decision
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 # A metric's direction where more is worse; every other metric is better when higher.
 LOWER_IS_BETTER = frozenset(
@@ -27,19 +29,7 @@ LOWER_IS_BETTER = frozenset(
 _OF_LABELS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1_score")
 # With more classes the cells of a resampled confusion matrix are too many to draw at every look.
 _FEW_CLASSES = 100
-_RARE = 0.5
 _MANY_CLASSES, _LOWEST = 20, 10
-
-
-def unequal(labels: Sequence[str]) -> bool:
-    """Tell whether a class has less than half of an equal share of the rows.
-
-    Parameters
-    ----------
-    labels : sequence of str
-    """
-    counts = Counter(labels).values()
-    return len(counts) > 1 and min(counts) < _RARE * sum(counts) / len(counts)
 
 
 def leading(names: Iterable[str], *, rare: bool) -> list[str]:
@@ -49,8 +39,9 @@ def leading(names: Iterable[str], *, rare: bool) -> list[str]:
     ----------
     names : iterable of str
     rare : bool
-        Whether classes are `unequal`: then those come first that always giving the most frequent
-        label does not raise. Else the mean recall is the accuracy, and is left out.
+        Whether classes are `unequal` (`sentiment.data.labels`): then those come first that always
+        giving the most frequent label does not raise. Else the mean recall is the accuracy, and is
+        left out.
     """
     if not rare:
         return [name for name in names if not name.startswith("balanced_accuracy")]
@@ -181,10 +172,6 @@ def evaluate(
     ValueError
         If there are no rows, or the shapes do not agree.
     """
-    from sklearn import metrics
-
-    from sentiment.evaluation.intervals import of_average_precision, of_confusion
-
     names = np.asarray(classes, dtype=object)
     truth = np.asarray(labels, dtype=object)
     probabilities = np.asarray(probabilities, dtype=np.float64)
@@ -210,67 +197,14 @@ def evaluate(
     recalls = [float((predicted[codes == c] == c).mean()) for c in present]
     if recalls:
         result["balanced_accuracy"] = float(np.mean(recalls))
+    positive = index.get(positive_label, 1) if positive_label is not None else 1
     spans = {}
     if len(names) <= _FEW_CLASSES:
-        one = index.get(positive_label, 1) if positive_label is not None else 1
-        spans = of_confusion(codes, predicted, len(names), one, seed, n_bootstrap)
+        spans = of_confusion(codes, predicted, len(names), positive, seed, n_bootstrap)
     if len(names) == 2:
-        positive = index.get(positive_label, 1) if positive_label is not None else 1
-        is_positive, says_positive = codes == positive, predicted == positive
-        tp = int(np.sum(is_positive & says_positive))
-        fp = int(np.sum(~is_positive & says_positive))
-        fn = int(np.sum(is_positive & ~says_positive))
-        tn = len(codes) - tp - fp - fn
-        result |= {
-            "precision": tp / (tp + fp) if tp + fp else 0.0,
-            "recall": tp / (tp + fn) if tp + fn else 0.0,
-            "f1_score": 2 * tp / (2 * tp + fp + fn) if tp else 0.0,
-        }
-        result["f1_score_low"], result["f1_score_high"] = spans["f1_score"]
-        if len(present) == 2:
-            score = probabilities[known, positive]
-            result["roc_auc"] = float(metrics.roc_auc_score(is_positive[known], score))
-            result["average_precision"] = float(
-                metrics.average_precision_score(is_positive[known], score)
-            )
-            low, high = of_average_precision(result["average_precision"], int(is_positive.sum()))
-            result["average_precision_low"], result["average_precision_high"] = low, high
-        result |= {
-            "true_positives": tp,
-            "false_positives": fp,
-            "true_negatives": tn,
-            "false_negatives": fn,
-        }
+        result |= _of_two(codes, predicted, probabilities, positive, spans["f1_score"])
     else:
-        precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-            codes, predicted, labels=np.arange(len(names)), zero_division=0.0
-        )
-        result |= {
-            "precision": float(precision.mean()),
-            "recall": float(recall.mean()),
-            "f1_score": float(f1.mean()),
-        }
-        if len(present) > 1:
-            result["roc_auc"] = float(
-                np.mean(
-                    [
-                        metrics.roc_auc_score(onehot[known, c], probabilities[known, c])
-                        for c in present
-                    ]
-                )
-            )
-            result["average_precision"] = float(
-                np.mean(
-                    [
-                        metrics.average_precision_score(onehot[known, c], probabilities[known, c])
-                        for c in present
-                    ]
-                )
-            )
-        for c, name in enumerate(names):
-            result[f"precision_{name}"] = float(precision[c])
-            result[f"recall_{name}"] = float(recall[c])
-            result[f"f1_score_{name}"] = float(f1[c])
+        result |= _of_many(codes, predicted, probabilities, classes)
     if "balanced_accuracy" in result and "balanced_accuracy" in spans:
         low, high = spans["balanced_accuracy"]
         result["balanced_accuracy_low"], result["balanced_accuracy_high"] = low, high
@@ -288,6 +222,72 @@ def evaluate(
         if sure.any():
             result["answered_accuracy"] = float(correct[sure].mean())
     return result
+
+
+def _of_two(
+    codes: Ints,
+    predicted: Ints,
+    probabilities: Floats,
+    positive: int,
+    f1_interval: tuple[float, float],
+) -> dict[str, float]:
+    """Return what is of the positive class of two, and the counts of the confusion matrix."""
+    from sklearn import metrics
+
+    is_positive, says_positive = codes == positive, predicted == positive
+    tp = int(np.sum(is_positive & says_positive))
+    fp = int(np.sum(~is_positive & says_positive))
+    fn = int(np.sum(is_positive & ~says_positive))
+    found: dict[str, float] = {
+        "precision": tp / (tp + fp) if tp + fp else 0.0,
+        "recall": tp / (tp + fn) if tp + fn else 0.0,
+        "f1_score": 2 * tp / (2 * tp + fp + fn) if tp else 0.0,
+    }
+    found["f1_score_low"], found["f1_score_high"] = f1_interval
+    known = codes >= 0
+    if len(np.unique(codes[known])) == 2:
+        truth, score = is_positive[known], probabilities[known, positive]
+        found["roc_auc"] = float(metrics.roc_auc_score(truth, score))
+        precision = float(metrics.average_precision_score(truth, score))
+        low, high = of_average_precision(precision, int(is_positive.sum()))
+        found["average_precision"] = precision
+        found["average_precision_low"], found["average_precision_high"] = low, high
+    return found | {
+        "true_positives": tp,
+        "false_positives": fp,
+        "true_negatives": len(codes) - tp - fp - fn,
+        "false_negatives": fn,
+    }
+
+
+def _of_many(
+    codes: Ints, predicted: Ints, probabilities: Floats, classes: Sequence[str]
+) -> dict[str, float]:
+    """Return the means over more than two classes, and what is of each."""
+    from sklearn import metrics
+
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        codes, predicted, labels=np.arange(len(classes)), zero_division=0.0
+    )
+    found = {
+        "precision": float(precision.mean()),
+        "recall": float(recall.mean()),
+        "f1_score": float(f1.mean()),
+    }
+    known = codes >= 0
+    present = np.unique(codes[known])
+    if len(present) > 1:
+        each = [(codes[known] == c, probabilities[known, c]) for c in present]
+        for name, score in (
+            ("roc_auc", metrics.roc_auc_score),
+            ("average_precision", metrics.average_precision_score),
+        ):
+            found[name] = float(np.mean([score(truth, own) for truth, own in each]))
+    for c, name in enumerate(classes):
+        found[f"precision_{name}"] = float(precision[c])
+        found[f"recall_{name}"] = float(recall[c])
+        found[f"f1_score_{name}"] = float(f1[c])
+    return found
 
 
 def expected_calibration_error(confidence: Floats, correct: Bools, n_bins: int = 15) -> float:

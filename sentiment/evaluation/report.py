@@ -295,7 +295,7 @@ def worst_errors(answers: Answers, most: int = _ERRORS) -> list[int]:
 
 
 def _errors(answers: Answers, scorer: Scorer | None) -> str:
-    from sentiment.scorer.html import shaded
+    from sentiment.scorer.explanation import shaded
 
     places = worst_errors(answers)
     if not places:

@@ -10,7 +10,8 @@ from sentiment.errors import DataError
 from sentiment.records import places
 from sentiment.records.batch import Batch
 from sentiment.records.dialect import Dialect, find_encoding, not_decodable
-from sentiment.records.formats import FASTTEXT, Format, suffix_format
+from sentiment.records.formats import FASTTEXT
+from sentiment.records.suffixes import Format, suffix_format
 
 
 def by_class(found: Sequence[places.Place]) -> list[tuple[str, str]] | None:

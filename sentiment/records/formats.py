@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from sentiment.errors import DataError, Parameter, UsageError, nearest
+from sentiment.records.packed import name_inside
+from sentiment.records.suffixes import COMPRESSIONS, FORMATS, SUFFIXES, Format, suffix_format
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "lines"]
-FORMATS: tuple[Format, ...] = ("csv", "tsv", "jsonl", "parquet", "lines")
-SUFFIXES: dict[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".txt": "lines",
-    ".text": "lines",
-    ".lines": "lines",
-}
-"""Ends of the names of files that are read, and how."""
 FASTTEXT = "__label__"
 """What lines of labelled text begin with."""
-
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz", ".zip": "zip"}
-READ_ALONE = ("xz", "zip")
-"""Compressions that are read and not written."""
 
 _SHEET = "a spreadsheet: save the sheet as CSV (UTF-8)"
 _PACKED = "an archive: unpack it and name what lies in it"
@@ -108,20 +89,10 @@ def foreign_name(path: str) -> str | None:
     return _FOREIGN.get(name.suffix.lower())
 
 
-def suffix_format(path: str) -> Format | None:
-    """Return the format that the end of a name says, less a compression."""
-    name = Path(path)
-    if name.suffix.lower() in COMPRESSIONS:
-        name = name.with_suffix("")
-    return SUFFIXES.get(name.suffix.lower())
-
-
 def _named(path: str) -> Format | None:
     if path.startswith(("http://", "https://")):  # what an address asks for is no name
         path = path.partition("?")[0].partition("#")[0]
     found = suffix_format(path)
     if found is None and path.lower().endswith(".zip") and Path(path).is_file():
-        from sentiment.records.packed import name_inside  # it asks this module for suffixes
-
         found = suffix_format(name_inside(path))
     return found

@@ -8,19 +8,26 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from sentiment.errors import DataError
-from sentiment.records import places
-from sentiment.records.formats import COMPRESSIONS, suffix_format
+from sentiment.records.suffixes import COMPRESSIONS, suffix_format
 
 
-def unpacked(stream: IO[bytes], path: str) -> IO[bytes]:
+def unpacked(stream: IO[bytes], name: str, path: str) -> IO[bytes]:
     """Return what a stream holds, as its file's name says how it is packed.
+
+    Parameters
+    ----------
+    stream : binary stream
+    name : str
+        Of the file.
+    path : str
+        Where it lies, for what is said of it.
 
     Raises
     ------
     DataError
         A ZIP archive is damaged, locked, or holds not one file of rows.
     """
-    compression = COMPRESSIONS.get(Path(places.plain_name(path)).suffix.lower())
+    compression = COMPRESSIONS.get(Path(name).suffix.lower())
     if compression == "gzip":
         import gzip
 
@@ -59,7 +66,7 @@ def _member(stream: IO[bytes], path: str) -> tuple[str, IO[bytes]]:
                 f"{path}: holds {'no file' if not names else f'{len(names)} files'} of rows "
                 f"({', '.join((names or archive.namelist())[:5])}): unpack it and name the one that is meant"
             )
-        return names[0], unpacked(archive.open(names[0]), names[0])
+        return names[0], unpacked(archive.open(names[0]), names[0], path)
     except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
         raise DataError(f"{path}: cannot be unpacked ({error})") from None
 

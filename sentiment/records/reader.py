@@ -33,10 +33,11 @@ from sentiment.records.dialect import (
     recoded,
     wide_encoding,
 )
-from sentiment.records.formats import FASTTEXT, Format
+from sentiment.records.formats import FASTTEXT
 from sentiment.records.json_items import find_layout, items
 from sentiment.records.packed import unpacked
 from sentiment.records.peek import Peekable, foreign
+from sentiment.records.suffixes import Format
 from sentiment.records.table import (
     BadRecordError,
     find_delimiter,
@@ -182,7 +183,8 @@ class Reader:
     def _text(self, raw: IO[bytes] | None = None) -> Peekable:
         """Return the file as UTF-8."""
         try:
-            stream = Peekable(unpacked(raw or self._raw or sys.stdin.buffer, self.path))
+            packed = raw or self._raw or sys.stdin.buffer
+            stream = Peekable(unpacked(packed, places.plain_name(self.path), self.path))
             head = stream.head()
         except _DAMAGED as error:  # a damaged compressed file
             raise self._fail(1, f"cannot be read ({one_line(error)})") from None

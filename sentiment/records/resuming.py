@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sentiment.records import places
-from sentiment.records.formats import Format
 from sentiment.records.reader import MAX_ROW_BYTES
 from sentiment.records.rows import Rows
+from sentiment.records.suffixes import Format
 from sentiment.records.writer import arrow_streams
 
 

@@ -9,8 +9,9 @@ from sentiment.records import places
 from sentiment.records.batch import Batch
 from sentiment.records.dialect import Dialect
 from sentiment.records.documents import Documents, by_class
-from sentiment.records.formats import Format, check_readable, find_format
+from sentiment.records.formats import check_readable, find_format
 from sentiment.records.reader import Reader
+from sentiment.records.suffixes import Format
 
 
 class Several:

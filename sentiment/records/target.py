@@ -15,9 +15,9 @@ from typing import IO, Any
 from sentiment.errors import Parameter, SentimentError, UsageError
 from sentiment.files import write_whole
 from sentiment.records import places
-from sentiment.records.formats import COMPRESSIONS, READ_ALONE, Format
 from sentiment.records.resuming import complete_rows, grown_by_rows, identity, is_file
 from sentiment.records.rows import Rows
+from sentiment.records.suffixes import COMPRESSIONS, READ_ALONE, Format
 from sentiment.records.writer import to_parquet
 
 

@@ -17,8 +17,8 @@ from sentiment.errors import DataError
 from sentiment.files import write_whole
 from sentiment.records.answers import Answers, Note
 from sentiment.records.batch import Batch
-from sentiment.records.formats import Format
 from sentiment.records.reader import one_line
+from sentiment.records.suffixes import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from sentiment.scorer.explanation import Contribution, Explanation
 from sentiment.scorer.origins import Span, origins
 from sentiment.scorer.prediction import Floats, Predictions
 from sentiment.scorer.view import HashView, NgramView, View, contributions
@@ -27,68 +28,11 @@ class Linear(Protocol):
         """Score texts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """What one n-gram adds to each score.
-
-    Attributes
-    ----------
-    ngram : str
-    count : int
-        How often the text holds it.
-    scores : tuple of float
-        One per score: one for two classes (towards the second label), else one per label.
-    spans : tuple of (int, int)
-        Start and end of each occurrence, in characters of the text as given.
-    """
-
-    ngram: str
-    count: int
-    scores: tuple[float, ...]
-    spans: tuple[Span, ...]
-
-
 class Strong(NamedTuple):
     """An n-gram of a text, and what it adds to each score."""
 
     ngram: str
     scores: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """An exact account of one prediction: ``intercept + sum of contributions = scores``.
-
-    Attributes
-    ----------
-    label : str
-    probabilities : dict of str to float
-    contributions : list of Contribution
-        The strongest first.
-    rest : tuple of float
-        Sum of the contributions that `top` left out.
-    intercept, scores : tuple of float
-        One per score.
-    score_labels : tuple of str
-        The label that each score speaks for.
-    text : str
-        What was explained.
-    """
-
-    label: str
-    probabilities: dict[str, float]
-    contributions: list[Contribution]
-    rest: tuple[float, ...]
-    intercept: tuple[float, ...]
-    scores: tuple[float, ...]
-    score_labels: tuple[str, ...]
-    text: str = ""
-
-    def _repr_html_(self) -> str:
-        """Show the text in a notebook, its words coloured by what they add to the verdict."""
-        from sentiment.scorer.html import explanation_html
-
-        return explanation_html(self)
 
 
 @dataclass(frozen=True, slots=True)

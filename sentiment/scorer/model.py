@@ -25,7 +25,8 @@ from sentiment.scorer.view import HashView, NgramView, View, contributions
 from sentiment.text.spec import MANY_CHARACTERS
 
 if TYPE_CHECKING:
-    from sentiment.scorer.explain import ClassFeature, Explanation, Strong
+    from sentiment.scorer.explain import ClassFeature, Strong
+    from sentiment.scorer.explanation import Explanation
 
 _VIEWS: dict[str, type[View]] = {"ngrams": NgramView, "hashing": HashView}
 

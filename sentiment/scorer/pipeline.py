@@ -23,7 +23,8 @@ from sentiment.scorer.model import Scorer
 from sentiment.scorer.prediction import Floats, Prediction, Predictions
 
 if TYPE_CHECKING:
-    from sentiment.scorer.explain import ClassFeature, Explanation
+    from sentiment.scorer.explain import ClassFeature
+    from sentiment.scorer.explanation import Explanation
 
 TRUSTED_VARIABLE = "SENTIMENT_TRUSTED_TYPES"
 # Beside what skops itself trusts (numpy, and scikit-learn's public estimators): parts of these
@@ -154,7 +155,7 @@ class PipelineScorer(Scorer):
         top : int, optional
             Keep only that many words, the strongest; by default all.
         """
-        from sentiment.scorer.explain import Contribution, Explanation
+        from sentiment.scorer.explanation import Contribution, Explanation
 
         places: dict[str, list[tuple[int, int]]] = {}
         for match in _WORD.finditer(text):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentiment.errors import UsageError
 from sentiment.records import places
-from sentiment.records.formats import COMPRESSIONS
+from sentiment.records.suffixes import COMPRESSIONS
 
 if TYPE_CHECKING:
     from sentiment.vectorizers.blocks import Layout

@@ -113,8 +113,8 @@ def train(
         If the config, the data or the environment do not allow a training; nothing half
         written is left behind.
     """
+    from sentiment.data.labels import unequal
     from sentiment.evaluation import decisions
-    from sentiment.evaluation.metrics import unequal
     from sentiment.tracking import origin
     from sentiment.training import folds, weighing
     from sentiment.training.recipe import Recipe

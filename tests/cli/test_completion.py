@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from sentiment import groups
+from sentiment.cli import build_app
 from sentiment.cli.completion import SCRIPTS, answers, complete
 from sentiment.text.spec import PATTERNS
 
@@ -84,12 +85,12 @@ def test_a_terminal_completes(shell, tmp_path):
 
 
 def test_each_kind_of_word():
-    assert {"train", "models"} <= set(answers("sentiment "))
-    assert answers("sentiment models pr") == ["promote", "prune"]
-    assert answers("sentiment models promote --outp") == ["--output-dir"]
-    assert answers("sentiment predict mod") == []
-    assert answers("sentiment nothing x") == []
-    assert "model.solver=" in answers("sentiment train --text a model=logreg model.so")
+    assert {"train", "models"} <= set(answers("sentiment ", build_app))
+    assert answers("sentiment models pr", build_app) == ["promote", "prune"]
+    assert answers("sentiment models promote --outp", build_app) == ["--output-dir"]
+    assert answers("sentiment predict mod", build_app) == []
+    assert answers("sentiment nothing x", build_app) == []
+    assert "model.solver=" in answers("sentiment train --text a model=logreg model.so", build_app)
 
 
 def test_choices_are_those_of_the_code():
@@ -102,8 +103,9 @@ def test_choices_are_those_of_the_code():
 
 def test_nothing_heavy_is_imported_to_complete():
     code = (
-        "import sys; from sentiment.cli.completion import answers;"
-        "assert answers('sentiment train model.C'); print(*sys.modules)"
+        "import sys; from sentiment.cli import build_app;"
+        "from sentiment.cli.completion import answers;"
+        "assert answers('sentiment train model.C', build_app); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "hydra", "omegaconf", "sklearn", "rich"} & set(done.stdout.split())

@@ -1,15 +1,69 @@
-"""An explanation as coloured text, for notebooks and reports."""
+"""An explanation: what each n-gram adds, and that as coloured text for notebooks and reports."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sentiment.scorer.explain import Explanation
+from sentiment.scorer.origins import Span
 
 # Told apart by the colour-blind, on light and on dark ground.
 _FOR, _AGAINST = "37, 99, 235", "217, 119, 6"
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one n-gram adds to each score.
+
+    Attributes
+    ----------
+    ngram : str
+    count : int
+        How often the text holds it.
+    scores : tuple of float
+        One per score: one for two classes (towards the second label), else one per label.
+    spans : tuple of (int, int)
+        Start and end of each occurrence, in characters of the text as given.
+    """
+
+    ngram: str
+    count: int
+    scores: tuple[float, ...]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An exact account of one prediction: ``intercept + sum of contributions = scores``.
+
+    Attributes
+    ----------
+    label : str
+    probabilities : dict of str to float
+    contributions : list of Contribution
+        The strongest first.
+    rest : tuple of float
+        Sum of the contributions that `top` left out.
+    intercept, scores : tuple of float
+        One per score.
+    score_labels : tuple of str
+        The label that each score speaks for.
+    text : str
+        What was explained.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    contributions: list[Contribution]
+    rest: tuple[float, ...]
+    intercept: tuple[float, ...]
+    scores: tuple[float, ...]
+    score_labels: tuple[str, ...]
+    text: str = ""
+
+    def _repr_html_(self) -> str:
+        """Show the text in a notebook, its words coloured by what they add to the verdict."""
+        return explanation_html(self)
 
 
 def explanation_html(found: Explanation, most: int | None = None) -> str:
