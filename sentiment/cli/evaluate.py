@@ -13,11 +13,13 @@ from sentiment.cli.console import Meter, emit_json, stdout
 from sentiment.cli.options import INPUT, Delimiter, Encoding, Quote
 from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.predict import Model, load
-from sentiment.errors import DataError, UsageError, nearest
+from sentiment.errors import UsageError, nearest
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from sentiment.evaluation.answers import Answers
-    from sentiment.evaluation.labelled import Bound
+    from sentiment.evaluation.labelled import Bound, Judged
     from sentiment.evaluation.slices import Slice
     from sentiment.scorer import Scorer
 
@@ -79,20 +81,20 @@ def evaluate(
         return
     if input is None:
         raise UsageError("--input FILE names the labelled rows (or --behavior tests without any)")
-    from sentiment.evaluation.labelled import missed_bounds, score_labelled
+    from sentiment.evaluation.labelled import judge_labelled, missed_bounds
+    from sentiment.evaluation.slices import make_slices
     from sentiment.files import check_target
     from sentiment.records.dialect import Dialect
     from sentiment.records.rows import open_rows
-    from sentiment.records.writer import TABLES, write_table
+    from sentiment.records.writer import TABLES
 
     if output is not None:
         check_target(output, *TABLES)
     if report is not None:
         check_target(report)
     by_slice = slices or bool(slice_column)
-    meter = Meter()
     with (
-        meter,
+        Meter() as meter,
         open_rows(
             input,
             format,
@@ -102,80 +104,63 @@ def evaluate(
         ) as reader,
     ):
         scorer = load(model, output_dir)
-        found = score_labelled(
+        judged = judge_labelled(
             scorer, reader, label_column, _label_names(label_name),
             keep=by_slice or bool(output or report), columns=slice_column or (),
             progress=meter,
         )  # fmt: skip
-    if not found.labels:
-        raise DataError(f"{input}: holds no row with text and label")
-    if not set(found.labels) & set(scorer.labels):
-        raise DataError(
-            f"{input}: its labels ({', '.join(sorted(set(found.labels))[:5])}) are none of the model's "
-            f"({', '.join(scorer.labels)}); name them: --label-name RAW=LABEL"
-        )
-    from sentiment.evaluation.answers import Answers, read
-    from sentiment.evaluation.metrics import evaluate as measure
-    from sentiment.evaluation.slices import make_slices
-
-    metrics = measure(
-        found.labels,
-        found.probabilities,
-        scorer.labels,
-        positive_label=scorer.positive_label,
-        decision=scorer.decision,
-    )
+    answers, metrics = judged.answers, judged.metrics
     missed = missed_bounds(bounds, metrics)
-    answers = Answers(
-        found.texts,
-        found.labels,
-        scorer.labels,
-        found.probabilities,
-        [scorer.labels[place] for place in scorer.decision.best(found.probabilities).tolist()],
-        scorer.positive_label,
-        found.columns,
-        read(scorer, found.texts) if found.texts and scorer.compiled else None,
-        scorer.decision,
-    )
-    judged = make_slices(answers) if by_slice or report else []
+    sliced = make_slices(answers) if by_slice or report else []
     if output is not None:
-        from sentiment.evaluation.rows import COLUMNS, answered_rows
-
-        with Meter() as meter:
-            rows = answered_rows(answers, scorer, meter)
-        write_table(output, rows, COLUMNS)
+        _write_rows(output, answers, scorer)
     if report is not None:
-        from sentiment.evaluation.report import Facts, model_report
-        from sentiment.files import write_whole
-
-        facts = Facts(
-            f"{scorer.digest[:12]} on {input}", metrics, "labelled rows",
-            about={"model": scorer.digest, "input": input},
-        )  # fmt: skip
-        explains = scorer if scorer.compiled else None
-        write_whole(report, model_report(answers, facts, explains, judged))
+        _write_report(report, judged, scorer, input, sliced)
     if json:
         emit_json(
             {
                 "model": scorer.digest,
                 "input": input,
-                "n": len(found.labels),
-                "n_skipped": found.n_null,
+                "n": len(answers),
+                "n_skipped": judged.n_null,
                 "metrics": metrics,
                 "missed": missed,
                 "classes": list(scorer.labels),
                 "confusion": answers.confusion.tolist(),
-                **({"slices": [asdict(one) for one in judged]} if by_slice else {}),
+                **({"slices": [asdict(one) for one in sliced]} if by_slice else {}),
             }
         )
     else:
-        _show(answers, metrics, judged if by_slice else [])
-    if found.n_null:
-        print(f"{found.n_null} rows without text or label were left out", file=sys.stderr)
+        _show(answers, metrics, sliced if by_slice else [])
+    if judged.n_null:
+        print(f"{judged.n_null} rows without text or label were left out", file=sys.stderr)
     for line in missed:
         print(f"not met: {line}", file=sys.stderr)
     if missed:
         raise typer.Exit(1)
+
+
+def _write_rows(output: Path, answers: Answers, scorer: Scorer) -> None:
+    from sentiment.evaluation.rows import COLUMNS, answered_rows
+    from sentiment.records.writer import write_table
+
+    with Meter() as meter:
+        rows = answered_rows(answers, scorer, meter)
+    write_table(output, rows, COLUMNS)
+
+
+def _write_report(
+    report: Path, judged: Judged, scorer: Scorer, where: str, slices: list[Slice]
+) -> None:
+    from sentiment.evaluation.report import Facts, model_report
+    from sentiment.files import write_whole
+
+    facts = Facts(
+        f"{scorer.digest[:12]} on {where}", judged.metrics, "labelled rows",
+        about={"model": scorer.digest, "input": where},
+    )  # fmt: skip
+    explains = scorer if scorer.compiled else None
+    write_whole(report, model_report(judged.answers, facts, explains, slices))
 
 
 def _behavior(words: list[str]) -> tuple[bool, Path | None, list[str]]:
@@ -216,9 +201,6 @@ def _test_behavior(file: Path | None, scorer: Scorer, *, json: bool) -> None:
 
 
 def _show(answers: Answers, metrics: dict[str, float], slices: list[Slice]) -> None:
-    from rich.table import Table
-
-    from sentiment.evaluation.by_class import confused, per_class
     from sentiment.evaluation.metrics import is_bound, leading
 
     print(f"{'rows':24} {len(answers)}")
@@ -230,41 +212,64 @@ def _show(answers: Answers, metrics: dict[str, float], slices: list[Slice]) -> N
         span = "" if low is None else f" [{low:.4f}, {metrics[f'{name}_high']:.4f}]"
         print(f"{name:24} {f'{metrics[name]:.0f}' if whole else f'{metrics[name]:.4f}'}{span}")
     console = stdout()
-    classes = per_class(answers)
+    console.print(_class_table(answers))
+    console.print(_error_table(answers))
+    if len(answers.classes) > _CLASSES:
+        note = (
+            f"of {len(answers.classes):,} classes, the {_CLASSES} with the lowest F1 are shown; "
+            "--json has all"
+        )
+        print(note, file=sys.stderr)
+    if slices:
+        console.print(_slice_table(slices))
+
+
+def _class_table(answers: Answers) -> Table:
+    from rich.table import Table
+
+    from sentiment.evaluation.by_class import per_class
+
     table = Table(title="classes, the lowest F1 first")
     for column in ("class", "rows", "precision", "recall", "F1"):
         table.add_column(column, justify="left" if column == "class" else "right")
-    for name, rows, *figures in classes[:_CLASSES]:
+    for name, rows, *figures in per_class(answers)[:_CLASSES]:
         table.add_row(name, f"{rows:,}", *(f"{figure:.4f}" for figure in figures))
-    console.print(table)
+    return table
+
+
+def _error_table(answers: Answers) -> Table:
+    """Return the confusion matrix; of many classes, what is taken for what most often."""
+    from rich.table import Table
+
+    from sentiment.evaluation.by_class import confused
+
     if len(answers.classes) <= _MATRIX:
         table = Table(title="confusion: true classes in rows, answers in columns")
         for column in ("", *answers.classes):
             table.add_column(column, justify="right" if column else "left")
         for name, counts in zip(answers.classes, answers.confusion.tolist(), strict=True):
             table.add_row(name, *(f"{count:,}" for count in counts))
-    else:
-        table = Table(title="most frequent errors")
-        for column in ("true", "answered", "rows", "of the class"):
-            table.add_column(
-                column, justify="right" if column.startswith(("rows", "of")) else "left"
-            )
-        for true, said, count, share in confused(answers):
-            table.add_row(true, said, f"{count:,}", f"{share:.1%}")
-    console.print(table)
-    if len(classes) > _CLASSES:
-        note = f"of {len(classes):,} classes, the {_CLASSES} with the lowest F1 are shown; --json has all"
-        print(note, file=sys.stderr)
-    if slices:
-        table = Table(title="slices")
-        for column in ("slice", "rows", "accuracy", "95 % interval", "others", "p", ""):
-            table.add_column(column, justify="left" if column in ("slice", "") else "right")
-        for one in slices:
-            table.add_row(
-                one.name, f"{one.rows:,}", f"{one.accuracy:.4f}", f"{one.low:.4f} to {one.high:.4f}",
-                f"{one.rest:.4f}", f"{one.p_value:.2g}", "worse" if one.worse else "",
-            )  # fmt: skip
-        console.print(table)
+        return table
+    table = Table(title="most frequent errors")
+    for column in ("true", "answered", "rows", "of the class"):
+        table.add_column(column, justify="right" if column.startswith(("rows", "of")) else "left")
+    for true, said, count, share in confused(answers):
+        table.add_row(true, said, f"{count:,}", f"{share:.1%}")
+    return table
+
+
+def _slice_table(slices: list[Slice]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="slices")
+    for column in ("slice", "rows", "accuracy", "95 % interval", "others", "p", ""):
+        table.add_column(column, justify="left" if column in ("slice", "") else "right")
+    for one in slices:
+        table.add_row(
+            one.name, f"{one.rows:,}", f"{one.accuracy:.4f}", f"{one.low:.4f} to {one.high:.4f}",
+            f"{one.rest:.4f}", f"{one.p_value:.2g}", "worse" if one.worse else "",
+        )  # fmt: skip
+    return table
 
 
 def parse_bounds(arguments: list[str]) -> list[Bound]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -71,7 +69,7 @@ def label(
     from sentiment.cli.console import stderr
     from sentiment.errors import UsageError, nearest
     from sentiment.labelling import session
-    from sentiment.labelling.answers import Answers
+    from sentiment.labelling.answers import AnswerFile
     from sentiment.labelling.choosing import STRATEGIES
     from sentiment.labelling.desk import Desk
 
@@ -94,51 +92,24 @@ def label(
     else:
         items = session.feedback(output_dir) if suspects is None else session.suspects(suspects)
         strategy = "given"
-    answers = Answers(output)
+    answers = AnswerFile(output)
     names = [name.strip() for name in labels.split(",") if name.strip()] if labels else None
     if names is None:
-        found = {name for _, name in known}
-        found |= {row["label"] for row in answers.rows if row.get("label") is not None}
-        for item in items:
-            found |= {
-                str(item.about[key])
-                for key in ("given", "suggested", "predicted")
-                if key in item.about
-            }
-        names = sorted(found)
+        names = session.label_names(items, known, answers.rows)
     desk = Desk(items, names, answers, labelled=known, strategy=strategy, batch=batch, seed=seed)
 
-    import uvicorn
+    from sentiment.labelling.service import Service
 
-    from sentiment.labelling.app import create_app
-
-    local = host in ("127.0.0.1", "localhost", "::1")
-    token = None if local else secrets.token_urlsafe(24)
-    try:
-        listening = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
-    except OSError as error:
-        raise UsageError(
-            f"--host {host} --port {port}: {error.strerror}; --port 0 takes a free one"
-        ) from error
-    port = listening.getsockname()[1]
-    shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+    service = Service(desk, host, port)
     console = stderr()
     console.print(
         f"{len(desk.items):,} texts, {len(answers.rows):,} answers in {output}; Ctrl-C ends",
         soft_wrap=True,
     )
-    console.print(f"open {address}", soft_wrap=True, markup=False)
-    desk.start()
-    app = create_app(
-        desk, token=token, hosts=["127.0.0.1", "localhost", "[::1]", "::1"] if local else ["*"]
-    )
+    console.print(f"open {service.address}", soft_wrap=True, markup=False)
     try:
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+        service.run()
     finally:
-        desk.stop()
         answers.close()
         console.print(f"{len(answers.rows):,} answers in {output}", soft_wrap=True)
 

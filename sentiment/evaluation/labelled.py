@@ -10,12 +10,12 @@ import numpy as np
 
 from sentiment.data.labels import label_of
 from sentiment.errors import DataError, Parameter, UsageError, nearest
+from sentiment.evaluation.answers import Answers, read
+from sentiment.evaluation.metrics import evaluate
 from sentiment.records.batch import flat
 from sentiment.records.dialect import find_column
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from sentiment.records.rows import Rows
     from sentiment.scorer import Scorer
 
@@ -24,30 +24,23 @@ Bound = tuple[str, str, float]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A labelled file and a model's answers.
+class Judged:
+    """What a model answered to a labelled file, and how good that is.
 
     Attributes
     ----------
-    labels : list of str
-        True labels.
-    probabilities : float64[n, labels]
+    answers : Answers
+    metrics : dict of str to float
     n_null : int
         Rows without text or label, which are left out.
-    texts : list of str
-        Empty where they were not to be kept.
-    columns : dict of str to list of str
-        The values of the columns that were asked for.
     """
 
-    labels: list[str]
-    probabilities: NDArray[np.float64]
+    answers: Answers
+    metrics: dict[str, float]
     n_null: int
-    texts: list[str]
-    columns: dict[str, list[str]]
 
 
-def score_labelled(
+def judge_labelled(
     scorer: Scorer,
     reader: Rows,
     label_column: str,
@@ -56,8 +49,8 @@ def score_labelled(
     keep: bool = False,
     columns: Sequence[str] = (),
     progress: Callable[[int, float | None], None] | None = None,
-) -> Scored:
-    """Score a labelled file.
+) -> Judged:
+    """Score a labelled file and measure the answers.
 
     Parameters
     ----------
@@ -68,7 +61,7 @@ def score_labelled(
     names : mapping
         Raw label to the model's.
     keep : bool
-        Whether texts are kept; memory is then that of the file.
+        Whether texts are kept, and what the model knows of them; memory is then that of the file.
     columns : sequence of str
         Further columns to keep.
     progress : callable, optional
@@ -77,7 +70,7 @@ def score_labelled(
     Raises
     ------
     DataError
-        There is no such column.
+        There is no such column, no row, or no label that the model knows.
     """
     labels: list[str] = []
     kept: list[str] = []
@@ -102,7 +95,38 @@ def score_labelled(
         parts.append(scorer.predict(texts).probabilities)
         if progress is not None:
             progress(len(labels) + n_null, reader.fraction())
-    return Scored(labels, np.concatenate(parts), n_null, kept, values)
+    _check_labels(labels, scorer.labels, reader.path)
+    probabilities = np.concatenate(parts)
+    metrics = evaluate(
+        labels,
+        probabilities,
+        scorer.labels,
+        positive_label=scorer.positive_label,
+        decision=scorer.decision,
+    )
+    answers = Answers(
+        kept,
+        labels,
+        scorer.labels,
+        probabilities,
+        [scorer.labels[place] for place in scorer.decision.best(probabilities).tolist()],
+        scorer.positive_label,
+        values,
+        read(scorer, kept) if kept and scorer.compiled else None,
+        scorer.decision,
+    )
+    return Judged(answers, metrics, n_null)
+
+
+def _check_labels(labels: Sequence[str], known: Sequence[str], path: str) -> None:
+    if not labels:
+        raise DataError(f"{path}: holds no row with text and label")
+    if not set(labels) & set(known):
+        raise DataError(
+            f"{path}: its labels ({', '.join(sorted(set(labels))[:5])}) are none of the model's "
+            f"({', '.join(known)}); name them: ",
+            Parameter("label_name", "RAW=LABEL"),
+        )
 
 
 def _column(record: Mapping[str, Any], name: str, reader: Rows, option: str) -> str:

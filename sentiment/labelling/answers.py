@@ -20,7 +20,7 @@ except ImportError:  # not POSIX: nothing says that another process writes the s
 log = logging.getLogger(__name__)
 
 
-class Answers:
+class AnswerFile:
     """A file of JSON Lines that grows by one line per answer.
 
     What was there is read first. A last line that is not whole, which a process that was killed may

@@ -17,7 +17,7 @@ from sentiment.labelling.choosing import RANDOM_EVERY, choose
 from sentiment.labelling.learner import Learner, Point
 
 if TYPE_CHECKING:
-    from sentiment.labelling.answers import Answers
+    from sentiment.labelling.answers import AnswerFile
     from sentiment.scorer.model import Scorer
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Desk:
     items : sequence of Item
     labels : sequence of str
         Two or more.
-    answers : Answers
+    answers : AnswerFile
         What was answered before is not asked again.
     labelled : sequence of (str, str)
         Texts with labels from elsewhere: learned from, not asked for.
@@ -72,7 +72,7 @@ class Desk:
         self,
         items: Sequence[Item],
         labels: Sequence[str],
-        answers: Answers,
+        answers: AnswerFile,
         *,
         labelled: Sequence[tuple[str, str]] = (),
         strategy: str = "diverse",

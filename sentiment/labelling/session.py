@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sentiment.errors import DataError
 from sentiment.labelling.desk import Item
 
+_LABELS = ("given", "suggested", "predicted")
 _KEPT = ("row", "given", "suggested", "split", "predicted")
 
 
@@ -75,6 +77,26 @@ def labelled(path: str, text_column: str, label_column: str) -> list[tuple[str, 
         for text, label in chunk.select("text", "label").drop_nulls().iter_rows():
             found[text] = label
     return list(found.items())
+
+
+def label_names(
+    items: Sequence[Item], known: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Return the labels that texts, known labels and earlier answers speak of.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    known : sequence of (str, str)
+        Texts with labels.
+    rows : sequence of mapping
+        Earlier answers.
+    """
+    found = {label for _, label in known}
+    found |= {row["label"] for row in rows if row.get("label") is not None}
+    for item in items:
+        found |= {str(item.about[key]) for key in _LABELS if key in item.about}
+    return sorted(found)
 
 
 def _records(path: str) -> list[dict[str, Any]]:

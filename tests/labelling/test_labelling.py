@@ -14,7 +14,7 @@ from support.reviews import balanced, shuffled
 from sentiment.data.splits import load_splits
 from sentiment.drift.signals import wilson
 from sentiment.errors import DataError, UsageError
-from sentiment.labelling.answers import Answers
+from sentiment.labelling.answers import AnswerFile
 from sentiment.labelling.choosing import choose
 from sentiment.labelling.desk import Desk, Item
 from sentiment.labelling.session import labelled, pool, suspects
@@ -25,7 +25,7 @@ LABELS = ["negative", "positive"]
 
 @pytest.fixture
 def answers(tmp_path):
-    opened = Answers(tmp_path / "labelled.jsonl")
+    opened = AnswerFile(tmp_path / "labelled.jsonl")
     yield opened
     opened.close()
 
@@ -57,7 +57,7 @@ def test_answers_are_rows_that_training_reads_and_are_not_asked_again(answers, t
     assert lines[-1]["note"] == "irony?"
     assert {"row", "annotator", "chosen", "at"} <= set(lines[0])
     answers.close()
-    again = Desk(given, LABELS, Answers(answers.path))
+    again = Desk(given, LABELS, AnswerFile(answers.path))
     left = set()
     for n in range(60):
         asked = again.next(f"window {n}")
@@ -120,7 +120,7 @@ def test_an_answer_is_taken_back_whoever_answered_after(answers):
 def test_a_line_that_was_cut_is_dropped_and_what_is_no_answer_is_refused(tmp_path, caplog):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "one", "label": "positive"}\n{"text": "tw')
-    opened = Answers(path)
+    opened = AnswerFile(path)
     assert [row["text"] for row in opened.rows] == ["one"]
     assert "middle of a line" in caplog.text
     opened.add({"text": "two", "label": "negative"})
@@ -128,13 +128,13 @@ def test_a_line_that_was_cut_is_dropped_and_what_is_no_answer_is_refused(tmp_pat
     assert [json.loads(line)["text"] for line in path.read_text().splitlines()] == ["one", "two"]
     path.write_text("text,label\n")
     with pytest.raises(DataError, match="line 1 is no answer"):
-        Answers(path)
+        AnswerFile(path)
 
 
 def test_another_process_may_not_write_the_same_file(answers):
     found = subprocess.run(
-        [sys.executable, "-c", "import sys,pathlib;from sentiment.labelling.answers import Answers;"
-         "Answers(pathlib.Path(sys.argv[1]))", str(answers.path)],
+        [sys.executable, "-c", "import sys,pathlib;from sentiment.labelling.answers import AnswerFile;"
+         "AnswerFile(pathlib.Path(sys.argv[1]))", str(answers.path)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "another labelling" in found.stderr
@@ -221,7 +221,7 @@ def test_looked_at_suspects_go_in_as_corrections_and_doubts_change_nothing(cli, 
     assert found.code == 0, found.err
     doubted = suspects(str(tmp_path / "out" / "suspects.csv"))
     assert len(doubted) >= 3
-    desk = Desk(doubted, LABELS, Answers(tmp_path / "looked.jsonl"))
+    desk = Desk(doubted, LABELS, AnswerFile(tmp_path / "looked.jsonl"))
     said = {}
     for number in range(3):
         asked = desk.next("w")
