@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sentiment.errors import MissingExtraError, Parameter, SentimentError, UsageError, nearest
-from sentiment.text.engine import Engine, Threads
+from sentiment.text.engine import Engine, Threads, call
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -82,22 +82,32 @@ def _check_address(address: str, port: int) -> None:
         ) from None
 
 
+def _task(item: Any, function: Callable[..., R], shared: dict[str, Any]) -> R:
+    """Call a function in a task of a cluster, which has one core of its machine."""
+    os.environ["LOKY_MAX_CPU_COUNT"] = os.environ["POLARS_MAX_THREADS"] = "1"
+    return call(function, item, shared)
+
+
+def _ray_task(item: Any, function: Callable[..., R], **shared: Any) -> R:
+    return _task(item, function, shared)  # Ray looks for what it holds among the words alone
+
+
 class _Ray:
     """Tasks of a Ray cluster: what a dead node had begun is done again by another."""
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
+        self._task = ray.remote(max_retries=_RETRIES)(_ray_task)
 
     def map(self, function: Callable[..., R], items: Iterable[T], **shared: Any) -> Iterator[R]:
         """Yield ``function(item, **shared)`` in the order of the items: see `Engine`."""
         ray = self._ray
         held = {name: ray.put(value) for name, value in shared.items()}
-        task = ray.remote(max_retries=_RETRIES)(function)
         waiting: deque[Any] = deque()
         ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         try:
             for item in items:
-                waiting.append(task.remote(item, **held))
+                waiting.append(self._task.remote(item, function, **held))
                 if len(waiting) > ahead:
                     yield self._result(waiting.popleft())
             while waiting:
@@ -164,7 +174,7 @@ class _Spark:
         held = self._context.broadcast(shared)
         rows = self._context.parallelize(every, max(1, len(every)))
         try:
-            yield from rows.map(lambda item: function(item, **held.value)).collect()
+            yield from rows.map(lambda item: _task(item, function, held.value)).collect()
         finally:
             held.unpersist()
 

@@ -110,8 +110,8 @@ class StepMeter:
         if now - self._shown < self._every or rate is None:
             return
         self._shown = now
-        line = f"{step}: {done} blocks, {rate:.1f}/s"
+        line = f"{step}: {done}, {rate:.2g}/s"
         if total and rate:
             left = clock((total - done) / rate)
-            line = f"{step}: {done / total:.0%}, {rate:.1f} blocks/s, {left} left"
+            line = f"{step}: {done / total:.0%}, {rate:.2g}/s, {left} left"
         self._show(line)

@@ -44,7 +44,7 @@ class Threads:
         executor = ThreadPoolExecutor(n)
         try:
             for item in items:
-                waiting.append(executor.submit(_called, function, item, shared))
+                waiting.append(executor.submit(call, function, item, shared))
                 if len(waiting) > n:
                     yield waiting.popleft().result()
             while waiting:
@@ -77,7 +77,8 @@ class Watched:
             yield result
 
 
-def _called(function: Callable[..., R], item: Any, shared: dict[str, Any]) -> R:
+def call(function: Callable[..., R], item: Any, shared: dict[str, Any]) -> R:
+    """Return ``function(item, **shared)``, and what it took of memory to the system."""
     try:
         return function(item, **shared)
     finally:

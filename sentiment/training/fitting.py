@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from sentiment.errors import SentimentError, UsageError
 from sentiment.text.engine import Watched
+from sentiment.training import descent
 from sentiment.training.memory import layout
 
 if TYPE_CHECKING:
@@ -217,7 +219,7 @@ def learn_in_blocks(
     weights : float64[rows], optional
         Of the rows.
     progress : callable
-        Told of the products with blocks.
+        Told of the products with blocks, of passes over the rows or of blocks.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -232,7 +234,8 @@ def learn_in_blocks(
     try:
         if X.joined:
             more = {} if weights is None else {"sample_weight": weights}
-            classifier.fit(X.whole(), labels.tolist(), **more)
+            with _watched(classifier, labels, progress):
+                classifier.fit(X.whole(), labels.tolist(), **more)
         elif isinstance(classifier, NBSVM):
             classifier.fit(X, labels, weights)
         elif isinstance(classifier, LogisticRegression):
@@ -243,8 +246,21 @@ def learn_in_blocks(
                 if last > first:
                     some = None if weights is None else weights[first:last]
                     classifier.partial_fit(X.block(number), labels[first:last], classes, some)
+                progress("sums", number + 1, X.n_blocks)
     finally:
         X.engine = engine
+
+
+def _watched(
+    classifier: Any, labels: NDArray[np.object_], progress: Progress
+) -> AbstractContextManager[None]:
+    """Tell of the passes of a descent; scikit-learn's other loops over one file tell nothing."""
+    from sklearn.linear_model import SGDClassifier
+
+    if not isinstance(classifier, SGDClassifier):
+        return nullcontext()
+    n_classes = len(set(labels))
+    return descent.watched(classifier, n_classes, lambda done, of: progress("passes", done, of))
 
 
 def _expected(classifier: Any, X: BlockMatrix, labels: NDArray[np.object_]) -> int:

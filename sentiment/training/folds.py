@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,48 +34,63 @@ _FOLDS = 5  # in which a decision is chosen where ``cv`` says nothing
 
 
 def check_decision(data: Data, *, time_column: str | None) -> int:
-    """Return in how many folds a decision is chosen; see `check_folds`."""
+    """Return in how many folds a decision is chosen; see `check_asked` and `check_folds`."""
     counts = Counter(data.train_labels).values()
     n_folds = max(2, min([_FOLDS, *counts]))
     try:
-        check_folds(n_folds, data, time_column=time_column)
+        check_asked(n_folds, streaming=False, time_column=time_column)
+        check_folds(n_folds, data)
     except (UsageError, DataError) as error:
         words = str(error).replace("cv=null", "data.val_size=0.2 decision.tuned_on=validation")
         raise UsageError(words.replace(f"cv={n_folds}", "decision.tuned_on=folds")) from error
     return n_folds
 
 
-def check_folds(n_folds: int, data: Data, *, time_column: str | None) -> None:
-    """Refuse folds that cannot be made.
+def check_asked(n_folds: int, *, streaming: bool, time_column: str | None) -> None:
+    """Refuse folds that no rows could be dealt into, before any is read.
 
     Parameters
     ----------
     n_folds : int
-    data : Data
-        Pooled: see `pooled`.
-    time_column : str, optional
+    streaming, time_column
         Of the data's settings.
 
     Raises
     ------
     UsageError
         If the number is none, or what is asked for does not go together.
-    DataError
-        If there are too few rows of a label, or too few groups.
     """
     if n_folds < 2:
         raise UsageError(f"cv={n_folds}: give 2 folds or more, or cv=null")
-    if data.stream is not None and not data.in_blocks:
+    if streaming:
         raise UsageError(f"cv={n_folds} needs the rows in memory: data.streaming=false, or cv=null")
-    if data.stream is not None and data.stream.grouped:
-        raise UsageError(
-            f"cv={n_folds} keeps the groups of data.group_column together, for which all rows must fit "
-            "into data.memory; else cv=null"
-        )
     if time_column is not None:
         raise UsageError(
             f"cv={n_folds} would learn from rows newer than those it is judged on, against "
             f"data.time_column={time_column}: leave one out"
+        )
+
+
+def check_folds(n_folds: int, data: Data) -> None:
+    """Refuse folds that cannot be made of these rows.
+
+    Parameters
+    ----------
+    n_folds : int
+    data : Data
+        Pooled: see `pooled`.
+
+    Raises
+    ------
+    UsageError
+        If these rows cannot be dealt.
+    DataError
+        If there are too few rows of a label, or too few groups.
+    """
+    if data.stream is not None and data.stream.grouped:
+        raise UsageError(
+            f"cv={n_folds} keeps the groups of data.group_column together, for which all rows must fit "
+            "into data.memory; else cv=null"
         )
     if data.splits.unlabelled:
         raise UsageError(
@@ -165,7 +181,7 @@ def out_of_fold(
     cache : FeatureCache
         Gives place for a fold's blocks.
     progress : callable
-        Told of the products with blocks.
+        Told of each fold's blocks, and of the products with them.
     n_folds : int
     weighing : Weighing
         What rows count where they are learned from; those of the fold are as they are.
@@ -180,7 +196,8 @@ def out_of_fold(
     from sklearn.base import clone
 
     labels, classes, weights = data.train_labels, data.splits.classes, weighing.weights_of(data)
-    probabilities, folds = np.zeros((len(labels), len(classes))), []
+    probabilities = np.zeros((len(labels), len(classes)))
+    folds: list[NDArray[np.int64]] = []
     for train, test in deal(labels, data.splits.train.groups, n_folds, seed):
         classifier = clone(pipeline[-1])
         some = None if weights is None else weights[train]
@@ -190,7 +207,9 @@ def out_of_fold(
                 keep[train] = True
                 names = np.array(labels, dtype=object)[train]
                 with cache.beside(features) as place:
-                    learn_in_blocks(classifier, features.take(keep, place), names, some, progress)
+                    told = _of_fold(f"fold {len(folds) + 1} of {n_folds}", progress)
+                    X = features.take(keep, place, partial(told, "rows"))
+                    learn_in_blocks(classifier, X, names, some, told)
                 weighing.restore(classifier)
             else:
                 rows = data.splits.train.take(train.tolist())
@@ -206,6 +225,10 @@ def out_of_fold(
             probabilities[test] = classifier.predict_proba(features[test])
         folds.append(test)
     return OutOfFold(labels, list(classes), probabilities, folds)
+
+
+def _of_fold(name: str, progress: Progress) -> Progress:
+    return lambda step, done, of: progress(f"{name}, {step}", done, of)
 
 
 def _by_block(X: BlockMatrix, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Any]]:

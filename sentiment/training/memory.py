@@ -123,7 +123,7 @@ def wants_blocks(
     *,
     vectorizer: Mapping[str, Any],
     model: Mapping[str, Any],
-    cv: int | None = None,
+    folds: bool = False,
     curve: bool = False,
     cache: Path,
 ) -> bool:
@@ -135,8 +135,8 @@ def wants_blocks(
         The node ``data``.
     vectorizer, model : mapping
         The nodes.
-    cv : int or None
-        Folds: the rows of one after the other are written once more.
+    folds : bool
+        Whether there are any: the rows of one after the other are written once more.
     curve : bool
         Whether a learning curve is asked for.
     cache : Path
@@ -164,7 +164,7 @@ def wants_blocks(
             f"data.memory={given} is too little: {_gb(size)} of text take about {_gb(needed)}, and "
             "blocks up to 2 GB (data.memory=2GB, or 0 for blocks always)"
         )
-    reason = _unsupported(settings, vectorizer, model, curve)
+    reason = _unsupported(settings, vectorizer, model, folds, curve)
     shown = f"{_gb(size)} of text take about {_gb(needed)} of memory"
     shown += f" (data.memory={given})" if always else f", more than {_gb(most)}"
     if reason:
@@ -180,7 +180,7 @@ def wants_blocks(
             "cache.dir=PATH"
         ) from error
     free = shutil.disk_usage(cache).free
-    disk = size * _DISK_PER_BYTE * extent * (1 if cv is None else 2)
+    disk = size * _DISK_PER_BYTE * extent * (2 if folds else 1)
     if free < disk:
         raise UsageError(
             f"{shown}: blocks need about {_gb(disk)} under {cache}, where "
@@ -223,6 +223,7 @@ def _unsupported(
     settings: Mapping[str, Any],
     vectorizer: Mapping[str, Any],
     model: Mapping[str, Any],
+    folds: bool,
     curve: bool,
 ) -> str | None:
     for name in map(_class, _views(vectorizer)):
@@ -241,6 +242,11 @@ def _unsupported(
         )
     if settings.get("split", "hash") != "hash":
         return f"data.split={settings['split']} draws from all rows (data.split=hash)"
+    if folds and settings.get("group_column"):
+        return (
+            "folds keep the groups of data.group_column together, which asks for all rows (cv=null; "
+            "for a decision decision.tuned_on=validation)"
+        )
     if curve:
         return "a learning curve draws from all rows (curve=false)"
     for key in (

@@ -127,6 +127,8 @@ def train(
     decisions.check(rule)
     weighing.check(resolved["model"], cfg.data.balance)
     recipe = Recipe(**resolved["semi"])
+    if cfg.cv is not None:
+        folds.check_asked(cfg.cv, streaming=cfg.data.streaming, time_column=cfg.data.time_column)
     _check_writable(Path(cfg.output_dir))
     experiment = None if run is not None else _experiment(cfg, beside)
     with stages("load"):
@@ -135,7 +137,7 @@ def train(
             check_labels(cfg.start_from, data.splits, Path(cfg.output_dir))
         if cfg.cv is not None:
             data = folds.pooled(data)
-            folds.check_folds(cfg.cv, data, time_column=cfg.data.time_column)
+            folds.check_folds(cfg.cv, data)
         if cfg.curve:
             from sentiment.training.curve import check_rows
 
@@ -279,12 +281,21 @@ def _on_folds(rule: Rule, data: Data) -> bool:
     return rule.tuned_on == "folds" or alone
 
 
+def _folds_asked(rule: Rule, cfg: DictConfig) -> bool:
+    """Tell whether the config alone says that the decision is chosen on folds."""
+    given = cfg.data
+    named = given.val is not None or given.split_column is not None
+    alone = rule.tuned_on is None and not given.val_size and not named
+    return rule.tuned and (rule.tuned_on == "folds" or alone)
+
+
 def load(
     cfg: DictConfig, progress: Callable[[str, int, int], None] = lambda _step, _done, _of: None
 ) -> Data:
     """Load the data that the config names; `progress` is told of the pieces of what memory does not hold."""
     from sentiment import engines
     from sentiment.data import loading
+    from sentiment.evaluation import decisions
     from sentiment.training.memory import wants_blocks
 
     resolved = config.to_dict(cfg)
@@ -292,7 +303,7 @@ def load(
         resolved["data"],
         vectorizer=resolved["vectorizer"],
         model=resolved["model"],
-        cv=cfg.cv,
+        folds=cfg.cv is not None or _folds_asked(decisions.Rule(**resolved["decision"]), cfg),
         curve=cfg.curve,
         cache=config.cache_dir(cfg),
     )

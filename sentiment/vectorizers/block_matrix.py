@@ -98,20 +98,27 @@ class BlockMatrix:
         parts = [np.load(self.folder / f"{_WHOLE}-{part}.npy", mmap_mode="c") for part in _PARTS]
         return sp.csr_matrix(_canonical(tuple(map(np.asarray, parts)), self.shape), copy=False)
 
-    def take(self, keep: npt.NDArray[np.bool_], folder: Path) -> BlockMatrix:
+    def take(
+        self,
+        keep: npt.NDArray[np.bool_],
+        folder: Path,
+        tell: Callable[[int, int], None] = lambda _done, _of: None,
+    ) -> BlockMatrix:
         """Write the rows that are kept, laid out as these, and return them.
 
         Parameters
         ----------
         keep : bool[rows]
         folder : Path
+        tell : callable
+            Told how many blocks are done, and of how many.
         """
         folder.mkdir(parents=True)
         words = {"X": self, "keep": keep, "target": folder}
-        for _ in self.engine.map(_take_rows, range(self.n_blocks), **words):
-            pass
-        for _ in self.engine.map(_take_columns, range(self.n_column_blocks), **words):
-            pass
+        rows = self.engine.map(_take_rows, range(self.n_blocks), **words)
+        columns = self.engine.map(_take_columns, range(self.n_column_blocks), **words)
+        for done, _ in enumerate(itertools.chain(rows, columns), start=1):
+            tell(done, self.n_blocks + self.n_column_blocks)
         lengths = np.add.reduceat(keep, self.starts[:-1], dtype=np.int64).tolist()
         if self.joined:
             join_rows(folder, len(lengths))

@@ -213,7 +213,7 @@ SETTINGS = {"source": "files", "streaming": False, "split": "hash"}
 KINDS = {
     "vectorizer": {"_target_": "x.TfidfVectorizer", "ngram_range": [1, 3]},
     "model": {"_target_": "x.NBSVM"},
-    "cv": None,
+    "folds": False,
 }
 
 
@@ -265,6 +265,10 @@ def test_what_fits_stays_in_memory_and_what_does_not_is_blocked(tmp_path):
             "Mine keeps its features in memory .*tfidf, char, count or hashing",
         ),
         ({"memory": "2GB", "on_leak": "drop"}, r"data\.on_leak needs all rows"),
+        (
+            {"memory": "2GB", "group_column": "film", "folds": True},
+            r"folds keep the groups of data\.group_column together.*\(cv=null",
+        ),
         ({"memory": "2GB", "source": "hub"}, "bounds data=files"),
     ],
 )

@@ -82,7 +82,7 @@ def load(cfg):
     return data if cfg.cv is None else folds.pooled(data)
 
 
-def learned(given: list[str], folder: Path):
+def learned(given: list[str], folder: Path, told=lambda *_: None):
     cfg = config.compose(given)
     data = load(cfg)
     pipeline = build_pipeline(cfg)
@@ -96,12 +96,10 @@ def learned(given: list[str], folder: Path):
     held = None
     if cfg.cv is not None:
         held = folds.out_of_fold(
-            pipeline, features["train"], data, cache, lambda *_: None,
+            pipeline, features["train"], data, cache, told,
             n_folds=cfg.cv, weighing=weighed, seed=0,
         )  # fmt: skip
-    fitted = fit(
-        pipeline, features, data, cache, lambda *_: None, weighing=weighed, passes=1, seed=0
-    )
+    fitted = fit(pipeline, features, data, cache, told, weighing=weighed, passes=1, seed=0)
     return data, fitted, held
 
 
@@ -177,6 +175,42 @@ def test_folds_are_those_of_memory(folder, model):
         np.testing.assert_array_equal(other, one)
     np.testing.assert_allclose(there.probabilities, here.probabilities, atol=1e-6)
     assert not list((folder / "cache").glob("*-rows*"))
+
+
+@pytest.mark.parametrize(
+    ("model", "step", "classes"),
+    [
+        pytest.param("nbsvm", "products", "two", marks=pytest.mark.slow),
+        pytest.param("logreg", "products", "two", marks=pytest.mark.slow),
+        ("naive_bayes", "sums", "two"),
+        ("sgd", "passes", "three"),
+    ],
+)
+def test_how_far_a_fit_is_can_be_told(folder, capfd, model, step, classes):
+    """Passes that descent prints to standard output are told, and not printed."""
+    steps: dict[str, list[tuple[int, int]]] = {}
+    given = [*words(folder, ("tfidf", model), classes), "data.memory=0", "cv=2"]
+    learned(given, folder, lambda name, done, of: steps.setdefault(name, []).append((done, of)))
+    assert list(steps) == [
+        f"fold {n} of 2, {each}" for n in (1, 2) for each in ("rows", step)
+    ] + [step]  # fmt: skip
+    for name, told in steps.items():
+        counts, (done, of) = [done for done, _ in told], told[-1]
+        assert len(told) > 2
+        assert counts == sorted(counts)
+        if not name.endswith("products"):
+            assert done == of
+        else:  # about so many; how many a logistic regression takes is not known
+            assert (0 < done <= of) == (model == "nbsvm")
+    assert capfd.readouterr().out == ""
+
+
+def test_passes_that_are_asked_for_are_printed_too(folder, capfd):
+    given = [*words(folder, ("tfidf", "sgd")), "data.memory=0", "+model.verbose=1"]
+    told = []
+    learned(given, folder, lambda *step: told.append(step))
+    assert capfd.readouterr().out.count("-- Epoch") == len([1 for _, done, _ in told if done]) - 1
+    assert told[-1][1] == told[-1][2]
 
 
 @pytest.mark.parametrize("memory", [[], ["data.memory=0"]])

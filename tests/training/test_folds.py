@@ -111,17 +111,29 @@ def _data(rows):
 
 
 @pytest.mark.parametrize(
-    ("n_folds", "rows", "time", "message"),
+    ("asked", "message"),
     [
-        (1, ["a", "b"] * 9, None, "cv=1: give 2 folds or more"),
-        (5, [*"aaaaaaaa", *"bbb"], None, r"'b' has 3: give fewer folds \(cv=3\)"),
-        (3, ["a", "b"] * 9, "date", "against data.time_column=date"),
+        (["cv=1"], "cv=1: give 2 folds or more"),
+        (["cv=3", "data.time_column=film"], "cv=3 would learn from rows newer than"),
+        (["cv=3", "data.streaming=true", "vectorizer=hashing", "model=sgd"], "needs the rows in"),
+        (["cv=3", "data.memory=0"], r"folds keep the groups of data\.group_column together"),
+        (
+            ["decision=threshold", "decision.tuned_on=folds", "data.memory=0"],
+            r"folds keep the groups.*decision\.tuned_on=validation",
+        ),
     ],
 )
-def test_folds_that_cannot_be_are_named_with_their_fix(n_folds, rows, time, message):
-    data = _data(Split([str(i) for i in range(len(rows))], list(rows)))
+def test_folds_that_cannot_be_are_refused_before_a_row_is_read(words, asked, message):
+    told = []
     with pytest.raises(UsageError, match=message):
-        folds.check_folds(n_folds, data, time_column=time)
+        train(config.compose([*words, *asked]), progress=lambda *step: told.append(step))
+    assert not told
+
+
+def test_too_few_rows_of_a_label_are_named_with_the_fix():
+    rows = Split([str(i) for i in range(11)], [*"aaaaaaaa", *"bbb"])
+    with pytest.raises(UsageError, match=r"'b' has 3: give fewer folds \(cv=3\)"):
+        folds.check_folds(5, _data(rows))
 
 
 def test_too_few_groups_of_a_label_are_named():
@@ -131,4 +143,4 @@ def test_too_few_groups_of_a_label_are_named():
         ["one" if i % 2 else f"g{i}" for i in range(60)],
     )
     with pytest.raises(UsageError, match="needs 5 groups of each label, 'b' has 1"):
-        folds.check_folds(5, _data(rows), time_column=None)
+        folds.check_folds(5, _data(rows))
