@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from sentiment.records.answers import Answers, Note, note_of
+from sentiment.records.answers import BatchAnswers, Note, note_of
 from sentiment.scorer import Scorer
 
 
 def score_texts(
     scorer: Scorer, texts: Sequence[str | None], min_confidence: float | None = None
-) -> Answers:
+) -> BatchAnswers:
     """Score texts of which some may be missing.
 
     Parameters
@@ -24,7 +24,7 @@ def score_texts(
 
     Returns
     -------
-    Answers
+    BatchAnswers
     """
     least = scorer.decision.least(min_confidence)
     found = scorer.predict([text for text in texts if _is_text(text)])
@@ -36,7 +36,7 @@ def score_texts(
         found.n_unknown.tolist(),
         strict=True,
     )
-    answers = Answers([], [], [], [], [])
+    answers = BatchAnswers([], [], [], [], [])
     for text in texts:
         if _is_text(text):
             label, number, row, n_tokens, n_unknown = next(rows)

@@ -19,7 +19,7 @@ from sentiment.answering import score_texts
 from sentiment.errors import Parameter, SentimentError, UsageError
 from sentiment.files import writing
 from sentiment.parent import end_with_parent
-from sentiment.records.answers import Answers, Note
+from sentiment.records.answers import BatchAnswers, Note
 from sentiment.records.batch import Batch
 from sentiment.records.rows import Rows
 from sentiment.records.suffixes import Format
@@ -200,7 +200,7 @@ def _start_worker(scorer: Scorer, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _work(texts: list[str | None], min_confidence: float) -> Answers:
+def _work(texts: list[str | None], min_confidence: float) -> BatchAnswers:
     assert _worker_scorer is not None
     return score_texts(_worker_scorer, texts, min_confidence)
 
@@ -235,13 +235,13 @@ class _Scoring:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def run(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, Answers]]:
+    def run(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, BatchAnswers]]:
         """Yield each batch with its answers, a few batches ahead at most."""
         if self._pool is None:
             for batch in batches:
                 yield batch, score_texts(self._scorer, batch.texts, self._min_confidence)
             return
-        waiting: deque[tuple[Batch, Future[Answers]]] = deque()
+        waiting: deque[tuple[Batch, Future[BatchAnswers]]] = deque()
         try:
             for batch in batches:
                 waiting.append((batch, self._pool.submit(_work, batch.texts, self._min_confidence)))

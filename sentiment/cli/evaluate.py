@@ -188,7 +188,7 @@ def _test_behavior(file: Path | None, scorer: Scorer, *, json: bool) -> None:
         table = Table(title=f"{found.pass_rate:.1%} of cases pass, by {found.source}")
         for column in ("test", "kind", "cases", "failed", "allowed", ""):
             table.add_column(column, justify="right" if column in ("cases", "failed") else "left")
-        for one in found.outcomes:
+        for one in found.findings:
             table.add_row(
                 one.name, one.kind, f"{one.cases:,}", f"{one.failures:,}", f"{one.allow:.0%}",
                 "ok" if one.passed else "FAIL",

@@ -88,23 +88,9 @@ def labelled_chunks(
     import polars as pl
 
     from sentiment.records.batch import flat, flat_fields
-    from sentiment.records.formats import check_readable, find_format
-    from sentiment.records.places import find
     from sentiment.records.rows import open_rows
 
-    for place in find(path):
-        if not is_remote(place.path) and not Path(place.path).exists():
-            raise absent(place.path)
-        check_readable(place.path)
-        try:
-            find_format(place.path, None)
-        except DataError:
-            raise
-        except UsageError as error:
-            raise DataError(
-                f"{place.path}: its name does not tell the format; use .csv, .tsv, .jsonl or "
-                ".parquet, optionally with .gz, .bz2, .xz, .zst or .zip"
-            ) from error
+    _check_places(path)
     reader = open_rows(path, text_column=text_column, batch_size=chunk_rows, dialect=dialect)
     n_rows = 0
     read: dict[str, str] = {}  # what a column was asked for as, and what the file calls it
@@ -156,6 +142,26 @@ def labelled_chunks(
             notes.update(reader.found)
     if not n_rows:
         raise DataError(f"{path} is empty: it holds no row")
+
+
+def _check_places(path: str) -> None:
+    """Refuse what is missing, or by its name no table."""
+    from sentiment.records.formats import check_readable, find_format
+    from sentiment.records.places import find
+
+    for place in find(path):
+        if not is_remote(place.path) and not Path(place.path).exists():
+            raise absent(place.path)
+        check_readable(place.path)
+        try:
+            find_format(place.path, None)
+        except DataError:
+            raise
+        except UsageError as error:
+            raise DataError(
+                f"{place.path}: its name does not tell the format; use .csv, .tsv, .jsonl or "
+                ".parquet, optionally with .gz, .bz2, .xz, .zst or .zip"
+            ) from error
 
 
 def _check_lines(records: Iterable[Mapping[str, Any]], path: str) -> None:

@@ -202,29 +202,14 @@ def load_splits(
         group_column=group_column, time_column=time_column, split_column=split_column,
     )  # fmt: skip
     _check(on_bad_rows=on_bad_rows, sample_size=sample_size, on_leak=on_leak)
-    if text_column == label_column and source != "embedded":
-        raise UsageError(
-            f"data.text_column and data.label_column are both {text_column!r}: "
-            "a model would read the answer"
-        )
     soft = teacher_columns(soft_labels)
-    if unlabelled is not None and (soft or weight_column is not None):
-        raise UsageError(
-            f"data.unlabelled={unlabelled} is learned from by sure labels that count alike: leave out "
-            f"data.{'soft_labels' if soft else 'weight_column'}, or data.unlabelled=null"
-        )
+    _check_columns(
+        text_column, label_column, source=source, unlabelled=unlabelled,
+        taught="soft_labels" if soft else "weight_column" if weight_column is not None else None,
+    )  # fmt: skip
+    read = _reader(source, name, {"train": train, "val": val, "test": test, "path": path})
     report: dict[str, int] = {}
     notes: dict[str, str] = {}
-    readers: dict[str, Callable[..., Any]] = {
-        "embedded": read_embedded, "hub": read_hub, "files": read_files,
-    }  # fmt: skip
-    read = readers.get(source)
-    if read is None:
-        raise UsageError(f"data.source={source!r} is not one of embedded, hub, files")
-    for key, value in (("train", train), ("val", val), ("test", test), ("path", path)):
-        if value is not None and (source == "embedded" or (source == "files" and key == "path")):
-            other = "hub" if key == "path" else "files"
-            raise UsageError(f"data.{key}={value} is not read with data={name}: add data={other}")
     raw, names = read(
         path=path,
         subset=subset,
@@ -261,12 +246,7 @@ def load_splits(
             labels = Counter(frames[part]["label"].to_list())
             check_classes(labels, None, label_column, known=classes, part=part)
     if sample_size is not None:
-        if sample_size > len(rows):
-            raise DataError(
-                f"data.sample_size={sample_size} is more than the {len(rows)} usable rows of {name}"
-            )
-        if sample_size < len(rows):
-            rows = rows[sample(rows, sample_size, plan)]
+        rows = _sampled(rows, sample_size, plan, name)
     parts = divide(rows, plan)
     check_parts(rows["label"].to_list(), parts, plan)
     parts[held_out_without_label(rows, parts != TRAIN)] = _LEFT_OUT
@@ -315,6 +295,44 @@ def load_splits(
         notes=notes,
         unlabelled=pool,
     )
+
+
+def _check_columns(
+    text: str, label: str, *, source: str, unlabelled: str | None, taught: str | None
+) -> None:
+    """Refuse columns of which a model would learn what it may not, or cannot."""
+    if text == label and source != "embedded":
+        raise UsageError(
+            f"data.text_column and data.label_column are both {text!r}: "
+            "a model would read the answer"
+        )
+    if unlabelled is not None and taught is not None:
+        raise UsageError(
+            f"data.unlabelled={unlabelled} is learned from by sure labels that count alike: leave out "
+            f"data.{taught}, or data.unlabelled=null"
+        )
+
+
+def _reader(source: str, name: str, given: Mapping[str, str | None]) -> Callable[..., Any]:
+    """Return what reads a source, when nothing is given that it does not read."""
+    readers: dict[str, Callable[..., Any]] = {
+        "embedded": read_embedded, "hub": read_hub, "files": read_files,
+    }  # fmt: skip
+    if source not in readers:
+        raise UsageError(f"data.source={source!r} is not one of {', '.join(readers)}")
+    for key, value in given.items():
+        if value is not None and (source == "embedded" or (source == "files" and key == "path")):
+            other = "hub" if key == "path" else "files"
+            raise UsageError(f"data.{key}={value} is not read with data={name}: add data={other}")
+    return readers[source]
+
+
+def _sampled(rows: pl.DataFrame, size: int, plan: Plan, name: str) -> pl.DataFrame:
+    if size > len(rows):
+        raise DataError(
+            f"data.sample_size={size} is more than the {len(rows)} usable rows of {name}"
+        )
+    return rows[sample(rows, size, plan)] if size < len(rows) else rows
 
 
 def make_plan(

@@ -24,6 +24,7 @@ SUITE = Path(__file__).with_suffix(".yaml")
 
 _MOST_CASES = 300  # of one test; more are drawn from
 _EXAMPLES = 5
+_KINDS = ("minimum", "invariance", "direction")
 _SLOT = re.compile(r"\{(\w+)\}")
 
 Predict = Callable[[Sequence[str]], "Predictions"]
@@ -74,7 +75,7 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Finding:
     """What became of one test.
 
     Attributes
@@ -101,17 +102,17 @@ class Behavior:
     """What became of a suite."""
 
     source: str
-    outcomes: list[Outcome]
+    findings: list[Finding]
 
     @property
     def passed(self) -> bool:
         """Whether every test passes."""
-        return all(outcome.passed for outcome in self.outcomes)
+        return all(one.passed for one in self.findings)
 
     @property
     def pass_rate(self) -> float:
         """Share of cases that pass, the mean over tests: large tests count no more."""
-        return sum(1 - one.failures / one.cases for one in self.outcomes) / len(self.outcomes)
+        return sum(1 - one.failures / one.cases for one in self.findings) / len(self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as plain containers."""
@@ -119,7 +120,7 @@ class Behavior:
             "source": self.source,
             "passed": self.passed,
             "pass_rate": self.pass_rate,
-            "tests": [asdict(outcome) for outcome in self.outcomes],
+            "tests": [asdict(one) for one in self.findings],
         }
 
 
@@ -180,23 +181,20 @@ def _test(found: Any, where: str) -> Test:
             raise DataError(f"{where}: unknown key {key!r}{nearest(str(key), known)}")
     name = str(found.get("name") or where.rpartition(": ")[2])
     where = f"{where} ({name})"
-    kind = found.get("kind")
-    if kind not in ("minimum", "invariance", "direction"):
-        raise DataError(f"{where}: kind {kind!r} is not one of minimum, invariance, direction")
+    if found.get("kind") not in _KINDS:
+        raise DataError(f"{where}: kind {found.get('kind')!r} is not one of {', '.join(_KINDS)}")
+    _check_values(found, where)
+    _check_kind(found, where)
+    labels = {key: str(found[key]) for key in ("label", "towards") if found.get(key) is not None}
+    return Test(**{**found, **labels, "name": name})
+
+
+def _check_values(found: Mapping[str, Any], where: str) -> None:
+    """Refuse values that no test takes."""
     for key in ("texts", "changes", "append"):
         value = found.get(key, [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise DataError(f"{where}: {key} is no list of texts")
-    if not found.get("texts"):
-        raise DataError(f"{where}: has no texts")
-    needs = {"minimum": "label", "direction": "towards"}.get(kind)
-    if needs and found.get(needs) is None:
-        raise DataError(f"{where}: a test of {kind} needs `{needs}`")
-    changed = any(found.get(key) for key in ("changes", "append", "replace"))
-    if kind == "direction" and not found.get("append"):
-        raise DataError(f"{where}: a test of direction needs `append`")
-    if kind == "invariance" and not changed:
-        raise DataError(f"{where}: a test of invariance needs `changes`, `append` or `replace`")
     for change in found.get("changes", ()):
         if change not in _CHANGES:
             raise DataError(f"{where}: unknown change {change!r}{nearest(change, _CHANGES)}")
@@ -209,10 +207,21 @@ def _test(found: Any, where: str) -> Test:
         value = found.get(key, 0.0)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
             raise DataError(f"{where}: {key} {value!r} is no share from 0 to 1")
-    for key in ("label", "towards"):
-        if found.get(key) is not None:
-            found[key] = str(found[key])
-    return Test(**{**found, "name": name})
+
+
+def _check_kind(found: Mapping[str, Any], where: str) -> None:
+    """Refuse a test that lacks what its kind needs."""
+    kind = found["kind"]
+    if not found.get("texts"):
+        raise DataError(f"{where}: has no texts")
+    needs = {"minimum": "label", "direction": "towards"}.get(kind)
+    if needs and found.get(needs) is None:
+        raise DataError(f"{where}: a test of {kind} needs `{needs}`")
+    if kind == "direction" and not found.get("append"):
+        raise DataError(f"{where}: a test of direction needs `append`")
+    changed = any(found.get(key) for key in ("changes", "append", "replace"))
+    if kind == "invariance" and not changed:
+        raise DataError(f"{where}: a test of invariance needs `changes`, `append` or `replace`")
 
 
 def run_suite(suite: Suite, predict: Predict, labels: Sequence[str]) -> Behavior:
@@ -248,7 +257,7 @@ def applies(suite: Suite, labels: Sequence[str]) -> bool:
 def told(found: Behavior) -> list[str]:
     """Return a sentence for each test that fails, with an example."""
     lines = []
-    for one in found.outcomes:
+    for one in found.findings:
         if one.passed:
             continue
         example = one.examples[0]
@@ -259,7 +268,7 @@ def told(found: Behavior) -> list[str]:
     return lines
 
 
-def _run(test: Test, suite: Suite, predict: Predict, labels: Sequence[str]) -> Outcome:
+def _run(test: Test, suite: Suite, predict: Predict, labels: Sequence[str]) -> Finding:
     texts = _filled(test.texts, suite.lexicons)
     if test.kind == "minimum":
         texts = _drawn(texts)
@@ -271,7 +280,7 @@ def _run(test: Test, suite: Suite, predict: Predict, labels: Sequence[str]) -> O
             )
             if answer != test.label
         ]
-        return _outcome(test, len(texts), failed)
+        return _finding(test, len(texts), failed)
     pairs = _drawn([(text, other) for text in texts for other in _changed(text, test, suite)])
     if not pairs:
         raise DataError(f"{suite.source}: {test.name!r} changes none of its texts")
@@ -282,7 +291,7 @@ def _run(test: Test, suite: Suite, predict: Predict, labels: Sequence[str]) -> O
         for (text, other), a, b in zip(pairs, before.labels, after.labels, strict=True):
             if a != b:
                 failed.append({"text": other, "before": text, "answer": b, "expected": a})
-        return _outcome(test, len(pairs), failed)
+        return _finding(test, len(pairs), failed)
     column = list(labels).index(str(test.towards))
     was, now = before.probabilities[:, column].tolist(), after.probabilities[:, column].tolist()
     for (text, other), a, b in zip(pairs, was, now, strict=True):
@@ -291,12 +300,12 @@ def _run(test: Test, suite: Suite, predict: Predict, labels: Sequence[str]) -> O
                 {"text": other, "before": text, "answer": f"{test.towards} {b:.3f}",
                  "expected": f"at least {a:.3f}"}
             )  # fmt: skip
-    return _outcome(test, len(pairs), failed)
+    return _finding(test, len(pairs), failed)
 
 
-def _outcome(test: Test, cases: int, failed: list[dict[str, Any]]) -> Outcome:
+def _finding(test: Test, cases: int, failed: list[dict[str, Any]]) -> Finding:
     passed = len(failed) <= test.allow * cases
-    return Outcome(test.name, test.kind, cases, len(failed), test.allow, passed, failed[:_EXAMPLES])
+    return Finding(test.name, test.kind, cases, len(failed), test.allow, passed, failed[:_EXAMPLES])
 
 
 def _filled(templates: Iterable[str], lexicons: Mapping[str, Sequence[str]]) -> list[str]:

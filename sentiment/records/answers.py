@@ -29,7 +29,7 @@ def note_of(confidence: float, least: float, n_tokens: int, n_unknown: int) -> N
     return Note.NO_KNOWN_WORD if n_unknown >= n_tokens else None
 
 
-class Answers(NamedTuple):
+class BatchAnswers(NamedTuple):
     """What a model says of a batch's rows.
 
     Attributes

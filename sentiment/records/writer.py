@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from sentiment.errors import DataError
 from sentiment.files import write_whole
-from sentiment.records.answers import Answers, Note
+from sentiment.records.answers import BatchAnswers, Note
 from sentiment.records.batch import Batch
 from sentiment.records.reader import one_line
 from sentiment.records.suffixes import Format
@@ -68,7 +68,7 @@ class Writer:
         self._names: list[str] | None = None
         self._arrow: pa.Schema | None = None
 
-    def write(self, batch: Batch, answers: Answers) -> None:
+    def write(self, batch: Batch, answers: BatchAnswers) -> None:
         """Write one batch; a row without text has an empty label and no numbers."""
         if self._kind == "lines":
             lines = map(_line, answers.labels, answers.confidence, answers.notes, answers.would_be)
@@ -143,7 +143,7 @@ class Writer:
         last = [note, withheld] if self._withholds else [note]
         return [label, number, *self._numbers(row), *last]
 
-    def _write_jsonl(self, batch: Batch, answers: Answers) -> None:
+    def _write_jsonl(self, batch: Batch, answers: BatchAnswers) -> None:
         lines = []
         for record, label, number, row, note, withheld in zip(
             batch.records(), *answers, strict=True
@@ -175,7 +175,7 @@ class Writer:
         csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(rows)
         self._stream.write(text.getvalue().encode("utf-8", "replace"))
 
-    def _write_csv(self, batch: Batch, answers: Answers) -> None:
+    def _write_csv(self, batch: Batch, answers: BatchAnswers) -> None:
         records = batch.records()
         if self._names is None:
             self._csv_header(list(records[0]))
@@ -192,7 +192,7 @@ class Writer:
             rows.append([*cells, *map(_answer_cell, self._answer(*answer))])
         self._write_cells(rows)
 
-    def _write_parquet(self, batch: Batch, answers: Answers) -> None:
+    def _write_parquet(self, batch: Batch, answers: BatchAnswers) -> None:
         """Write one batch as an Arrow stream of its own; `to_parquet` makes a file of them all.
 
         A Parquet file cannot be read before its last byte is written, nor gone on with.

@@ -49,7 +49,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Marked:
     """Test rows by their hash, their true labels, and whether each was answered rightly."""
 
     rows: Hashes
@@ -187,7 +187,7 @@ def _remaining(keep: NDArray[np.bool_], min_rows: int) -> str:
     return f"{count:,} of {len(keep):,} (the others one of them has learned from)"
 
 
-def own_answers(contender: Contender) -> Answers:
+def own_answers(contender: Contender) -> Marked:
     """Return what a model answered to its own test rows, as it logged it or scored now.
 
     Raises
@@ -198,7 +198,7 @@ def own_answers(contender: Contender) -> Answers:
     return logged_answers(contender) or _score(contender, _splits(contender).test)
 
 
-def logged_answers(contender: Contender) -> Answers | None:
+def logged_answers(contender: Contender) -> Marked | None:
     """Read the run's test predictions; None when it logged none."""
     from sentiment.evaluation import predictions
 
@@ -207,7 +207,7 @@ def logged_answers(contender: Contender) -> Answers | None:
     # Cut off or of another program: the rows are scored instead.
     if found is None or not len(found.labels):
         return None
-    return Answers(hashes.of_digests(found.text_sha256), found.labels, found.correct)
+    return Marked(hashes.of_digests(found.text_sha256), found.labels, found.correct)
 
 
 def relabelled(candidate: Contender, champion: Contender) -> tuple[int, int] | None:
@@ -269,12 +269,12 @@ def _take(split: Split, keep: NDArray[np.bool_]) -> Split:
     return Split([split.texts[i] for i in chosen], [split.labels[i] for i in chosen])
 
 
-def _score(contender: Contender, split: Split) -> Answers:
+def _score(contender: Contender, split: Split) -> Marked:
     try:
         predicted = contender.load().predict(split.texts).labels
     except SentimentError as error:
         raise NoRowsError(f"{contender.name} cannot score them ({error})") from error
-    return Answers(
+    return Marked(
         hashes.row_hashes(split.texts),
         split.labels,
         np.array([a == b for a, b in zip(predicted, split.labels, strict=True)], dtype=np.bool_),

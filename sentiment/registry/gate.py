@@ -232,7 +232,7 @@ def _behaves(least: float, file: str | None, scorer: Scorer) -> Check:
         return Check("behavior", None, least, True, detail)
     found = run_suite(suite, scorer.predict, scorer.labels)
     failed = [
-        f"{one.name} ({one.failures} of {one.cases})" for one in found.outcomes if not one.passed
+        f"{one.name} ({one.failures} of {one.cases})" for one in found.findings if not one.passed
     ]
     detail = (
         f"{found.pass_rate:.1%} of behavioural cases pass, at least {least:.1%} is required"

@@ -32,14 +32,14 @@ def words(texts):
     )
 
 
-def outcomes(tmp_path, text):
+def findings(tmp_path, text):
     (tmp_path / "b.yaml").write_text(text)
     found = run_suite(load_suite(tmp_path / "b.yaml"), words, LABELS)
-    return {one.name: one for one in found.outcomes}, found
+    return {one.name: one for one in found.findings}, found
 
 
 def test_each_kind_counts_what_fails(tmp_path):
-    found, behavior = outcomes(tmp_path, """
+    found, behavior = findings(tmp_path, """
 lexicons: {it: [film, book, play], w: [good, bad]}
 tests:
   - {name: said, kind: minimum, label: positive, texts: ["a {w} {it}"], allow: 0.4}
@@ -93,14 +93,14 @@ tests:
 )
 def test_what_a_file_may_not_say_is_one_line(tmp_path, text, said):
     with pytest.raises(DataError, match=said):
-        outcomes(tmp_path, text)
+        findings(tmp_path, text)
 
 
 def test_the_shipped_tests_are_about_sentiment_and_pass_where_words_decide():
     suite = load_suite()
     assert applies(suite, ["positive", "negative"])
     assert not applies(suite, ["bad", "good"])
-    cases = {one.name: one.cases for one in run_suite(suite, words, LABELS).outcomes}
+    cases = {one.name: one.cases for one in run_suite(suite, words, LABELS).findings}
     assert all(cases.values())
     assert sum(cases.values()) > 1500
 
