@@ -88,12 +88,17 @@ class NgramView:
         lengths = tensors[f"{prefix}.token_lengths"]
         self.n_tokens = len(lengths)
         self.unknown = self.n_tokens + 1
-        self.tokens = _split(tensors[f"{prefix}.tokens"].tobytes().decode(), lengths)
+        self.tokens, by_frequency = _split(
+            tensors[f"{prefix}.tokens"].tobytes().decode(),
+            lengths,
+            self.document_frequency,
+        )
         self._of_character: Ids | None = None
         self._made_encoder: Encoder | None = None
         self._lock = threading.Lock()
         if self.spec.analyzer == "word":
-            self._ids = dict(zip(self.tokens, range(1, self.unknown), strict=True))
+            ids = (by_frequency + 1).tolist()
+            self._ids = dict(zip([self.tokens[i - 1] for i in ids], ids, strict=True))
             # Split words that are no tokens get the id 0 and go.
             self._ids.update(dict.fromkeys(self._tokenizer.dropped, 0))
         else:
@@ -143,9 +148,9 @@ class NgramView:
         parts = join_digits(ids, self._longer, self._base)
         singles = ids.view(np.int64) if 1 in self.orders else ids[:0].view(np.int64)
         if not parts:
-            return singles
+            return singles.copy()
         slots, found = self.table.find(parts[0] if len(parts) == 1 else np.concatenate(parts))
-        hits = slots[found]
+        hits = slots.take(found.nonzero()[0])
         hits += self.first_slot
         return np.concatenate((singles, hits))
 
@@ -154,7 +159,7 @@ class NgramView:
         ids = self.token_ids(text)
         rows = self.find_rows(ids)
         unknown = int(np.count_nonzero(ids == self.unknown))
-        rows = np.sort(rows)
+        rows.sort()
         first = np.empty(len(rows), dtype=np.bool_)
         first[:1] = True
         np.not_equal(rows[1:], rows[:-1], out=first[1:])
@@ -165,7 +170,7 @@ class NgramView:
         counts = np.empty(len(starts), dtype=np.int64)
         np.subtract(starts[1:], starts[:-1], out=counts[:-1])
         counts[-1:] = len(rows) - starts[-1:]
-        return _add_up(values, counts, self.tf, self.norm), len(ids), unknown
+        return _add_up(values, counts, len(rows), self.tf, self.norm), len(ids), unknown
 
     def count(self, texts: Sequence[str]) -> tuple[Found, Ints, Ints]:
         """Return the features of many texts, the tokens of each text and how many are unknown."""
@@ -223,12 +228,23 @@ class NgramView:
         return values_at(self)[:, int(self.norm is not None) :]
 
 
-def _split(text: str, lengths: NDArray[Any]) -> list[str]:
+def _split(text: str, lengths: NDArray[Any], frequency: NDArray[Any]) -> tuple[list[str], Ints]:
+    """Return the tokens, and their numbers from the most frequent on.
+
+    They are made in that order: those of every text then share pages of memory, and finding their ids
+    takes two thirds of the time.
+    """
     ends = np.cumsum(lengths, dtype=np.int64)
     if len(text) != (int(ends[-1]) if len(ends) else 0):
         raise ValueError("tokens and their lengths do not match")
-    starts = (ends - lengths).tolist()
-    return [text[start:end] for start, end in zip(starts, ends.tolist(), strict=True)]
+    if len(frequency) != len(lengths):
+        raise ValueError("tokens and their frequencies do not match")
+    order = np.argsort(-frequency.astype(np.int64), kind="stable")
+    begin, end = (ends - lengths)[order].tolist(), ends[order].tolist()
+    tokens = [""] * len(begin)
+    for number, first, last in zip(order.tolist(), begin, end, strict=True):
+        tokens[number] = text[first:last]
+    return tokens, order
 
 
 class HashView:
@@ -315,26 +331,34 @@ def _count(texts: Ints, rows: Ints, signs: Floats | None = None) -> Found:
 _LOGARITHMS = 1.0 + np.log(np.maximum(np.arange(1024), 1))
 
 
-def _add_up(values: Floats, counts: Ints, tf: str, norm: str | None) -> Floats:
-    """Add up the contributions of one text's features, as `contributions` has them."""
+def _add_up(values: Floats, counts: Ints, total: int, tf: str, norm: str | None) -> Floats:
+    """Add up the contributions of one text's features, as `contributions` has them.
+
+    ``total`` is the sum of the counts.
+    """
     if tf == "binary":
         frequencies = np.ones(len(counts))
     elif tf == "sublinear":
-        frequencies = _LOGARITHMS.take(np.minimum(counts, 1023))
-        if len(counts) and counts.max() > 1023:
+        frequencies = _LOGARITHMS.take(counts, mode="clip")
+        if total >= len(_LOGARITHMS) and counts.max() >= len(_LOGARITHMS):
             frequencies = 1.0 + np.log(counts)
     else:
         frequencies = counts.astype(np.float64)
-    # In the order in which texts that are scored together are added up: a text then has one
-    # score to the last bit, whoever else is scored with it.
-    same = np.zeros(len(counts), dtype=np.int64)
     if norm is not None:
         inside = values[:, 0] * frequencies
         inside = np.abs(inside) if norm == "l1" else inside * inside
-        length = float(np.bincount(same, inside, 1)[0])
+        length = _sum(inside)
         frequencies /= (math.sqrt(length) if norm == "l2" else length) or 1.0
         values = values[:, 1:]
-    return np.array([np.bincount(same, column * frequencies, 1)[0] for column in values.T])
+    return np.array([_sum(column * frequencies) for column in values.T])
+
+
+def _sum(numbers: Floats) -> float:
+    """Add up in the order in which `numpy.bincount` does it for texts that are scored together.
+
+    A text then has one score to the last bit, whoever else is scored with it.
+    """
+    return np.add.accumulate(numbers).item(-1) if len(numbers) else 0.0
 
 
 def term_frequency(counts: Floats, tf: str) -> Floats:
