@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import http.server
 import json
-import random
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from support.made_up import add_reviews
 
 from sentiment.feedback import Answer, Feedback
 from sentiment.store import read_pointer
-
-GOOD = ["warm", "clever", "moving", "funny", "tender", "bright"]
-BAD = ["dull", "clumsy", "tedious", "bland", "noisy", "hollow"]
-PLAIN = ["the", "film", "its", "plot", "a", "scene", "with", "actors", "and", "music"]
-
-
-def grow(file: Path, first: int, last: int) -> None:
-    """Add rows of one distribution."""
-    lines = [] if first else ["text,label"]
-    for number in range(first, last):
-        rng = random.Random(number)
-        label = number % 2
-        words = rng.choices(PLAIN, k=10) + rng.choices(GOOD if label else BAD, k=2)
-        rng.shuffle(words)
-        said = 1 - label if rng.random() < 0.08 else label
-        lines.append(f"{' '.join(words)} {number},{'positive' if said else 'negative'}")
-    with file.open("a") as target:
-        target.write("\n".join(lines) + "\n")
 
 
 @pytest.fixture
@@ -73,7 +54,7 @@ def test_the_loop_closes(tmp_path, cli, monkeypatch, gateway):
     monkeypatch.setenv("SENTIMENT_TRAIN_ARGS", given)
     words = ["retrain", "--output-dir", out, "--json"]
 
-    grow(file, 0, 800)
+    add_reviews(file, 0, 800)
     first = cli(*words)
     assert first.code == 0, first.err
     assert first.document["outcome"] == "promoted"
@@ -87,7 +68,7 @@ def test_the_loop_closes(tmp_path, cli, monkeypatch, gateway):
     assert outcome(sent) == "nothing_new"
 
     # The file grows by a tenth: an equal model is not refused.
-    grow(file, 800, 880)
+    add_reviews(file, 800, 880)
     grown = cli(*words)
     assert (grown.code, grown.document["outcome"]) == (0, "promoted"), grown.err
 
@@ -129,7 +110,7 @@ def test_corrections_win_and_leave_held_out_rows_alone(tmp_path):
     from sentiment.data.loading import load
 
     file, also = tmp_path / "a.csv", tmp_path / "also.jsonl"
-    grow(file, 0, 200)
+    add_reviews(file, 0, 200)
     settings = {"source": "files", "name": "x", "train": str(file)}
     before = load(settings, 1).splits
     corrected, held_out = before.train.texts[3], before.test.texts[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -13,28 +12,12 @@ from pathlib import Path
 
 import pytest
 from support.commands import Printed, run_cli
+from support.made_up import add_reviews
 
 from sentiment import config
 from sentiment.training.run import TrainResult, train
 
 POSTGRES_DRIVER = "psycopg" if importlib.util.find_spec("psycopg") else "psycopg2"
-
-GOOD = ["warm", "clever", "moving", "funny", "tender", "bright", "honest", "superb", "gripping"]
-BAD = ["dull", "clumsy", "tedious", "bland", "noisy", "hollow", "lazy", "awful", "lifeless"]
-PLAIN = ["the", "film", "its", "plot", "a", "scene", "with", "actors", "and", "music", "camera"]
-
-
-def write_reviews(path: Path, rows: int = 600, seed: int = 7) -> None:
-    """Write reviews that words tell apart, mostly: one in ten carries the other label."""
-    rng = random.Random(seed)
-    lines = ["text,label"]
-    for number in range(rows):
-        label = number % 2
-        words = rng.choices(PLAIN, k=12) + rng.choices(GOOD if label else BAD, k=2)
-        rng.shuffle(words)
-        said = 1 - label if rng.random() < 0.1 else label
-        lines.append(f"{' '.join(words)} {number},{'positive' if said else 'negative'}")
-    path.write_text("\n".join(lines) + "\n")
 
 
 @dataclass(frozen=True)
@@ -71,7 +54,7 @@ def train_some(
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "reviews.csv"
-    write_reviews(path)
+    add_reviews(path, 0, 600)
     return path
 
 

@@ -146,7 +146,7 @@ def test_worse_on_the_same_rows_is_refused_with_its_p_value(
     assert not found.passed
     assert isinstance(found.measured, float)
     assert found.measured < 0.001
-    assert "the same 239 test rows" in found.detail
+    assert "the same 234 test rows" in found.detail
     assert "McNemar p = " in found.detail
     better = judge(GateConfig(max_drop=0.0), "d", contender("good"), contender("poor"))
     assert check(better, "significance").passed

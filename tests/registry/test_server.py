@@ -32,7 +32,6 @@ from sentiment.registry.gate import load_rules
 from sentiment.registry.promotion import Promotion
 from sentiment.registry.pull import ask_server, pull
 from sentiment.registry.registry import Registry, fetch
-from sentiment.registry.turn import check_turn, turn
 
 from .conftest import Trained, train_some
 
@@ -160,43 +159,6 @@ def test_two_promotions_at_once_on_a_server(server: Server, name: str, tmp_path:
     assert (first.from_version, second.from_version) == (None, first.to_version)
     assert registry.get("champion").version == second.to_version
     assert not [key for key in registry.registered().tags if "turn" in key]
-
-
-def test_turns_exclude_each_other(server: Server, name: str, tmp_path: Path) -> None:
-    registry = Registry(tmp_path, name)
-    registry.client.create_registered_model(name)
-    inside: list[str] = []
-    seen: list[int] = []
-
-    def take_turns(who: str) -> None:
-        for _ in range(3):
-            with turn(registry.client, name):
-                inside.append(who)
-                seen.append(len(inside))
-                time.sleep(0.01)
-                inside.remove(who)
-
-    threads = [threading.Thread(target=take_turns, args=(who,)) for who in "abc"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert seen == [1] * 9
-
-
-def test_a_dead_process_does_not_hold_its_turn_for_ever(
-    server: Server, name: str, tmp_path: Path
-) -> None:
-    client = Registry(tmp_path, name).client
-    client.create_registered_model(name)
-    for key, value in (("1-dead", "1"), ("2-dead", "choosing")):
-        client.set_registered_model_tag(name, f"sentiment.turn.{key}", value)
-    with turn(client, name, dead_after=0.5) as mine:
-        tags = client.get_registered_model(name).tags
-        assert [key for key in tags if "turn" in key] == [mine]
-        client.delete_registered_model_tag(name, mine)
-        with pytest.raises(SentimentError, match="others went on"):
-            check_turn(mine, client.get_registered_model(name).tags)
 
 
 def test_what_the_watcher_asks(server: Server, name: str, tmp_path: Path) -> None:
