@@ -71,15 +71,24 @@ def check(name: str, address: str | None = None) -> None:
 
 
 def _check_address(address: str, port: int) -> None:
-    """Refuse an address where nobody listens: a cluster's own client would wait for minutes."""
-    host, _, given = address.rpartition("://")[2].rpartition(":")
-    try:
-        socket.create_connection((host or "127.0.0.1", int(given or port)), timeout=5).close()
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            Parameter("engine_address", address, key="engine.address"),
-            f": no cluster answers there ({error})",
-        ) from None
+    """Refuse an address where nobody listens: a cluster's own client would wait for minutes.
+
+    Spark takes several masters, with commas between, of which one must be there.
+    """
+    reasons = []
+    for each in address.rpartition("://")[2].split(","):
+        host, colon, given = each.rpartition(":")
+        try:
+            there = (host, int(given)) if colon else (each, port)
+            socket.create_connection(there, timeout=5).close()
+        except (OSError, ValueError) as error:
+            reasons.append(str(error))
+        else:
+            return
+    raise UsageError(
+        Parameter("engine_address", address, key="engine.address"),
+        f": no cluster answers there ({'; '.join(reasons)})",
+    )
 
 
 def _task(item: Any, function: Callable[..., R], shared: dict[str, Any]) -> R:
@@ -162,8 +171,15 @@ def _ray(address: str | None) -> Iterator[_Ray]:
             ray.shutdown()
 
 
+def _spark_task(item: Any, function: Callable[..., R], shared: dict[str, Any]) -> R | Exception:
+    try:
+        return _task(item, function, shared)
+    except (SentimentError, OSError, ValueError) as error:
+        return error  # what is raised there comes back as Java's words about it
+
+
 class _Spark:
-    """Tasks of a Spark application, a few at a time."""
+    """Tasks of a Spark application, all of them at a time."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -174,7 +190,11 @@ class _Spark:
         held = self._context.broadcast(shared)
         rows = self._context.parallelize(every, max(1, len(every)))
         try:
-            yield from rows.map(lambda item: _task(item, function, held.value)).collect()
+            tasks = rows.map(lambda item: _spark_task(item, function, held.value))
+            for result in tasks.collect():
+                if isinstance(result, Exception):
+                    raise result
+                yield result
         finally:
             held.unpersist()
 

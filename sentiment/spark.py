@@ -63,15 +63,22 @@ def score(
     ModelNotFoundError
         No model answers to the reference.
     UsageError
-        There is no such column.
+        There is no such column, or it holds no text.
     """
-    if column not in dataframe.columns:
-        names = ", ".join(dataframe.columns)
+    types = {field.name: field.dataType.simpleString() for field in dataframe.schema}
+    if column not in types:
+        names = ", ".join(types)
         raise UsageError(Parameter("column", column), f": no such column (there are: {names})")
+    if not types[column].startswith(("string", "varchar", "char")):
+        raise UsageError(
+            Parameter("column", column), f": holds {types[column]}, not text: cast it to string"
+        )
     scored = scoring(
         dataframe.sparkSession, model, output_dir=output_dir, min_confidence=min_confidence
     )
-    return dataframe.withColumn(name, scored(dataframe[column]))
+    # A dot within a name would mean a field of a struct.
+    quoted = column.replace("`", "``")
+    return dataframe.withColumn(name, scored(dataframe[f"`{quoted}`"]))
 
 
 def scoring(

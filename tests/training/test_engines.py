@@ -133,6 +133,15 @@ def test_an_address_without_a_cluster_is_said_at_once(name, address):
         pass
 
 
+def test_one_of_several_masters_is_enough():
+    pytest.importorskip("pyspark", reason="the extra spark is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as master:
+        there = f"127.0.0.1:{master.getsockname()[1]}"
+        engines.check("spark", f"spark://127.0.0.1:{free_port()},{there}")
+    with pytest.raises(UsageError, match=r"no cluster answers there \(.*refused; .*refused\)"):
+        engines.check("spark", f"spark://127.0.0.1:{free_port()},127.0.0.1:{free_port()}")
+
+
 @pytest.mark.real
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
@@ -229,15 +238,32 @@ def test_spark_gives_the_same_answers_on_a_master_with_two_workers(
                 assert answer["label"] == expected.labels[0]
                 assert answer["confidence"] == expected.confidence[0]
                 assert answer["note"] == expected.notes[0]
-                given = answer["probabilities"]
-                assert (given and list(given.values())) == expected.probabilities[0]
+                likely = expected.probabilities[0]
+                assert answer["probabilities"] == (
+                    likely and dict(zip(scorer.labels, likely, strict=True))
+                )
             unsure = on_spark.score(frame, output_dir=output_dir, min_confidence=1.0).collect()
             assert {row["sentiment"]["label"] for row in unsure} == {None, ""}
             assert {row["sentiment"]["would_be"] for row in unsure} == {*scorer.labels, None}
+            for name in ("review.text", "the text", "a`b"):
+                renamed = on_spark.score(
+                    frame.withColumnRenamed("text", name), name, output_dir=output_dir
+                )
+                assert sorted(map(str, (row["sentiment"] for row in renamed.collect()))) == sorted(
+                    str(row["sentiment"]) for row in rows
+                )
             with pytest.raises(UsageError, match="no such column"):
                 on_spark.score(frame, "body", output_dir=output_dir)
+            with pytest.raises(UsageError, match="holds int, not text: cast it to string"):
+                on_spark.score(frame.selectExpr("1 as text"), output_dir=output_dir)
             with engines.engine("spark", address) as engine:
                 score_parts(stored.path, stored.digest, str(files), str(tmp_path / "out"), engine)
+                (files / "day=2" / "b.jsonl").write_text('{"text": 1}\n')
+                with pytest.raises(DataError, match=r"b\.jsonl: row 1"):
+                    score_parts(
+                        stored.path, stored.digest, str(files), str(tmp_path / "bad"), engine
+                    )
+                (files / "day=2" / "b.jsonl").unlink()
         check_parts(stored, files, tmp_path / "out")
     finally:
         for process in reversed(running):
