@@ -224,35 +224,41 @@ def _live_table(board: Board, height: int) -> Table:
 
 
 def _print(summary: dict[str, Any]) -> None:
-    from rich.table import Table
+    from sentiment.cli.console import stdout
 
-    from sentiment.cli.console import short_name, stderr, stdout
-
-    jobs = summary["jobs"]
-    console = stdout()
     if summary["state"] == SweepState.PLANNED:
-        for job in jobs:
+        for job in summary["jobs"]:
             print(f"{job['job'] + 1:>4}  {' '.join(job['overrides'])}")
         if summary["method"] == "optuna":
             for word in summary["space"]:
                 print(f"      {word}")
         return
+    if summary["ranking"]:
+        stdout().print(_ranking_table(summary))
+    _print_notes(summary)
+    if summary["best"]:
+        print(f"train the best again: {summary['train']}")
+    if summary["register"]:
+        print(f"use the best: {summary['predict']}")
+        print(f"register the best: {summary['register']}")
+
+
+def _ranking_table(summary: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    from sentiment.cli.console import short_name
+
+    jobs, ranking = summary["jobs"], summary["ranking"]
     objective = summary["objective"]
-    maximize = summary["direction"] == "maximize"
-    ranked = [job for job in jobs if job["objective"] is not None]
-    ranked.sort(key=lambda job: (-job["objective"] if maximize else job["objective"], job["job"]))
     keys = tuple(word.split("=")[0] for word in summary["space"])
-    table = Table(title=f"{len(ranked)} of {len(jobs)} jobs by {objective}")
+    table = Table(title=f"{len(ranking)} of {len(jobs)} jobs by {objective}")
     for column in (
-        "rank",
-        "job",
+        *("rank", "job"),
         *(short_name(key, keys) for key in keys),
-        objective,
-        "seconds",
-        "run",
+        *(objective, "seconds", "run"),
     ):
         table.add_column(column, justify="left" if column == "run" else "right")
-    for rank, job in enumerate(ranked, start=1):
+    for rank, job in enumerate((jobs[number] for number in ranking), start=1):
         table.add_row(
             f"{rank}{' *' if rank == 1 else ''}",
             str(job["job"] + 1),
@@ -262,10 +268,15 @@ def _print(summary: dict[str, Any]) -> None:
             str(job["run_id"])[:8] + (" reused" if job["state"] == State.REUSED else ""),
             style="bold" if rank == 1 else None,
         )
-    if ranked:
-        console.print(table)
+    return table
+
+
+def _print_notes(summary: dict[str, Any]) -> None:
+    """Say what failed, how it ended and how to go on."""
+    from sentiment.cli.console import stderr
+
     notes = stderr()
-    for job in jobs:
+    for job in summary["jobs"]:
         if job["state"] == State.FAILED:
             words = " ".join(job["overrides"])
             notes.print(f"failed: job {job['job'] + 1} {words}: {job['error']}")
@@ -283,8 +294,3 @@ def _print(summary: dict[str, Any]) -> None:
         )
         why = f"the time budget of {summary['time_budget']} is used up; " if spent else ""
         notes.print(f"{why}go on with the rest: the same command with --resume")
-    if summary["best"]:
-        print(f"train the best again: {summary['train']}")
-    if summary["register"]:
-        print(f"use the best: {summary['predict']}")
-        print(f"register the best: {summary['register']}")

@@ -89,6 +89,7 @@ class Summary:
             "counts": dict(board.counts()),
             "time_budget": self.settings.time_budget,
             "best": best.to_dict() if best else None,
+            "ranking": [entry.job for entry in board.ranked()],
             "jobs": [entry.to_dict() for entry in board.entries],
             "warnings": board.warnings(),
             "train": self.train_command(best) if best else None,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import random
+import re
 import shlex
 import subprocess
 import sys
@@ -261,10 +263,43 @@ def test_a_failure_stops_the_sweep_when_asked_to(place):
     assert [job["state"] for job in found["jobs"]] == ["failed", "not started", "not started"]
 
 
-def test_no_time_no_jobs(place):
-    found = sweep(place, "stop", "model.alpha=1,2", "sweep.time_budget=0s")
-    assert found["counts"] == {"not started": 2}
-    assert found["best"] is None
+def test_no_time_no_jobs(place, capsys):
+    command.run(words(place, "stop", "model.alpha=1,2", "sweep.time_budget=0s"))
+    printed = capsys.readouterr()
+    assert "finished after" in printed.err
+    assert "2 not started" in printed.err
+    assert "the time budget of 0s is used up; go on with the rest" in printed.err
+    assert printed.out == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_who_watches_sees_the_jobs_and_then_the_ranking(place, swept, monkeypatch, capsys):
+    """The same sweep again: what is done is taken from its runs."""
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    again = ["model.alpha=0.1,1,-1", "vectorizer.max_features=10,null", "seed=7"]
+    with pytest.raises(typer.Exit):  # two of them fail
+        command.run(words(place, "grid", *again, "sweep.resume=true"))
+    live = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown.getvalue())
+    assert "of 6 jobs, " in live
+    assert f"best {swept['objective']}" in " ".join(live.split())
+    assert "4 reused, 2 failed" in live
+    assert "failed: job 5 model.alpha=-1" in live
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    ranks = [line[1:] for line in lines if line[:1] == ["│"] and line[1].isdigit()]
+    best = swept["best"]
+    assert [rank[0] for rank in ranks] == ["1", "2", "3", "4"]
+    assert ranks[0][1:4] == ["*", "│", str(best["job"] + 1)]
+    assert f"{best['objective']:.4f}" in ranks[0]
+    scores = [swept["jobs"][number]["objective"] for number in swept["ranking"]]
+    assert scores == sorted(scores, reverse=True)
+    assert swept["ranking"][0] == best["job"]
 
 
 @pytest.mark.slow
