@@ -164,12 +164,18 @@ def check_target(path: Path, *kinds: str) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file beside and rename it: a reader sees the old one or the new one.
 
+    What is there and no file, such as ``/dev/stdout``, is written to as it is.
+
     Parameters
     ----------
     path : Path
         Its folder is made where it is missing.
     text : str
     """
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
+    path = path.resolve()  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:

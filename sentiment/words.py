@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import typing
 from collections.abc import Sequence
@@ -114,7 +115,7 @@ def sort_words(words: Sequence[str], schema: Any) -> Words:
 
 def is_table(word: str) -> bool:
     """Tell whether a word is a file of rows, a folder of them or their address, by its name."""
-    return _holds_rows(word) and not re.match(r"[\w.+~@]+=", word)
+    return _holds_rows(word) and (not re.match(r"[\w.+~@]+=", word) or Path(word).is_file())
 
 
 def _holds_rows(value: str) -> bool:
@@ -143,7 +144,7 @@ def _quoted(word: str, texts: frozenset[str], *, swept: bool) -> str:
         return word
     plus, key, value = match.groups()
     if key in _PATHS and (value == "~" or value.startswith("~/")):
-        value = str(Path(value).expanduser())
+        value = os.path.expanduser(value)  # noqa: PTH111 - as places are
     if (
         value in ("", "null", "???")
         or "${" in value

@@ -38,14 +38,18 @@ def with_file(command: str, words: list[str], text: str | None, label: str | Non
     from sentiment.records.suffixes import SUFFIXES
     from sentiment.words import is_table
 
-    files = [word for word in words if is_table(word)]
+    files = [
+        word
+        for before, word in itertools.pairwise(["", *words])
+        if is_table(word) or (Path(word).is_dir() and "=" not in word and before[:1] != "-")
+    ]
     for before, word in itertools.pairwise(["", *words]):
         if before.startswith("-") or "=" in word or word in files:
             continue
         if Path(word).is_file():
             raise UsageError(
-                f"{word}: its name does not tell that it holds rows; convert it to one of "
-                f"{', '.join(SUFFIXES)}"
+                f"{word}: its name does not tell that it holds rows; call it by what it is, or convert "
+                f"it to one of {', '.join(SUFFIXES)}"
             )
     written = [f"data.train={','.join(files)}"] if files else []
     written += [f"data.text_column={text}"] if text is not None else []

@@ -97,6 +97,7 @@ def detect(path: str, *, text: str | None = None, label: str | None = None) -> D
         The file cannot be read, or no column looks like texts or like labels.
     """
     check_readable(path)
+    places.check_file(path)
     classed = by_class(places.find(path)) if Path(path).is_dir() else None
     kind = "lines" if classed else find_format(path, None)
     if kind == "lines" and not classed:

@@ -17,7 +17,7 @@ from sentiment.data.labels import label_of
 from sentiment.data.teacher import meant
 from sentiment.errors import DataError, UsageError, nearest
 from sentiment.records.dialect import Dialect, find_column
-from sentiment.records.places import absent, is_remote
+from sentiment.records.places import absent, check_file, is_remote
 
 if TYPE_CHECKING:
     import polars as pl
@@ -152,6 +152,7 @@ def _check_places(path: str) -> None:
     for place in find(path):
         if not is_remote(place.path) and not Path(place.path).exists():
             raise absent(place.path)
+        check_file(place.path)
         check_readable(place.path)
         try:
             find_format(place.path, None)
@@ -167,8 +168,8 @@ def _check_places(path: str) -> None:
 def _check_lines(records: Iterable[Mapping[str, Any]], path: str) -> None:
     if not any("label" in record for record in records):
         raise DataError(
-            f"{path}: plain lines have no labels: give a table, or a folder in which each class has a "
-            "folder of texts"
+            f"{path}: plain lines have no labels: give a table (its name must end with .tsv or .csv), "
+            "or a folder in which each class has a folder of texts"
         )
 
 
@@ -367,7 +368,8 @@ def read_hub(
         if split not in dataset:
             raise DataError(
                 f"{path} has no split {split!r}{nearest(split, list(dataset))}"
-                f" (splits: {', '.join(map(str, dataset))}; set data.{key}=…)"
+                f" (splits: {', '.join(map(str, dataset))}; set data.{key}=…"
+                f"{'' if key == 'train' else ', or null: a share of train'})"
             )
         rows = dataset[split]
         names = names or getattr(rows.features.get(label_column), "names", None)

@@ -84,11 +84,24 @@ def flat_column(table: pa.RecordBatch, name: str) -> pa.Array:
 
 
 def flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of JSON with what lies in objects beside them: ``{"a": {"b": 1}}`` has ``a.b`` too."""
-    if not any(isinstance(value, dict) for value in row.values()):
+    """Return a row of JSON with what lies in objects beside them: ``{"a": {"b": 1}}`` has ``a.b`` too.
+
+    Of a list of objects, as annotations are written, ``a.b`` is the value of its only one, or all of them.
+    """
+    if not any(isinstance(value, dict) or _is_objects(value) for value in row.values()):
         return row
     found = dict(row)
     for key, value in row.items():
         if isinstance(value, dict):
             found |= {f"{key}.{inner}": item for inner, item in flat(value).items()}
+        elif _is_objects(value):
+            inside: dict[str, list[Any]] = {}
+            for item in map(flat, value):
+                for inner, cell in item.items():
+                    inside.setdefault(f"{key}.{inner}", []).append(cell)
+            found |= {n: cells[0] if len(cells) == 1 else cells for n, cells in inside.items()}
     return found
+
+
+def _is_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)

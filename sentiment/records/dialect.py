@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import io
-import re
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -32,30 +31,6 @@ _NAMED = {
 }
 NAMES = {character: name for name, character in _NAMED.items() if len(name) > 2}
 """What a delimiter is called where its character would not be seen, or mean something to a shell."""
-_KANA, _CYRILLIC = "[\u3041-\u30fe\u3001\u3002]", "[\u0430-\u044f]"
-# What is frequent in each encoding's languages, and its usual share of what is not ASCII.
-_FREQUENT = {
-    "shift_jis": (_KANA, 0.4),
-    "euc_jp": (_KANA, 0.4),
-    "euc_kr": ("[\uac00-\ud7a3]", 0.95),
-    "cp1251": (_CYRILLIC, 0.9),
-    "koi8-r": (_CYRILLIC, 0.9),
-    "cp1253": ("[\u03ac-\u03ce]", 0.9),
-    "cp1255": ("[\u05d0-\u05ea]", 0.9),
-    "cp874": ("[\u0e01-\u0e4e]", 0.95),
-    "cp1256": ("[\u0621-\u064a]", 0.9),
-    "big5": ("[的是不了人我在有這個來大為好很到說影電]", 0.2),
-    "gb18030": ("[的是不了人我在有这个来大为好很到说影电]", 0.2),
-    **{
-        encoding: (f"[{letters}{letters.upper()}\u2013-\u203a\u20ac\u2122]", 1.0)
-        for encoding, letters in {  # of equals the first
-            "cp1252": "äöüßéèàùòìçêñáíóúâîôûœæøåëïãõ",
-            "cp1250": "ąćęłńóśźżěščřžýáíéúůňťďľĺŕőűăţşđäöüßô",
-            "cp1254": "çğıöşüâîû",
-        }.items()
-    },
-}
-_LATIN = ("cp1252", "cp1250", "cp1254")
 
 
 @dataclass(frozen=True)
@@ -142,52 +117,6 @@ class _Recoded(io.RawIOBase):
         n = min(len(buffer), len(self._rest))
         buffer[:n], self._rest = self._rest[:n], self._rest[n:]
         return n
-
-
-def not_decodable(line: bytes, error: UnicodeDecodeError) -> tuple[str | Parameter, ...]:
-    """Say what is wrong with bytes that are not UTF-8, and which encoding they look like."""
-    likely = likely_encoding(line)
-    return (
-        f"not UTF-8 (byte {line[error.start]:#04x}); it looks like {likely}: give ",
-        Parameter("encoding", likely, key="data.encoding"),
-    )
-
-
-def wide_encoding(head: bytes) -> str | None:
-    """Return the UTF-16 or UTF-32 that bytes without a mark are in: Latin letters are 0 but for a byte."""
-    head = head[:200]
-    for place, name in ((3, "utf-32-be"), (0, "utf-32-le")):
-        if len(head) >= 16 and head.count(0) > 0.7 * len(head) and 0 not in head[place:64:4]:
-            return name
-    for place, name in ((0, "utf-16-be"), (1, "utf-16-le")):
-        if len(head) >= 8 and head[place::2].count(0) > 0.6 * len(head[place::2]):
-            return name
-    return None
-
-
-def likely_encoding(raw: bytes) -> str:
-    """Guess the encoding of some bytes that are not UTF-8.
-
-    Letters beyond ASCII are few where Latin letters are the rule, and nearly all elsewhere; then the
-    encoding is taken that gives most characters that are frequent in what it was made for.
-    """
-    if wide := wide_encoding(raw):
-        return wide
-    letters = sum(byte >= 0x80 or chr(byte).isalpha() for byte in raw)
-    few = sum(byte >= 0x80 for byte in raw) < 0.3 * letters
-    best, most = "latin-1", 0.0
-    for encoding, (frequent, usual) in _FREQUENT.items():
-        if few and encoding not in _LATIN:
-            continue
-        try:
-            text = raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        beyond = sum(not character.isascii() for character in text)
-        score = min(1.0, len(re.findall(frequent, text)) / max(beyond, 1) / usual)
-        if score > most:
-            best, most = encoding, score
-    return best
 
 
 def find_column(columns: list[str], wanted: str) -> str | None:

@@ -9,7 +9,8 @@ from typing import Any
 from sentiment.errors import DataError
 from sentiment.records import places
 from sentiment.records.batch import Batch
-from sentiment.records.dialect import Dialect, find_encoding, not_decodable
+from sentiment.records.dialect import Dialect, find_encoding
+from sentiment.records.encoding import not_decodable
 from sentiment.records.formats import FASTTEXT
 from sentiment.records.suffixes import Format, suffix_format
 

@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from typing import IO, Any, Literal
 
 from sentiment.errors import DataError
-from sentiment.records.dialect import find_column, not_decodable
+from sentiment.records.dialect import find_column
+from sentiment.records.encoding import not_decodable
 from sentiment.records.peek import HEAD_BYTES
 
 Layout = Literal["lines", "array", "objects", "columns"]
@@ -44,7 +45,9 @@ def find_layout(head: bytes, text_column: str) -> Layout:
         return "lines"  # a table by columns is one document
     try:
         row = json.loads(first)
-    except (ValueError, RecursionError):  # of several lines, cut off, or no JSON
+    except (ValueError, RecursionError) as error:  # of several lines, cut off, or no JSON
+        if getattr(error, "msg", "") == "Extra data":
+            return "objects"  # one behind another
         if _CONTAINER_FIRST.match(text):
             return "columns"
         return "objects" if first.endswith(("{", ",", ":", "[")) else "lines"

@@ -120,7 +120,7 @@ def _find(name: str, *, any_name: bool) -> list[Place]:
     if is_remote(name):
         return _find_remote(name, any_name=any_name)
     path = name.removeprefix("file://")
-    path = str(Path(path).expanduser()) if path.startswith("~") else path
+    path = os.path.expanduser(path)  # noqa: PTH111 - which leaves ~name of nobody as it is
     if Path(path).is_dir():
         below = (str(p) for p in Path(path).rglob("*") if p.is_file())
         return _inside(name, path, below, any_name=any_name)
@@ -220,9 +220,29 @@ def open_read(path: str) -> tuple[IO[bytes], int]:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def is_pipe(path: str) -> bool:
+    """Tell whether a path of this machine is there and no file or folder: a pipe, a device."""
+    place = Path(path)
+    return place.exists() and not place.is_file() and not place.is_dir()
+
+
+def check_file(path: str) -> None:
+    """Refuse a pipe where rows are read more than once.
+
+    Raises
+    ------
+    DataError
+        It is one.
+    """
+    if is_pipe(path):
+        raise DataError(f"{path}: is a pipe, which is read once: write its rows to a file")
+
+
 def absent(path: str) -> DataError:
     """Return what is said of a file of this machine that is not there, with the nearest that is."""
     file = Path(path)
+    if file.is_symlink():
+        return DataError(f"no such file: {path} is a link to {file.readlink()}, which is not there")
     siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
     return DataError(f"no such file: {path}{nearest(file.name, siblings)}")
 
@@ -245,7 +265,7 @@ def version(path: str) -> str:
         found = Path(path).stat()
     except OSError:
         return ""
-    if not Path(path).is_file():  # a pipe has no version
+    if is_pipe(path):  # which has no version
         return ""
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
 

@@ -11,6 +11,7 @@ import codecs
 import csv
 import json
 import lzma
+import re
 import shutil
 import sys
 import zipfile
@@ -29,16 +30,16 @@ from sentiment.records.dialect import (
     Dialect,
     find_column,
     find_encoding,
-    not_decodable,
     recoded,
-    wide_encoding,
 )
+from sentiment.records.encoding import not_decodable, wide_encoding
 from sentiment.records.formats import FASTTEXT
 from sentiment.records.json_items import find_layout, items
 from sentiment.records.packed import unpacked
 from sentiment.records.peek import Peekable, foreign
 from sentiment.records.suffixes import Format
 from sentiment.records.table import (
+    RETURNS,
     BadRecordError,
     find_delimiter,
     looks_like_data,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_ROW_BYTES = 16 << 20
+_RETURN = re.compile(rb"[^\r\n]*\r(?!\n)")  # ends the first line
 _DAMAGED = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
 
 
@@ -200,7 +202,8 @@ class Reader:
             self.found["encoding"] = encoding
             stream = Peekable(recoded(stream, encoding))
             head = stream.head()
-        if b"\r" in head.rstrip(b"\r") and b"\n" not in head:
+        table = self.kind in ("csv", "tsv")  # whose cells may hold line feeds
+        if b"\r" in head.rstrip(b"\r") and (b"\n" not in head or (table and _RETURN.match(head))):
             stream = Peekable(stream, only_returns=True)  # as old Macintosh programs end lines
         return stream
 
@@ -230,7 +233,7 @@ class Reader:
             raise self._fail(row, *not_decodable(line, error)) from None
 
     def _plain(self, stream: Peekable) -> Iterator[Batch]:
-        if stream.head().startswith(FASTTEXT.encode()):
+        if stream.head().lstrip().startswith(FASTTEXT.encode()):
             yield from self._fasttext(stream)
             return
         self.columns = ["text"]
@@ -254,8 +257,8 @@ class Reader:
             while words.startswith(FASTTEXT):
                 if label is not None:
                     raise self._fail(number, f"has several labels ({words[:40]!r}): give one")
-                label, _, words = words.removeprefix(FASTTEXT).partition(" ")
-                words = words.lstrip()
+                label, *rest = words.removeprefix(FASTTEXT).split(maxsplit=1) or [""]
+                words = "".join(rest)
             rows.append({"text": words, "label": label})
             if len(rows) == self.batch_size:
                 yield Batch([row["text"] for row in rows], rows)
@@ -358,7 +361,9 @@ class Reader:
             if len(cells) != len(names):
                 if len(cells) < len(names) or any(map(str.strip, cells[len(names) :])):
                     raise self._fail(
-                        row, f"line {begun + skip}: {len(cells)} cells, the header has {len(names)}"
+                        row,
+                        f"line {begun + skip}: {len(cells)} cells, the header has {len(names)}"
+                        + (f" ({RETURNS})" if "\r" in "".join(cells).rstrip() else ""),
                     )
                 del cells[len(names) :]
             # Columns without a name, as spreadsheets leave them, are none.
@@ -371,9 +376,8 @@ class Reader:
         if rows:
             yield self._csv_batch(rows)
 
-    def _decided(self, quote: str | None) -> None:
-        if quote is None:
-            self.found["quote"] = "none"
+    def _decided(self, quote: str) -> None:
+        self.found["quote"] = quote
 
     def _csv_batch(self, rows: list[dict[str, Any]]) -> Batch:
         # CSV has no word for null: an empty cell is one.
@@ -383,7 +387,9 @@ class Reader:
         names = [cell.strip() for cell in cells]
         filled = [name for name in names if name]
         if len(set(filled)) != len(filled):
-            raise DataError(f"{self.path}: the header names a column twice: {', '.join(filled)}")
+            said = no_header(filled) if looks_like_data(filled) else None
+            said = said or f"the header names a column twice: {', '.join(filled)}"
+            raise DataError(f"{self.path}: {said}")
         self.columns = [*filled, *(name for name in self._added if name not in filled)]
         self._find_text_column(filled, 0)
         if self.text_column not in filled:

@@ -24,7 +24,7 @@ def identity(reader: Rows, size: int | None = None) -> dict[str, Any]:
     Several files, and what lies in a store, have no size but the versions that they say they are.
     """
     source = reader.path
-    if source == "-":
+    if source == "-" or (is_file(reader) and places.is_pipe(source)):
         return {"size": None, "hash": None}
     if not is_file(reader):
         return {"size": None, "hash": hashlib.sha256(reader.identity().encode()).hexdigest()}

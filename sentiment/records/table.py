@@ -1,6 +1,6 @@
-"""Rows of a CSV or TSV: which delimiter, whether quotes quote or are text, and the cells.
+"""Rows of a CSV or TSV: which delimiter, whether and how quotes quote or are text, and the cells.
 
-Until a line holds a quote, both readings agree; the lines from the first one on decide.
+Until a line holds a quote, all readings agree; the lines from the first one on decide.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 
 from sentiment.records.dialect import Dialect, find_column
@@ -16,7 +17,35 @@ _DELIMITERS = (",", "\t", ";", "|")
 _SEP_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
 _AHEAD_LINES, _AHEAD_CHARACTERS = 1000, 1 << 18
 _LONG_NAME = 4  # words, of a column's name
+RETURNS = "a carriage return stands outside quotes"
 _LONGEST_RECORD = 200  # lines, of a record that is looked at to decide
+_ESCAPED = re.compile(r"\\([\"\\])")
+
+
+@dataclass(frozen=True, slots=True)
+class Quoting:
+    """How quotes quote.
+
+    Attributes
+    ----------
+    escaped : bool
+        A quote inside a cell stands behind a backslash and is not doubled, as Spark and MySQL write.
+    blanks : bool
+        Blanks may stand between a delimiter and a quote.
+    """
+
+    escaped: bool = False
+    blanks: bool = False
+
+    def plain(self, line: str) -> str:
+        """Return a line with the quotes inside its cells doubled."""
+        if not self.escaped:
+            return line
+        return _ESCAPED.sub(lambda found: '""' if found[1] == '"' else "\\", line)
+
+
+_USUAL = Quoting()
+_UNUSUAL = (Quoting(escaped=True), Quoting(blanks=True))
 
 
 class BadRecordError(ValueError):
@@ -100,7 +129,7 @@ def records(
     quote: str | None,
     *,
     patient: bool = True,
-    decided: Callable[[str | None], None] = lambda _quote: None,
+    decided: Callable[[str], None] = lambda _quote: None,
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield where each record begins, and its cells; blank lines are none.
 
@@ -114,7 +143,7 @@ def records(
     patient : bool
         Whether lines may be read ahead to decide.
     decided : callable
-        Told the quote (None: quotes are text) when it is found out.
+        Told what is found out and not usual: ``none`` (quotes are text), or how quotes stand in cells.
 
     Raises
     ------
@@ -122,6 +151,7 @@ def records(
         Its quotes do not close, or something follows where they do.
     """
     begun = 1  # the line that comes next
+    quoting = _USUAL
     if quote is None:
         width = 0
         for line in lines:
@@ -132,10 +162,12 @@ def records(
                 begun += 1
                 continue
             ahead = [line, *(_ahead(lines, len(line)) if patient else ())]
-            quotes = quotes_quote(ahead, delimiter, width)
-            decided('"' if quotes else None)
-            quote = '"' if quotes else "none"
+            found = find_quoting(ahead, delimiter, width)
+            if found != _USUAL:
+                decided("none" if found is None else '\\"' if found.escaped else ' "')
+            quoting, quote = found or _USUAL, '"' if found else "none"
             lines = chain(ahead, lines)
+            lines = map(quoting.plain, lines) if quoting.escaped else lines
             break
         else:
             return
@@ -144,7 +176,9 @@ def records(
             if cells := _split(line, delimiter):
                 yield number, cells
         return
-    reader = csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True)
+    reader = csv.reader(
+        lines, delimiter=delimiter, quotechar=quote, strict=True, skipinitialspace=quoting.blanks
+    )
     before = begun - 1
     while True:
         begun = before + reader.line_num + 1
@@ -159,7 +193,7 @@ def records(
             elif "expected after" in said:
                 said = f"a quote closes in the middle of a cell ({said})"
             elif "new-line" in said:
-                said = "a carriage return stands outside quotes"
+                said = RETURNS
             raise BadRecordError(begun, said) from None
         if cells:
             yield begun, cells
@@ -178,11 +212,11 @@ def _ahead(lines: Iterator[str], size: int) -> Iterator[str]:
             return
 
 
-def quotes_quote(lines: list[str], delimiter: str, width: int) -> bool:
-    """Tell whether quotes quote cells in most of the records that hold one, or are text.
+def find_quoting(lines: list[str], delimiter: str, width: int) -> Quoting | None:
+    """Tell how quotes quote cells in most of the records that hold one, or None: they are text.
 
-    A writer that quotes doubles each quote inside a cell, and ends a cell where its quotes close;
-    whoever writes without quoting (GLUE, pandas' QUOTE_NONE) has neither.
+    A writer that quotes doubles each quote inside a cell (or puts a backslash before it), and ends a
+    cell where its quotes close; whoever writes without quoting (GLUE, pandas' QUOTE_NONE) has neither.
 
     Parameters
     ----------
@@ -192,13 +226,28 @@ def quotes_quote(lines: list[str], delimiter: str, width: int) -> bool:
     width : int
         Cells of a record; 0 when these lines begin with the header.
     """
+    best, (good, bad) = _USUAL, _judged(lines, delimiter, width, _USUAL)
+    for other in _UNUSUAL if bad else ():
+        others_good, others_bad = _judged(lines, delimiter, width, other)
+        if others_bad < bad and others_good > good:
+            best, good, bad = other, others_good, others_bad
+    quotes = good >= bad if delimiter != "\t" or not bad else good > bad
+    return best if quotes else None
+
+
+def _judged(lines: list[str], delimiter: str, width: int, quoting: Quoting) -> tuple[int, int]:
+    """Return how many records have quotes as a writer of that kind leaves them, and how many have not."""
+    lines = list(map(quoting.plain, lines))
     good = bad = place = 0
     while place < len(lines):
         if '"' not in lines[place]:
             place += 1
             continue
         reader = csv.reader(
-            lines[place : place + _LONGEST_RECORD], delimiter=delimiter, strict=True
+            lines[place : place + _LONGEST_RECORD],
+            delimiter=delimiter,
+            strict=True,
+            skipinitialspace=quoting.blanks,
         )
         try:
             cells = next(reader)
@@ -220,4 +269,4 @@ def quotes_quote(lines: list[str], delimiter: str, width: int) -> bool:
         else:
             bad += 1
             place += 1
-    return good >= bad if delimiter != "\t" or not bad else good > bad
+    return good, bad

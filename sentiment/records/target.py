@@ -69,6 +69,14 @@ class Target:
                 )
             self.stream: IO[bytes] = sys.stdout.buffer
             return
+        if not places.is_remote(output) and places.is_pipe(output):
+            # What takes rows as they come, such as /dev/stdout, is no file that could be replaced.
+            if resume or output_format == "parquet":
+                raise UsageError(
+                    f"{output}: is a pipe or a device, which takes lines from the first on"
+                )
+            self.stream = Path(output).open("wb")  # noqa: SIM115 - until the process ends
+            return
         self._address: str | None = None
         if places.is_remote(output):
             places.check_writable(output)

@@ -6,7 +6,9 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import zipfile
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +19,9 @@ from sentiment.data.labels import label_of
 from sentiment.data.sources import labelled_chunks
 from sentiment.data.splits import load_splits
 from sentiment.errors import DataError, UsageError
-from sentiment.records.dialect import Dialect, likely_encoding, wide_encoding
+from sentiment.files import write_whole
+from sentiment.records.dialect import Dialect
+from sentiment.records.encoding import likely_encoding, wide_encoding
 from sentiment.records.rows import open_rows
 
 TABLE = "text,label\ngood film,pos\nbad film,neg\n"
@@ -296,19 +300,137 @@ def test_a_project_is_begun_from_folders_and_from_nested_rows(folders, cli, monk
 
 
 @pytest.mark.parametrize(
-    ("text", "encoding"),
+    ("text", "encodings"),
     [
-        ("Ein wunderschöner Film, großartig, für Jung und Alt", "cp1252"),
-        ("Très bon film, à voir, ça m’a beaucoup plu, même la fin", "cp1252"),
-        ("Una película muy buena, ¡qué emoción!, señores, mañana otra vez", "cp1252"),
-        ("Świetny film, bardzo mi się podobał, żadnych zastrzeżeń", "cp1250"),
-        ("Skvělý film, moc se mi líbil, příjemný večer", "cp1250"),
-        ("Çok güzel bir film, oyunculuk şahane, ışıklar hoş", "cp1254"),
-        ("Отличный фильм, мне очень понравилось", "cp1251"),
+        ("Ein wunderschöner Film, großartig, für Jung und Alt", "cp1252 cp850 mac-roman"),
+        ("Très bon film, à voir, ça m'a beaucoup plu, même la fin", "cp1252 cp850 mac-roman"),
+        ("Una película muy buena, ¡qué emoción!, señores, mañana otra vez", "cp1252 cp850"),
+        ("Filmen var jättebra, på många sätt, övertygande", "cp1252 cp850"),
+        ("Świetny film, bardzo mi się podobał, żadnych zastrzeżeń", "cp1250 iso8859-2 cp852"),
+        ("Skvělý film, moc se mi líbil, příjemný večer", "cp1250 cp852"),
+        ("Nagyon jó film volt, őszintén szólva tetszett, köszönöm", "cp1250 cp852"),
+        ("Çok güzel bir film, oyunculuk şahane, ışıklar hoş", "cp1254 cp857"),
+        ("Labai geras filmas, žiūrėkite būtinai šį vakarą, aktoriai puikūs", "cp1257"),
+        ("Отличный фильм, мне очень понравилось", "cp1251 koi8-r cp866 iso8859-5"),
+        ("ФИЛЬМ УЖАСНЫЙ, НЕ СМОТРИТЕ", "cp1251 koi8-r cp866"),
+        ("Чудовий фільм, дуже сподобалося, їжа й ґанок", "koi8-u"),
+        ("Πολύ καλή ταινία, μου άρεσε πάρα πολύ", "cp1253 cp737"),
+        ("הסרט היה משעמם ולא מצחיק בכלל, חבל על הזמן", "cp1255 cp862"),
+        ("فيلم رائع جدا، أحببت التمثيل والقصة", "cp1256 iso8859-6"),
         ("หนังสนุกมาก ชอบนักแสดง", "cp874"),
-        ("とても面白い映画でした。俳優の演技も素晴らしいです。", "shift_jis"),
+        ("とても面白い映画でした。俳優の演技も素晴らしいです。", "shift_jis euc_jp"),
         ("这部电影太好看了，我非常喜欢，演员的表演也很到位。", "gb18030"),
+        ("難看死了，浪費時間", "big5"),
+        ("정말 재미있는 영화였어요. 배우들의 연기도 훌륭했습니다.", "euc_kr"),
+        ("Phim râ\u0301t hay, tôi thi\u0301ch diê\u0303n viên na\u0300y, ca\u0309m ơn", "cp1258"),
     ],
+)  # fmt: skip
+def test_the_encoding_that_is_advised_is_the_right_one(text, encodings):
+    for encoding in encodings.split():
+        raw = f'"{text}",1\n'.encode(encoding)
+        assert raw.decode(likely_encoding(raw)) == raw.decode(encoding), encoding
+
+
+ESCAPED = (
+    'text,label\n"said \\"no\\", twice",neg\nplain,pos\n"ends with \\\\",neg\n'
+    '"C:\\new, of two\nlines",pos\n'
 )
-def test_the_encoding_that_is_advised_is_the_right_one(tmp_path, text, encoding):
-    assert likely_encoding(f'"{text}",1\n'.encode(encoding)) == encoding
+
+
+def test_quotes_behind_backslashes_are_read_as_spark_writes_them(tmp_path):
+    (tmp_path / "a.csv").write_text(ESCAPED)
+    notes: dict[str, str] = {}
+    found = read(tmp_path / "a.csv", notes=notes)
+    assert found == (
+        ['said "no", twice', "plain", "ends with \\", "C:\\new, of two\nlines"],
+        ["neg", "pos", "neg", "pos"],
+    )
+    assert notes == {"quote": '\\"'}
+    # A backslash at the end of a cell escapes nothing where quotes are doubled.
+    (tmp_path / "b.csv").write_text('text,label\n"a\\",pos\n"b ""c"", d\\",neg\n')
+    assert read(tmp_path / "b.csv") == (["a\\", 'b "c", d\\'], ["pos", "neg"])
+
+
+def test_blanks_before_quotes_are_none_of_the_cells(tmp_path):
+    (tmp_path / "a.csv").write_text('"text", "label"\n"good, film", "pos"\n"bad film", "neg"\n')
+    assert read(tmp_path / "a.csv") == (["good, film", "bad film"], ["pos", "neg"])
+
+
+def test_lines_that_end_with_returns_may_hold_line_feeds_in_cells(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b'text,label\r"good\nfilm",pos\rbad film,neg\r')
+    assert read(tmp_path / "a.csv") == (["good\nfilm", "bad film"], ["pos", "neg"])
+    (tmp_path / "b.csv").write_bytes(b"text,label\ngood film,pos\rbad film,neg\n")
+    with pytest.raises(DataError, match="a carriage return stands outside quotes"):
+        read(tmp_path / "b.csv")
+    (tmp_path / "c.txt").write_bytes(b"10 %\r20 %\r\ndone\n")  # lines of text keep them
+    with open_rows(str(tmp_path / "c.txt")) as reader:
+        assert [text for batch in reader for text in batch.texts] == ["10 %\r20 %", "done"]
+
+
+def test_a_header_that_is_data_is_told_where_it_repeats_itself(tmp_path):
+    (tmp_path / "a.csv").write_text("0,0,Mon,this is a long text of a tweet\n" * 3)
+    with pytest.raises(DataError, match="put a header above it"):
+        read(tmp_path / "a.csv")
+
+
+def test_objects_one_behind_another_need_no_lines(tmp_path):
+    rows = [json.dumps({"text": t, "label": n}) for t, n in zip(*EXPECTED, strict=True)]
+    (tmp_path / "a.json").write_text("".join(rows))
+    assert read(tmp_path / "a.json") == EXPECTED
+
+
+def test_labels_of_fasttext_end_at_any_blank(tmp_path):
+    (tmp_path / "a.txt").write_text(
+        "\n__label__pos\tgood film\n__label__neg  bad film\n__label__x\n"
+    )
+    assert read(tmp_path / "a.txt") == (
+        ["", "good film", "bad film", ""],
+        [None, "pos", "neg", "x"],
+    )
+
+
+def test_annotations_are_read_inside_lists(tmp_path):
+    rows = [
+        {"data": {"text": text}, "annotations": [{"result": [{"value": {"choices": [label]}}]}]}
+        for text, label in zip(*EXPECTED, strict=True)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    names = {"text_column": "data.text", "label_column": "annotations.result.value.choices"}
+    assert read(tmp_path / "a.json", **names) == EXPECTED
+    rows[0]["annotations"] *= 2
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match="row 1: a label is list .* give one value for each row"):
+        read(tmp_path / "a.json", **names)
+
+
+def test_what_is_no_file_is_told_and_never_replaced(tmp_path, cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("a.csv")
+    answer = cli("data", "a.csv")
+    assert (answer.code, "is a pipe, which is read once" in answer.err) == (2, True)
+    Path("b.csv").symlink_to("nowhere.csv")
+    answer = cli("data", "b.csv")
+    assert "b.csv is a link to nowhere.csv, which is not there" in answer.err
+    assert "no such file: ~nobody-here.csv" in cli("data", "~nobody-here.csv").err
+    Path("link.html").symlink_to("page.html")
+    for place in (Path("link.html"), Path("a.csv")):
+        reading = os.open(place, os.O_RDONLY | os.O_NONBLOCK) if place.is_fifo() else None
+        write_whole(place, "a page")
+        assert place.is_symlink() or place.is_fifo()
+        if reading is not None:
+            assert os.read(reading, 99) == b"a page"
+            os.close(reading)
+    assert Path("page.html").read_text() == "a page"
+
+
+def test_files_are_found_by_names_that_look_like_overrides_and_folders_without_a_slash(
+    tmp_path, cli, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"text {n} of film,{'pos' if n % 2 else 'neg'}\n" for n in range(40))
+    Path("parts").mkdir()
+    for place in ("a=b.csv", "parts/1.csv"):
+        Path(place).write_text("text,label\n" + rows)
+    for word in ("a=b.csv", "parts"):
+        answer = cli("data", word, "--json")
+        assert json.loads(answer.out)["train"]["rows"] > 10, answer.err
