@@ -25,6 +25,9 @@ Float32 = NDArray[np.float32]
 Loss = Literal["squared_hinge", "log_loss"]
 
 
+_SQUARED_AT_ONCE = 1 << 20
+
+
 class Products(Protocol):
     """What the solver asks of a matrix."""
 
@@ -42,7 +45,6 @@ class Kernel:
     """
 
     def __init__(self, X: Any, n_jobs: int | None, *, fit_intercept: bool) -> None:
-        self._squares: list[Any] | None = None
         rows = scipy.sparse.csr_array(X, dtype=np.float32)
         self.shape: tuple[int, int] = rows.shape
         self.constant = 1.0 if fit_intercept else 0.0
@@ -94,15 +96,18 @@ class Kernel:
 
     def squares(self, columns: Float) -> Float:
         """Return the squares of X's values times a vector of the features."""
-        if self._squares is None:
-            self._squares = [
+
+        def product(part: Any) -> Float:
+            # Some at a time: in double precision all of them would take as much as the matrix.
+            squared = (
                 scipy.sparse.csr_array(
-                    (part.data.astype(np.float64) ** 2, part.indices, part.indptr), part.shape
+                    (piece.data.astype(np.float64) ** 2, piece.indices, piece.indptr), piece.shape
                 )
-                for part in self.rows
-            ]
-        found: Float = self._product(self._squares, columns)
-        return found
+                for piece in _split(part, 1 + part.nnz // _SQUARED_AT_ONCE)
+            )
+            return np.concatenate([piece @ columns for piece in squared])
+
+        return np.concatenate(list(self.pool.map(product, self.rows)))
 
     def weights(self, dual: Float, scale: Float32) -> tuple[Float, Float]:
         """Return the weights of the features, (k, n_features), and the intercepts that they mean."""

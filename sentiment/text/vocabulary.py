@@ -8,7 +8,7 @@ in more. Ids are lexicographic ranks, so sorted keys are sorted strings and no s
 
 Memory grows with the corpus: four bytes for each position and order, a dozen for each value of the
 matrix, and blocks of a fixed size beside them. Fitting 500,000 reviews (0.62 GiB of text, word
-1-3-grams, 266 million values) peaked at 8.6 GiB, texts and matrix of 3.0 GiB included; processor
+1-3-grams, 266 million values) peaked at 6.5 GiB, texts and matrix of 3.0 GiB included; processor
 time grew linearly, 23 s for every 100,000 reviews (tests/benchmarks/bench_vectorize.py --scale).
 """
 

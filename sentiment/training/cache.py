@@ -29,7 +29,7 @@ from sklearn.pipeline import FeatureUnion
 from sentiment.data.splits import Splits
 from sentiment.errors import SentimentError
 from sentiment.files import locked, whole_folder
-from sentiment.text.engine import Engine
+from sentiment.text.engine import Engine, give_back
 from sentiment.vectorizers import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sentiment.vectorizers.block_matrix import BlockMatrix
 from sentiment.vectorizers.blocks import Layout, fit_blocks
@@ -114,7 +114,8 @@ class FeatureCache:
             matrices = self._read(key, vectorizer)
             if matrices is None:
                 matrices = _compute(vectorizer, splits)
-                self._write(key, vectorizer, matrices, about)
+                matrices = self._write(key, vectorizer, matrices, about)
+                give_back()
         return matrices
 
     def fit_blocks(
@@ -251,20 +252,27 @@ class FeatureCache:
         log.info("features %s read from the cache", key[:12])
         return matrices
 
-    def _write(self, key: str, vectorizer: Any, matrices: Matrices, about: dict[str, Any]) -> None:
-        """Write beside and rename; a full disk costs the entry, not the run."""
+    def _write(
+        self, key: str, vectorizer: Any, matrices: Matrices, about: dict[str, Any]
+    ) -> Matrices:
+        """Write beside and rename, and return what was written, mapped: the system may take its pages.
+
+        A full disk costs the entry, not the run.
+        """
         size = sum(X.data.nbytes + X.indices.nbytes + X.indptr.nbytes for X in matrices.values())
         if size > self.max_bytes:
             log.info("features of %.1f GB are not kept: cache.max_gb is smaller", size / 1e9)
-            return
+            return matrices
         try:
             with whole_folder(self.folder / key) as beside:
                 _write_entry(beside, vectorizer, matrices)
                 (beside / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+            matrices = {name: _read_matrix(self.folder / key, name) for name in matrices}
         except OSError as error:
             log.warning("features are not kept: %s", error)
-            return
+            return matrices
         self._shrink(keep=key)
+        return matrices
 
     def _shrink(self, keep: str) -> None:
         entries = self.entries()

@@ -26,10 +26,10 @@ _SHARE = 0.6  # of what the machine or the container has
 _LEAST = 2 * 10**9
 _PROCESS = 450_000_000  # of a training that holds nothing yet: libraries, and the rows held out
 _TASKS = 0.35  # of the rest; the vocabulary and vectors over it need theirs
-# What a training takes for a byte of text. In memory 13 for whole reviews, and 30 where sentences
-# repeat and nearly every n-gram is kept (tests/benchmarks/bench_scale.py); on disk that found 12 to
-# 16, and more with the number of n-grams.
-_MEMORY_PER_BYTE = 30
+# What a training takes for a byte of text. In memory 14 where sentences repeat and nearly every
+# n-gram is kept, and 18 where the features have no place in the cache; on disk 12 to 16
+# (tests/benchmarks/bench_scale.py), and more with the number of n-grams.
+_MEMORY_PER_BYTE = 20
 _DISK_PER_BYTE = 18
 # The vocabulary, weights, the vectors that solve for them, and the compiled model are arrays as long.
 _MEMORY_PER_NGRAM = 160

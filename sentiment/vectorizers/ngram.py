@@ -136,7 +136,8 @@ class CountVectorizer(TextVectorizer):
             lambda cut: self.assemble(ends, entries, columns, cut),
             chunks_of_texts(corpus.per_text),
         )
-        return stack(rows, n_docs, self.index_.n_features, self.dtype)
+        most = sum(int(np.count_nonzero(entry >= 0)) for entry in entries)
+        return stack(rows, n_docs, self.index_.n_features, self.dtype, most)
 
     def _fit_fixed(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Become fitted to the given vocabulary; texts say how many of them hold each n-gram."""

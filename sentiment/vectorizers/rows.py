@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from copy import copy
 from functools import lru_cache
@@ -31,11 +32,12 @@ class Rows(NamedTuple):
     data: npt.NDArray[Any]
 
 
-_NO_ROWS = Rows(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0))
-
-
 def stack(
-    parts: Iterable[Rows], n_rows: int, n_columns: int, dtype: npt.DTypeLike
+    parts: Iterable[Rows],
+    n_rows: int,
+    n_columns: int,
+    dtype: npt.DTypeLike,
+    most: int | None = None,
 ) -> sp.csr_matrix:
     """Stack rows to a matrix.
 
@@ -46,32 +48,36 @@ def stack(
         Shape of the matrix.
     dtype : dtype
         Of the parts' data too.
+    most : int, optional
+        Parts hold no more values than that: each is copied as it comes, and never are all held twice.
 
     Returns
     -------
     csr_matrix, shape (n_rows, n_columns)
         Canonical; indices of 32 bits unless there are more values than these can count.
     """
-    parts = list(parts)
-    if not parts:
-        return sp.csr_matrix((n_rows, n_columns), dtype=dtype)
-    n_values = sum(len(part.data) for part in parts)
-    index = np.int32 if n_values <= np.iinfo(np.int32).max else np.int64
-    indptr = np.zeros(n_rows + 1, index)
-    if len(parts) == 1:
-        parts[0].lengths.cumsum(out=indptr[1:])
-        indices, data = parts[0].indices.astype(index, copy=False), parts[0].data
-    else:
-        np.cumsum(np.concatenate([part.lengths for part in parts]), out=indptr[1:])
-        indices, data = np.empty(n_values, index), np.empty(n_values, dtype)
-        at = 0
-        for i, part in enumerate(parts):
+    if most is None:
+        waiting = deque(parts)
+        most = sum(len(part.data) for part in waiting)
+        parts = (waiting.popleft() for _ in range(len(waiting)))
+    indptr = np.zeros(n_rows + 1, np.int64)
+    # What is never written takes no memory.
+    indices, data = np.empty(most, np.int32), np.empty(most, dtype)
+    row = at = 0
+    for part in parts:
+        indptr[row + 1 : row + 1 + len(part.lengths)] = part.lengths
+        row += len(part.lengths)
+        if len(part.data) == most:  # the only one
+            indices, data = part.indices, part.data
+        else:
             indices[at : at + len(part.data)] = part.indices
             data[at : at + len(part.data)] = part.data
-            at += len(part.data)
-            parts[i] = _NO_ROWS  # so that not all rows are held twice
+        at += len(part.data)
+    indptr.cumsum(out=indptr)
+    index = np.int32 if at <= np.iinfo(np.int32).max else np.int64
     X = copy(_empty_matrix(n_rows, n_columns, np.dtype(dtype)))
-    X.data, X.indices, X.indptr = data, indices, indptr
+    X.data, X.indices = data[:at], indices[:at].astype(index, copy=False)
+    X.indptr = indptr.astype(index, copy=False)
     X.has_canonical_format = True
     return X
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer as Stock
 from sklearn.pipeline import FeatureUnion
@@ -86,14 +88,30 @@ def test_other_data_or_parameters_are_other_features(tmp_path):
 
 
 def test_a_damaged_entry_is_made_again(tmp_path):
+    made = FeatureCache(tmp_path / "none", 0).fit(TfidfVectorizer(), splits())
     cache = FeatureCache(tmp_path, 10**9)
-    made = cache.fit(TfidfVectorizer(), splits())
+    cache.fit(TfidfVectorizer(), splits())
     entry = tmp_path / cache.entries()[0].key
     (entry / "train-data.npy").write_bytes(b"\x93NUMPY damaged")
     equal(made, cache.fit(TfidfVectorizer(), splits()))
     (entry / "state.json").unlink()
     equal(made, cache.fit(TfidfVectorizer(), splits()))
     assert len(cache.entries()) == 1
+
+
+def test_features_that_were_just_made_are_those_on_the_disk_and_take_no_memory_of_their_own(
+    tmp_path,
+):
+    cache = FeatureCache(tmp_path, 10**9)
+    X = cache.fit(TfidfVectorizer(), splits())["train"]
+    owner = X.data
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    assert isinstance(owner, mmap.mmap)
+    cache.clear()
+    equal(
+        {"train": X}, {"train": FeatureCache(tmp_path, 0).fit(TfidfVectorizer(), splits())["train"]}
+    )
 
 
 def test_the_least_recently_used_goes_first(tmp_path):
