@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -108,10 +109,15 @@ def _coloured(text: str, found: Explanation, number: int) -> Text:
             for place in range(start, min(end, len(text))):
                 weights[place] += share
     strongest = max(map(abs, weights), default=0.0) or 1.0
+
+    def style(place: int) -> str:
+        weight = weights[place]
+        colour = "" if weight == 0 else "green" if weight > 0 else "red"
+        return f"bold {colour}" if abs(weight) >= _STRONG * strongest else colour
+
     shown = Text()
-    for character, weight in zip(text, weights, strict=True):
-        style = "" if weight == 0 else "green" if weight > 0 else "red"
-        shown.append(character, f"bold {style}" if abs(weight) >= _STRONG * strongest else style)
+    for one, places in itertools.groupby(range(len(text)), style):
+        shown.append("".join(text[place] for place in places), one)
     return shown
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.commands import Terminal
 
+from sentiment.cli import main
 from sentiment.scorer import Scorer
 
 
@@ -64,6 +67,40 @@ def test_explain_adds_up(scorer: Scorer, output_dir: Path, cli: Any) -> None:
         "negative": 4,
         "positive": 4,
     }
+
+
+def test_an_explanation_for_programs_is_lines_that_add_up(output_dir: Path, cli: Any) -> None:
+    head, *lines = cli("explain", "a good, bad film", "--output-dir", output_dir).out.splitlines()
+    assert head.split("\t")[0] in ("negative", "positive")
+    *parts, (score, _, of) = [line.split("\t") for line in lines]
+    assert {"good", "bad", "(intercept)"} <= {name for _, _, name in parts}
+    assert sum(float(value) for value, _, _ in parts) == pytest.approx(float(score), abs=1e-3)
+    assert of == f"(score of {'positive'})"
+    words = [
+        line.split("\t") for line in cli("explain", "--output-dir", output_dir).out.splitlines()
+    ]
+    assert {label for label, _, _ in words} == {"negative", "positive"}
+    assert ["positive", "good"] in [[label, word] for label, _, word in words]
+
+
+def test_an_explanation_on_a_terminal_is_coloured(
+    output_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for words, coloured in (
+        (["a GOOD film, and bad"], ["\x1b[1;32mGOOD", "\x1b[1;31mbad", "\x1b[32m+"]),
+        ([], ["awful", "wonderful"]),
+    ):
+        shown = Terminal()
+        monkeypatch.setattr(sys, "stdout", shown)
+        monkeypatch.setattr(
+            sys, "argv", ["sentiment", "explain", *words, "--output-dir", str(output_dir)]
+        )
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code == 0
+        assert all(piece in shown.getvalue() for piece in coloured), shown.getvalue()
 
 
 def write_labelled(path: Path) -> None:

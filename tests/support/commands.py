@@ -31,6 +31,13 @@ class Printed:
         return [json.loads(line) for line in self.out.rstrip().split("\n")]
 
 
+class Terminal(io.StringIO):
+    """A stream that a person watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def run_cli(*words: object) -> Printed:
     """Run ``sentiment WORDS``; what child processes print is not seen."""
     from sentiment.cli import main

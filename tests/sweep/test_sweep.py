@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 import typer
 from rich.console import Console
+from support.commands import Terminal
 
 from sentiment import config
 from sentiment.cli import sweep as command
@@ -270,11 +270,6 @@ def test_no_time_no_jobs(place, capsys):
     assert "2 not started" in printed.err
     assert "the time budget of 0s is used up; go on with the rest" in printed.err
     assert printed.out == ""
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def test_who_watches_sees_the_jobs_and_then_the_ranking(place, swept, monkeypatch, capsys):
