@@ -40,8 +40,17 @@ def main() -> None:
 
 
 def _interrupt(_signal: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, but soon instead of within an import, whose lock might stay for ever."""
-    if frame is None or not frame.f_code.co_filename.startswith("<frozen importlib") or not _soon():
+    """Raise KeyboardInterrupt, but soon instead of now where that would do harm.
+
+    The lock of an import might stay for ever. Of an interrupt within a string that is run, as
+    dataclasses are made, Python dies at the end, whoever has caught it.
+    """
+    code = None if frame is None else frame.f_code
+    delicate = code is not None and (
+        code.co_filename.startswith("<frozen importlib")
+        or (code.co_filename, code.co_name) == ("<string>", "<module>")
+    )
+    if not delicate or not _soon():
         raise KeyboardInterrupt
 
 

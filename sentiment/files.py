@@ -151,10 +151,12 @@ def check_target(path: Path, *kinds: str) -> None:
     Raises
     ------
     UsageError
-        It is a folder, lies in none, or its name ends otherwise.
+        It is a folder, lies in none or in one that may not be written, or its name ends otherwise.
     """
     if not path.parent.is_dir():
         raise UsageError(f"{path}: no such folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path}: cannot be written: the folder {path.parent} may not be")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file")
     if kinds and path.suffix.lower() not in kinds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,17 +27,6 @@ sentiment data reviews.csv --report data.html        all of it as a page
 """
 SETTINGS = HYDRA_SETTINGS
 _SHOWN = 20  # classes, suspects, pairs
-_COPIES = (
-    "split",
-    "row",
-    "label",
-    "other_split",
-    "other_row",
-    "other_label",
-    "alike",
-    "text",
-    "other_text",
-)
 
 
 def data(
@@ -67,6 +56,7 @@ def data(
     from sentiment.cli.console import emit_json, stderr
     from sentiment.config import compose
     from sentiment.data.description import describe
+    from sentiment.data.leaks import COPY_COLUMNS, copies_between, copy_rows
     from sentiment.errors import UsageError
     from sentiment.files import check_target, write_whole
     from sentiment.records.writer import TABLES, write_table
@@ -80,7 +70,7 @@ def data(
             check_target(file, *kinds)
     splits = load(cfg).splits
     found = _suspects(cfg, splits) if labels else None
-    copies = _copies(splits) if doubles or report else None
+    copies = copies_between(splits.parts()) if doubles or report else None
     if found is not None:
         from sentiment.training.suspects import COLUMNS
 
@@ -92,7 +82,7 @@ def data(
             f"that are right as they are, then: data.corrections={output}"
         )
     if doubles is not None and copies is not None:
-        write_table(doubles, [_copy_row(splits, copy) for copy in copies], _COPIES)
+        write_table(doubles, copy_rows(splits.parts(), copies), COPY_COLUMNS)
         stderr().print(f"{len(copies):,} pairs of copies in {doubles}")
     if report is not None:
         from sentiment.data.report import data_report
@@ -109,11 +99,7 @@ def data(
                 "report": splits.report,
                 "notes": splits.notes,
                 **(found.to_dict() if found is not None else {}),
-                **(
-                    {"copies": [_copy_row(splits, one) for one in copies]}
-                    if copies is not None
-                    else {}
-                ),
+                **({"copies": copy_rows(splits.parts(), copies)} if copies is not None else {}),
             }
         )
         return
@@ -133,27 +119,6 @@ def _suspects(cfg: DictConfig, splits: Splits) -> Suspects:
 
     weigh = asked(to_dict(cfg)["model"], cfg.data.balance, cfg.seed)
     return find_suspects(build_pipeline(cfg), splits, seed=cfg.seed, weigh=weigh)
-
-
-def _copies(splits: Splits) -> list[Copy]:
-    from sentiment.data.leaks import copies_between
-
-    return copies_between({"train": splits.train, "val": splits.val, "test": splits.test})
-
-
-def _copy_row(splits: Splits, copy: Copy) -> dict[str, Any]:
-    a, b = getattr(splits, copy.part), getattr(splits, copy.other_part)
-    return {
-        "split": copy.part,
-        "row": copy.place if a.rows is None else a.rows[copy.place],
-        "label": a.labels[copy.place],
-        "other_split": copy.other_part,
-        "other_row": copy.other_place if b.rows is None else b.rows[copy.other_place],
-        "other_label": b.labels[copy.other_place],
-        "alike": round(copy.alike, 4),
-        "text": a.texts[copy.place],
-        "other_text": b.texts[copy.other_place],
-    }
 
 
 def _show_copies(copies: list[Copy]) -> None:

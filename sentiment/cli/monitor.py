@@ -56,10 +56,13 @@ def monitor(
     from sentiment.drift.signals import parse_limits
     from sentiment.errors import DataError
     from sentiment.feedback import observed, place_of
+    from sentiment.files import check_target, write_whole
     from sentiment.records.dialect import Dialect
     from sentiment.records.rows import open_rows
 
     own_limits = parse_limits(limits)
+    if html is not None:
+        check_target(html)
     reader = open_rows(
         input,
         format,
@@ -78,10 +81,7 @@ def monitor(
     if html is not None:
         from sentiment.drift.report import html_report
 
-        try:
-            html.write_text(html_report(document), encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"{html}: cannot be written ({error.strerror})") from None
+        write_whole(html, html_report(document))
         console.stderr().print(f"report: {html}")
     if json:
         console.emit_json(document)

@@ -15,7 +15,6 @@ def describe(splits: Splits) -> dict[str, dict[str, Any]]:
     ----------
     splits : Splits
     """
-    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     return {
         name: {
             "rows": len(split),
@@ -24,7 +23,7 @@ def describe(splits: Splits) -> dict[str, dict[str, Any]]:
             "longest_characters": max(map(len, split.texts), default=0),
             "fingerprint": split.fingerprint(),
         }
-        for name, split in parts.items()
+        for name, split in splits.parts().items()
         if len(split)
     }
 

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -227,6 +227,43 @@ def copies_between(parts: Mapping[str, Split]) -> list[Copy]:
             found.first.tolist(), found.second.tolist(), found.alike.tolist(), strict=True
         )
     ]
+
+
+COPY_COLUMNS = (
+    *("split", "row", "label", "other_split", "other_row", "other_label"),
+    *("alike", "text", "other_text"),
+)
+"""Of a table of copies."""
+
+
+def copy_rows(parts: Mapping[str, Split], copies: Sequence[Copy]) -> list[dict[str, Any]]:
+    """Return copies as a table's rows, each with where its texts stand in the file.
+
+    Parameters
+    ----------
+    parts : mapping of str to Split
+        What `copies_between` was given.
+    copies : sequence of Copy
+    """
+    found = []
+    for copy in copies:
+        one, other = parts[copy.part], parts[copy.other_part]
+        found.append(
+            {
+                "split": copy.part,
+                "row": copy.place if one.rows is None else one.rows[copy.place],
+                "label": one.labels[copy.place],
+                "other_split": copy.other_part,
+                "other_row": copy.other_place
+                if other.rows is None
+                else other.rows[copy.other_place],
+                "other_label": other.labels[copy.other_place],
+                "alike": round(copy.alike, 4),
+                "text": one.texts[copy.place],
+                "other_text": other.texts[copy.other_place],
+            }
+        )
+    return found
 
 
 def without_leaks(

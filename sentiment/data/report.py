@@ -38,11 +38,7 @@ def data_report(
     copies : sequence of Copy, optional
         What `sentiment.data.leaks.copies_between` gives; found here where it is missing.
     """
-    parts: dict[str, Split] = {
-        name: split
-        for name, split in (("train", splits.train), ("val", splits.val), ("test", splits.test))
-        if len(split)
-    }
+    parts: dict[str, Split] = {name: split for name, split in splits.parts().items() if len(split)}
     if copies is None:
         copies = copies_between(parts)
     texts = [text for split in parts.values() for text in split.texts]

@@ -80,6 +80,10 @@ class Splits:
     notes: dict[str, str] = field(default_factory=dict)
     unlabelled: list[str] = field(default_factory=list)
 
+    def parts(self) -> dict[str, Split]:
+        """Return the three splits by their names."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
     def seen(self) -> NDArray[np.uint64]:
         """Return the sorted hashes of the rows that a run learns from or chooses by."""
         train = row_hashes(self.train.texts) if self.train_hashes is None else self.train_hashes

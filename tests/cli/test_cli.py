@@ -184,6 +184,18 @@ def test_ctrl_c_exits_130_and_leaves_no_model(tmp_path):
     assert not (tmp_path / "models").exists()
 
 
+def test_ctrl_c_while_a_class_is_made_exits_130(tmp_path):
+    """Dataclasses run strings; of an interrupt in one, Python dies at the end whoever caught it."""
+    (tmp_path / "interrupted.py").write_text(
+        "import time\nfrom sentiment import __main__, cli\n"
+        "def run():\n exec('import signal; signal.raise_signal(signal.SIGINT)')\n time.sleep(60)\n"
+        "cli.main = run\n__main__.main()\n"
+    )
+    command = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 def test_ctrl_c_before_the_first_import_is_one_line_and_afterwards_nothing():
     """While the command line is still imported; and while a process that is done takes its leave."""
     early = "import sys\nclass Stop:\n def find_spec(*_): raise KeyboardInterrupt\n"
