@@ -173,6 +173,8 @@ class HttpProtocol(HttpToolsProtocol):
         if len(name) == 4 and name.lower() == b"host":
             # A second one, or one that is none, counts as too many.
             self._hosts += 1 if _HOST.fullmatch(value.strip()) else 2
+        if len(name) == 17 and name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
+            raise self._over(_CODING)  # the parser reads on where others come before it
         super().on_header(name, value)
 
     def _count_head(self, size: int) -> None:
@@ -356,6 +358,7 @@ _LARGE_HEAD = ApiError(
 )
 _HOSTS = ApiError("bad_request", "a request has one field Host, which names a host")
 _UNVERSED = ApiError("bad_request", "HTTP/1.1 and HTTP/1.0 are spoken here")
+_CODING = ApiError("bad_request", "no transfer coding but chunked is known here")
 _LARGE_FRAMING = ApiError(
     "bad_request", "the chunks of this body are too small or their extensions too long"
 )

@@ -243,6 +243,15 @@ FRAMINGS = {
         POST + LENGTH + b"Transfer-Encoding: chunked\r\n" + CHUNK + b"\r\n",
         b"400",
     ),
+    "a coding before chunks": (
+        POST + b"Transfer-Encoding: gzip, chunked\r\n" + CHUNK + b"\r\n",
+        b"400",
+    ),
+    "a coding in a field of its own": (
+        POST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n" + CHUNK + b"\r\n",
+        b"400",
+    ),
+    "chunks by another case": (POST + b"Transfer-Encoding: Chunked\r\n" + CHUNK + b"\r\n", b"200"),
     "a length below nothing": (POST + b"Content-Length: -1\r\n\r\n", b"400"),
     "a length with a sign": (POST + b"Content-Length: +23\r\n\r\n" + BODY, b"400"),
     "line feeds alone": (b"GET /health HTTP/1.1\nHost: x\n\n", b"400"),
