@@ -18,6 +18,7 @@ _PATIENCE = iter(range(300))
 def main() -> None:
     """Run the command line as a process of its own: see `sentiment.cli.main`."""
     try:
+        _open_streams()
         import signal  # within, as everything that takes a moment
 
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -37,6 +38,20 @@ def main() -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             gc.freeze()  # looking for garbage in all that was imported would take half a second
         raise
+
+
+def _open_streams() -> None:
+    """Let standard streams that are closed lead nowhere: the next file would get the number of one.
+
+    What a library or a child process says would then be written into that file.
+    """
+    import os
+
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            place = os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.set_inheritable(place, place == number)
+            setattr(sys, name, open(place, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _interrupt(_signal: int, frame: FrameType | None) -> None:

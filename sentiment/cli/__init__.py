@@ -114,6 +114,15 @@ def _wanted(arguments: list[str]) -> tuple[str, ...]:
     return (first,)
 
 
+def _stands() -> bool:
+    """Tell whether there is a working folder."""
+    try:
+        os.getcwd()  # noqa: PTH109 - what it raises is asked for
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def main() -> None:
     """Run the command line and turn every outcome into an exit code.
 
@@ -125,6 +134,8 @@ def main() -> None:
 
         print(*answers(os.environ["_SENTIMENT_COMPLETE"], build_app), sep="\n")
         sys.exit(0)
+    if os.environ.get("COLUMNS", "").strip("0") == "":
+        os.environ.pop("COLUMNS", None)  # a width that is not known: nothing would be shown in it
     arguments = sys.argv[1:]
     # What follows -- is text.
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -164,7 +175,9 @@ def main() -> None:
         if debug:
             raise
         text = " ".join(str(error).split()) or "no message"
-        text = no_space(error) or f"{type(error).__name__}: {text} (--debug shows the traceback)"
-        print(f"error: {text}", file=sys.stderr)
         code = 1
+        text = no_space(error) or f"{type(error).__name__}: {text} (--debug shows the traceback)"
+        if isinstance(error, FileNotFoundError) and not _stands():
+            code, text = 2, "the folder that this was started in is gone: go to one that is there"
+        print(f"error: {text}", file=sys.stderr)
     sys.exit(code)

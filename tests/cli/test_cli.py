@@ -227,3 +227,28 @@ def test_the_arrows_of_import_point_down():
         assert linter.lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
     finally:
         os.chdir(before)
+
+
+@pytest.mark.parametrize(("closed", "said"), [("1", ""), ("2", "data.train"), ("0,1,2", "")])
+def test_streams_that_are_closed_lead_nowhere(tmp_path, closed, said):
+    code = f"""
+import os, sys
+for number in ({closed},):
+    os.close(number)
+os.execv(sys.executable, [sys.executable, "-m", "sentiment", "config", "data=files", "data.train=a.csv"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("train: a.csv" in done.stdout) == bool(said)
+
+
+def test_a_working_folder_that_is_gone_is_told(tmp_path):
+    code = """
+import os, sys
+os.mkdir("gone"); os.chdir("gone"); os.rmdir("../gone")
+os.execv(sys.executable, [sys.executable, "-m", "sentiment", "config"])
+"""
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=tmp_path)
+    said = "error: the folder that this was started in is gone: go to one that is there\n"
+    assert (done.returncode, done.stderr) == (2, said)

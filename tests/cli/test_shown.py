@@ -48,3 +48,12 @@ def test_the_description_of_data_shows_labels(trained, cli):
     assert answer.code == 0, answer.err
     assert all(label in answer.out for label in LABELS)
     assert "[bold]data.csv" in answer.out
+
+
+@pytest.mark.parametrize("columns", ["0", ""])
+def test_a_width_of_nothing_hides_nothing(columns, cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"text {n} of film,{'good' if n % 2 else 'bad'}\n" for n in range(40))
+    (tmp_path / "a.csv").write_text("text,label\n" + rows)
+    assert "median characters" in cli("data", "a.csv").out
