@@ -275,7 +275,22 @@ def to_dict(cfg: DictConfig) -> dict[str, Any]:
 
 def cache_dir(cfg: DictConfig) -> Path:
     """Return where features are kept between runs."""
-    return Path(cfg.cache.dir) if cfg.cache.dir else Path(cfg.output_dir) / "cache"
+    if cfg.cache.dir:
+        return folder("cache.dir", cfg.cache.dir)
+    return Path(cfg.output_dir) / "cache"
+
+
+def folder(key: str, value: str) -> Path:
+    """Return the folder that a key names.
+
+    Raises
+    ------
+    UsageError
+        It is an address, of which a path would make folders.
+    """
+    if "://" in value:
+        raise UsageError(f"{key}={value}: an address is no folder; give one that all machines see")
+    return Path(value)
 
 
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:

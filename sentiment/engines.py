@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 NAMES = ("local", "ray", "spark")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _RETRIES = 5  # of a task whose node has died
 
 
@@ -132,10 +134,16 @@ class _Ray:
             cause = error.cause
             if isinstance(cause, SentimentError | OSError | ValueError):
                 raise cause from None
-            raise
+            if not isinstance(cause, self._ray.exceptions.RayError):
+                raise
+            raise _given_up(cause) from error
         except self._ray.exceptions.RayError as error:
-            said = " ".join(str(error).split())[:200]
-            raise SentimentError(f"the Ray cluster gave up a task: {said}") from error
+            raise _given_up(error) from error
+
+
+def _given_up(error: Exception) -> SentimentError:
+    said = " ".join(_COLOURS.sub("", str(error)).split())[:200]
+    return SentimentError(f"the Ray cluster gave up a task: {said}")
 
 
 @contextmanager
@@ -143,6 +151,10 @@ def _ray(address: str | None) -> Iterator[_Ray]:
     # `uv run` would be run again on every node, for a project that is not there.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address not in (None, "local"):
+        # Where something else listens, twenty attempts of half a minute would be made.
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
+        os.environ.setdefault("RAY_py_gcs_connect_timeout_s", "10")
     import ray
 
     import sentiment

@@ -130,6 +130,8 @@ def _find(name: str, *, any_name: bool) -> list[Place]:
         found = [str(p) for p in matched if p.is_file()]
         if not found:  # folders are meant
             found = [str(p) for folder in matched for p in folder.rglob("*") if p.is_file()]
+        if not found:
+            raise DataError(f"{name}: no file matches")
         return _inside(name, root, found, any_name=True)
     return [Place(path)]
 
@@ -145,6 +147,8 @@ def _find_remote(name: str, *, any_name: bool) -> list[Place]:
         if _MAGIC.search(path):
             root = path[: _MAGIC.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
             found = [whole(p) for p in system.glob(path) if system.isfile(p)]
+            if not found:
+                raise DataError(f"{name}: no file matches")
             return _inside(name, whole(root), found, any_name=True)
         if not name.endswith("/") and system.isfile(path):
             return [Place(name)]

@@ -129,7 +129,8 @@ def train(
     recipe = Recipe(**resolved["semi"])
     if cfg.cv is not None:
         folds.check_asked(cfg.cv, streaming=cfg.data.streaming, time_column=cfg.data.time_column)
-    _check_writable(Path(cfg.output_dir))
+    _check_writable(config.folder("output_dir", cfg.output_dir))
+    config.cache_dir(cfg)
     experiment = None if run is not None else _experiment(cfg, beside)
     with stages("load"):
         data = data or load(cfg, stages.progress)

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -37,12 +36,17 @@ def hydra_shell(arguments: Sequence[str], task: Callable[[DictConfig], Any]) -> 
     if words.config_dir is not None:
         options = [str(other) if word == words.config_dir else word for word in options]
     arguments = [*options, *words.overrides]
+    given = [
+        word.partition("=")[2].strip("'\"")
+        for word in words.overrides
+        if word.startswith("output_dir=")
+    ]
+    output_dir = (given or [os.environ.get("SENTIMENT_OUTPUT_DIR") or "outputs"])[-1]
+    place = config.folder("output_dir", output_dir)  # Hydra makes it
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors out instead of printing and exiting
     argv, sys.argv = sys.argv, ["sentiment", *arguments]
     root = logging.getLogger()
     handlers = list(root.handlers)
-    given = [word.partition("=")[2] for word in words.overrides if word.startswith("output_dir=")]
-    place = Path(*(given or [os.environ.get("SENTIMENT_OUTPUT_DIR") or "outputs"])[-1:])
     try:
         with writing(place):
             hydra.main(version_base="1.3", config_path=str(folder), config_name="config")(task)()

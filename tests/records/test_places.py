@@ -112,6 +112,12 @@ def test_an_empty_folder_says_what_it_looked_for(tmp_path: Path):
         open_rows(str(tmp_path))
 
 
+def test_a_glob_that_matches_nothing_says_so(tmp_path: Path):
+    write(tmp_path / "year=2025/a.csv")
+    with pytest.raises(DataError, match=r"\*\.parquet: no file matches"):
+        open_rows(f"{tmp_path}/year=*/*.parquet")
+
+
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path):
     path = write(tmp_path / "a.csv", ROWS * 200)
     with open_rows(str(path), batch_size=64) as rows:

@@ -304,6 +304,15 @@ def test_a_place_that_cannot_be_is_said_before_work(tmp_path):
         choose(tmp_path, 100_000_000, memory="2GB")
 
 
+def test_an_address_is_no_folder_for_blocks(folder, tmp_path, cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for key in ("cache.dir", "output_dir"):
+        answer = cli("train", f"{folder}/", "data.memory=0", f"{key}=s3://bucket/place")
+        assert answer.code == 2
+        assert f"{key}=s3://bucket/place: an address is no folder" in answer.err
+    assert not list(tmp_path.glob("s3:*"))
+
+
 def test_an_engine_that_cannot_be_had_is_said_before_the_text_is_read(folder, tmp_path, cli):
     words = ["train", f"{folder}/", "data.memory=0", f"output_dir={tmp_path}", "engine=ray"]
     answer = cli(*words, f"engine.address=127.0.0.1:{free_port()}")

@@ -8,7 +8,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import polars as pl
@@ -131,6 +134,28 @@ def test_an_address_without_a_cluster_is_said_at_once(name, address):
         engines.engine(name, address.format(free_port())),
     ):
         pass
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_an_address_of_something_else_is_said_in_seconds(tmp_path):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        begin = time.monotonic()
+        done = subprocess.run(
+            [
+                sys.executable, "-c",
+                "import sys; from sentiment import engines\n"
+                "with engines.engine('ray', sys.argv[1]): pass",
+                f"127.0.0.1:{server.server_port}",
+            ],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        )  # fmt: skip
+        server.shutdown()
+    assert "no Ray cluster answers" in done.stderr.splitlines()[-1]
+    assert time.monotonic() - begin < 60
 
 
 def test_one_of_several_masters_is_enough():
