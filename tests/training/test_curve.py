@@ -54,7 +54,7 @@ def test_accuracy_grows_with_labels_and_the_page_shows_it(tmp_path, cli):
     assert found["more"] == 500
     assert found["low"] <= found["expected"] <= found["high"]
     assert "<polyline" in page.read_text()
-    plain = cli("curve", file, *words, f"output_dir={tmp_path}")
+    plain = cli("curve", write(tmp_path / "b.csv", 700), *words, f"output_dir={tmp_path}")
     assert "1,000 more labels: +" in plain.out
     assert (tmp_path / "curve.html").is_file()
 
