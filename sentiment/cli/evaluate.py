@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -298,9 +299,12 @@ def parse_bounds(arguments: list[str]) -> list[Bound]:
         if not separator:
             value = next(words, "")
         try:
-            bounds.append((side, metric.replace("-", "_"), float(value)))
+            bound = float(value)
         except ValueError:
-            raise UsageError(f"{option} needs a number, not {value!r}") from None
+            bound = math.nan
+        if math.isnan(bound):  # NaN would be met by everything, or by nothing
+            raise UsageError(f"{option} needs a number, not {value!r}")
+        bounds.append((side, metric.replace("-", "_"), bound))
     return bounds
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -99,6 +100,8 @@ def predict(
     """
     if no_probabilities:
         top = 0
+    if min_confidence is not None and math.isnan(min_confidence):  # which no range leaves out
+        raise UsageError("--min-confidence nan: give a number from 0 to 1")
     if texts and input is not None:
         raise UsageError("give texts or --input FILE, not both")
     if not texts and input is None:

@@ -72,8 +72,8 @@ class Dialect:
             )
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
-            except LookupError:
+                "a".encode(self.encoding)  # which codecs of other things (rot13, base64) refuse
+            except (LookupError, ValueError):
                 known = ("utf-8", "utf-16", "cp1252", "latin-1", "shift_jis", "gb18030", "koi8-r")
                 raise UsageError(
                     Parameter("encoding", self.encoding, key="data.encoding"),

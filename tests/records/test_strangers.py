@@ -434,3 +434,14 @@ def test_files_are_found_by_names_that_look_like_overrides_and_folders_without_a
     for word in ("a=b.csv", "parts"):
         answer = cli("data", word, "--json")
         assert json.loads(answer.out)["train"]["rows"] > 10, answer.err
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "base64", "undefined", "a\0b", "klingon"])
+def test_what_encodes_no_text_is_no_encoding(encoding):
+    with pytest.raises(UsageError, match="no such encoding"):
+        Dialect(encoding=encoding).checked()
+
+
+def test_a_confidence_that_is_no_number_is_refused(cli):
+    answer = cli("predict", "--min-confidence", "nan", "a text")
+    assert (answer.code, "give a number from 0 to 1" in answer.err) == (2, True)

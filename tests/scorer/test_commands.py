@@ -126,6 +126,7 @@ def test_evaluate_gates(output_dir: Path, tmp_path: Path, cli: Any) -> None:
     for wrong, said in (
         (["--min-acuracy", "1"], "did you mean 'accuracy'"),
         (["--min-accuracy", "high"], "needs a number"),
+        (["--min-accuracy", "nan"], "needs a number"),
         (["--mim-accuracy", "1"], "no such option"),
         (["--label-column", "lable"], "no column 'lable'"),
         (["--label-name", "0"], "RAW=LABEL"),
