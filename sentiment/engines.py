@@ -108,14 +108,23 @@ class _Ray:
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
-        self._task = ray.remote(max_retries=_RETRIES)(_ray_task)
+        # Else tasks go where their arguments lie: to the node of the driver, while others wait.
+        self._task = ray.remote(max_retries=_RETRIES, scheduling_strategy="SPREAD")(_ray_task)
+
+    @property
+    def cores(self) -> int:
+        """How many items are computed at a time: nodes may come and go."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def map(self, function: Callable[..., R], items: Iterable[T], **shared: Any) -> Iterator[R]:
         """Yield ``function(item, **shared)`` in the order of the items: see `Engine`."""
         ray = self._ray
-        held = {name: ray.put(value) for name, value in shared.items()}
+        held = {
+            name: value if value is None or isinstance(value, int | str) else ray.put(value)
+            for name, value in shared.items()
+        }
         waiting: deque[Any] = deque()
-        ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        ahead = 2 * self.cores
         try:
             for item in items:
                 waiting.append(self._task.remote(item, function, **held))
@@ -195,6 +204,11 @@ class _Spark:
 
     def __init__(self, context: Any) -> None:
         self._context = context
+
+    @property
+    def cores(self) -> int:
+        """How many items are computed at a time."""
+        return int(self._context.defaultParallelism)
 
     def map(self, function: Callable[..., R], items: Iterable[T], **shared: Any) -> Iterator[R]:
         """Yield ``function(item, **shared)`` in the order of the items: see `Engine`."""

@@ -16,7 +16,7 @@ from sklearn.utils import compute_class_weight
 from sentiment.models.solver import Float, Float32
 from sentiment.text.engine import Engine
 
-_TASKS = 16  # of a product: each returns its part of the result
+_TASKS = 2  # of a product, for each core: one is soon done, and what a task costs is paid often
 
 
 class Blocks(Protocol):
@@ -70,7 +70,7 @@ class BlockKernel:
     def _gather(self, rows: NDArray[Any], *, presence: bool = False) -> Float32:
         """Return ``X.T @ rows``, or that of the ones where X is not zero."""
         parts = self.X.engine.map(
-            _gather_run, runs(self.X.n_column_blocks), X=self.X, rows=rows.astype(np.float32),
+            _gather_run, runs(self.X.n_column_blocks, self.X.engine), X=self.X, rows=rows.astype(np.float32),
             presence=presence,
         )  # fmt: skip
         found: Float32 = np.concatenate(list(parts))
@@ -79,7 +79,11 @@ class BlockKernel:
     def _scatter(self, columns: NDArray[Any], power: int = 1) -> Float:
         """Return ``X @ columns``, or that of the powers of X's values."""
         parts = self.X.engine.map(
-            _scatter_run, runs(self.X.n_blocks), X=self.X, columns=columns, power=power
+            _scatter_run,
+            runs(self.X.n_blocks, self.X.engine),
+            X=self.X,
+            columns=columns,
+            power=power,
         )
         found: Float = np.concatenate(list(parts)).astype(np.float64)
         return found
@@ -108,9 +112,9 @@ class BlockKernel:
         return found
 
 
-def runs(n: int) -> list[tuple[int, int]]:
-    """Deal blocks into a few runs."""
-    parts = np.array_split(np.arange(n), min(_TASKS, n))
+def runs(n: int, engine: Engine) -> list[tuple[int, int]]:
+    """Deal blocks into a few runs for each core of an engine."""
+    parts = np.array_split(np.arange(n), min(_TASKS * engine.cores, n))
     return [(int(part[0]), int(part[-1]) + 1) for part in parts]
 
 
@@ -152,7 +156,7 @@ class _Matrix:
 
     def __matmul__(self, columns: NDArray[Any]) -> NDArray[Any]:
         parts = self.X.engine.map(
-            _scatter_run, runs(self.X.n_blocks), X=self.X, columns=columns, power=1
+            _scatter_run, runs(self.X.n_blocks, self.X.engine), X=self.X, columns=columns, power=1
         )
         return np.concatenate(list(parts))
 
@@ -171,7 +175,11 @@ class _Transpose:
 
     def __matmul__(self, rows: NDArray[Any]) -> NDArray[Any]:
         parts = self.X.engine.map(
-            _gather_run, runs(self.X.n_column_blocks), X=self.X, rows=rows, presence=False
+            _gather_run,
+            runs(self.X.n_column_blocks, self.X.engine),
+            X=self.X,
+            rows=rows,
+            presence=False,
         )
         return np.concatenate(list(parts))
 

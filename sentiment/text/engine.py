@@ -18,6 +18,11 @@ R = TypeVar("R")
 class Engine(Protocol):
     """Calls a function for many items, several at a time."""
 
+    @property
+    def cores(self) -> int:
+        """How many items are computed at a time."""
+        ...
+
     def map(self, function: Callable[..., R], items: Iterable[T], **shared: Any) -> Iterator[R]:
         """Yield ``function(item, **shared)`` in the order of the items.
 
@@ -37,9 +42,14 @@ class Engine(Protocol):
 class Threads:
     """The threads of this process."""
 
+    @property
+    def cores(self) -> int:
+        """How many items are computed at a time."""
+        return thread_count()
+
     def map(self, function: Callable[..., R], items: Iterable[T], **shared: Any) -> Iterator[R]:
         """Yield ``function(item, **shared)`` in the order of the items: see `Engine`."""
-        n = thread_count()
+        n = self.cores
         waiting: deque[Future[R]] = deque()
         executor = ThreadPoolExecutor(n)
         try:
@@ -68,6 +78,11 @@ class Watched:
         self._engine = engine
         self._tell = tell
         self._done = 0
+
+    @property
+    def cores(self) -> int:
+        """How many items are computed at a time."""
+        return self._engine.cores
 
     def map(self, function: Callable[..., R], items: Iterable[T], **shared: Any) -> Iterator[R]:
         """Yield ``function(item, **shared)`` in the order of the items: see `Engine`."""

@@ -269,5 +269,7 @@ def _expected(classifier: Any, X: BlockMatrix, labels: NDArray[np.object_]) -> i
 
     if not hasattr(classifier, "expected_products"):
         return 0
-    tasks = len(runs(X.n_blocks)) + len(runs(X.n_column_blocks))  # products take turns
+    tasks = len(runs(X.n_blocks, X.engine)) + len(
+        runs(X.n_column_blocks, X.engine)
+    )  # products take turns
     return int(classifier.expected_products(len(labels), len(set(labels))) * tasks / 2)

@@ -185,6 +185,7 @@ def test_ray_gives_the_same_weights_and_parts_and_survives_a_node(
                 """The engine, but for a node that dies when some tasks are done."""
 
                 n = 0
+                cores = n_nodes
 
                 def map(self, function, items, **shared):
                     for result in engine.map(function, items, **shared):
