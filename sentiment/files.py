@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -139,7 +139,11 @@ def no_space(error: BaseException) -> str | None:
     return f"no space left: {free / 1e6:.1f} MB are free where {where} lies; free some and repeat"
 
 
-def check_target(path: Path, *kinds: str) -> None:
+PAGES = (".html", ".htm")
+"""Ends that the name of a page may have: rows never have them."""
+
+
+def check_target(path: Path, *kinds: str, inputs: Iterable[str | Path] = ()) -> None:
     """Refuse a file that cannot be written, before the work that it is for.
 
     Parameters
@@ -147,20 +151,47 @@ def check_target(path: Path, *kinds: str) -> None:
     path : Path
     *kinds : str
         Ends that its name may have; any, where none are given.
+    inputs : iterable of str or Path
+        What is read: see `check_no_input`.
 
     Raises
     ------
     UsageError
-        It is a folder, lies in none or in one that may not be written, or its name ends otherwise.
+        It is a folder, lies in none or in one that may not be written, its name ends otherwise, or
+        it is read.
     """
     if not path.parent.is_dir():
         raise UsageError(f"{path}: no such folder {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{path}: cannot be written: the folder {path.parent} may not be")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file")
+    if path.exists() and not path.is_file():
+        return  # such as /dev/stdout, which is never replaced
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path}: cannot be written: the folder {path.parent} may not be")
     if kinds and path.suffix.lower() not in kinds:
         raise UsageError(f"{path}: its name must end in {', '.join(kinds)}")
+    check_no_input(path, inputs)
+
+
+def check_no_input(path: Path, inputs: Iterable[str | Path]) -> None:
+    """Refuse to write what is read, under whichever name.
+
+    Parameters
+    ----------
+    path : Path
+        Of the output.
+    inputs : iterable of str or Path
+        Those that are no file on this machine are passed over.
+
+    Raises
+    ------
+    UsageError
+        It is one of them.
+    """
+    for one in inputs:
+        with contextlib.suppress(OSError, ValueError):  # an address, a name that is too long
+            if path.samefile(one):
+                raise UsageError(f"{path}: is the input; write to another file")
 
 
 def write_whole(path: Path, text: str) -> None:

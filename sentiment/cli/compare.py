@@ -50,17 +50,18 @@ def compare(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     from sentiment.cli.console import emit_json, stdout
+    from sentiment.files import PAGES, check_target, write_whole
     from sentiment.tracking.compare import compare_runs
 
+    if report is not None:
+        check_target(report, *PAGES)
     found = compare_runs(
         runs or [], output_dir=output_dir, experiment=experiment, sort=sort, limit=limit
     )
     if report is not None:
         from sentiment.cli.console import stderr
-        from sentiment.files import check_target, write_whole
         from sentiment.tracking.difference import compared_page
 
-        check_target(report)
         write_whole(report, compared_page(found.runs, output_dir=output_dir))
         stderr().print(f"the page is {report}")
     if json_:

@@ -34,7 +34,7 @@ def curve(
 
     from sentiment.cli.console import emit_json, stderr, stdout
     from sentiment.config import compose, to_dict
-    from sentiment.files import check_target, write_whole
+    from sentiment.files import PAGES, check_target, write_whole
     from sentiment.training.curve import curve_page, gain, learning_curve
     from sentiment.training.pipeline import build_pipeline
     from sentiment.training.run import load
@@ -42,7 +42,7 @@ def curve(
 
     cfg = compose(with_file("curve", overrides or [], text, label))
     if report is not None:
-        check_target(report)
+        check_target(report, *PAGES)
     weigh = asked(to_dict(cfg)["model"], cfg.data.balance, cfg.seed)
     splits = load(cfg).splits
     console = stderr()

@@ -58,16 +58,17 @@ def data(
     from sentiment.data.description import describe
     from sentiment.data.leaks import COPY_COLUMNS, copies_between, copy_rows
     from sentiment.errors import UsageError
-    from sentiment.files import check_target, write_whole
+    from sentiment.files import PAGES, check_target, write_whole
+    from sentiment.records.places import files_named
     from sentiment.records.writer import TABLES, write_table
     from sentiment.training.run import load
 
     if output is not None and not labels:
         raise UsageError("--output is the file of --labels: give both")
     cfg = compose(with_file("data", overrides or [], text, label))
-    for file, kinds in ((output, TABLES), (doubles, TABLES), (report, ())):
+    for file, kinds in ((output, TABLES), (doubles, TABLES), (report, PAGES)):
         if file is not None:
-            check_target(file, *kinds)
+            check_target(file, *kinds, inputs=files_named(cfg.data.values()))
     splits = load(cfg).splits
     found = _suspects(cfg, splits) if labels else None
     copies = copies_between(splits.parts()) if doubles or report else None

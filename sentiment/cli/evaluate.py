@@ -84,7 +84,7 @@ def evaluate(
         raise UsageError("--input FILE names the labelled rows (or --behavior tests without any)")
     from sentiment.evaluation.labelled import judge_labelled, missed_bounds
     from sentiment.evaluation.slices import make_slices
-    from sentiment.files import check_target
+    from sentiment.files import PAGES, check_no_input, check_target
     from sentiment.records.dialect import Dialect
     from sentiment.records.rows import open_rows
     from sentiment.records.writer import TABLES
@@ -92,7 +92,7 @@ def evaluate(
     if output is not None:
         check_target(output, *TABLES)
     if report is not None:
-        check_target(report)
+        check_target(report, *PAGES)
     by_slice = slices or bool(slice_column)
     with (
         Meter() as meter,
@@ -104,6 +104,8 @@ def evaluate(
             dialect=Dialect(delimiter, quote, encoding),
         ) as reader,
     ):
+        if output is not None:
+            check_no_input(output, reader.files)
         scorer = load(model, output_dir)
         judged = judge_labelled(
             scorer, reader, label_column, _label_names(label_name),

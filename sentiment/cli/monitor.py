@@ -56,13 +56,13 @@ def monitor(
     from sentiment.drift.signals import parse_limits
     from sentiment.errors import DataError
     from sentiment.feedback import observed, place_of
-    from sentiment.files import check_target, write_whole
+    from sentiment.files import PAGES, check_target, write_whole
     from sentiment.records.dialect import Dialect
     from sentiment.records.rows import open_rows
 
     own_limits = parse_limits(limits)
     if html is not None:
-        check_target(html)
+        check_target(html, *PAGES)
     reader = open_rows(
         input,
         format,

@@ -212,6 +212,7 @@ def _predict_file(
     line_buffered: bool,
 ) -> None:
     from sentiment.batch import score_file
+    from sentiment.records.target import partial_of
 
     meter = Meter()
     try:
@@ -230,7 +231,7 @@ def _predict_file(
         )
     except KeyboardInterrupt:
         meter.clear()
-        if output != "-" and output_format != "parquet" and meter.rows:
+        if output != "-" and meter.rows and partial_of(output).exists():
             print(f"{meter.rows} rows are kept; --resume goes on", file=sys.stderr)
         raise
     finally:

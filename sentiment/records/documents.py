@@ -85,7 +85,7 @@ class Documents:
         self.schema: Any = None
         self._classed = classed
         self._batch_size = batch_size
-        self._encoding = (dialect or Dialect()).checked().encoding
+        self.dialect = (dialect or Dialect()).checked()
         self._done = 0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -101,7 +101,7 @@ class Documents:
         stream, _ = places.open_read(file)
         with stream:
             content = stream.read()
-        encoding = find_encoding(content[:4], self._encoding)
+        encoding = find_encoding(content[:4], self.dialect.encoding)
         try:
             return content.decode(encoding).removeprefix("\ufeff").strip()
         except UnicodeDecodeError as error:

@@ -7,6 +7,7 @@ store's own tools read.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -103,6 +104,16 @@ def find(where: str, *, any_name: bool = False) -> list[Place]:
     if where == "-":
         return [Place("-")]
     return [place for name in sources(where) for place in _find(name, any_name=any_name)]
+
+
+def files_named(values: Iterable[object]) -> list[str]:
+    """Return the files of this machine that values name; all other values are passed over."""
+    found = []
+    for name in (name for value in values for name in sources(str(value))):
+        if not is_remote(name):
+            with contextlib.suppress(DataError, OSError, ValueError):
+                found += [place.path for place in _find(name, any_name=True)]
+    return found
 
 
 def sources(where: str) -> list[str]:

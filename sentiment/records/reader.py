@@ -98,7 +98,7 @@ class Reader:
         columns: Mapping[str, str | None] | None = None,
     ) -> None:
         self._added = dict(columns or {})
-        self._dialect = (dialect or Dialect()).checked()
+        self.dialect = (dialect or Dialect()).checked()
         self.found: dict[str, str] = {}
         self.path = path
         self.files = [path]
@@ -192,8 +192,8 @@ class Reader:
             raise self._fail(1, f"cannot be read ({one_line(error)})") from None
         if self.kind != "lines" and (told := foreign(head, table=self.kind != "jsonl")):
             raise DataError(f"{self.path}: {told}")
-        encoding = find_encoding(head, self._dialect.encoding)
-        if encoding == "utf-8" and self._dialect.encoding is None and (wide := wide_encoding(head)):
+        encoding = find_encoding(head, self.dialect.encoding)
+        if encoding == "utf-8" and self.dialect.encoding is None and (wide := wide_encoding(head)):
             raise DataError(
                 f"{self.path}: not UTF-8 but {wide} without a byte order mark: give ",
                 Parameter("encoding", wide, key="data.encoding"),
@@ -326,7 +326,7 @@ class Reader:
 
     def _csv(self, stream: Peekable) -> Iterator[Batch]:
         usual = "," if self.kind == "csv" else "\t"
-        delimiter, skip = find_delimiter(stream.head(), usual, self.text_column, self._dialect)
+        delimiter, skip = find_delimiter(stream.head(), usual, self.text_column, self.dialect)
         if delimiter != usual:
             self.found["delimiter"] = delimiter
         csv.field_size_limit(MAX_ROW_BYTES)
@@ -335,7 +335,7 @@ class Reader:
             next(lines)
         patient = self.path != "-" or self.batch_size > 1
         found = records(
-            lines, delimiter, self._dialect.quote, patient=patient, decided=self._decided
+            lines, delimiter, self.dialect.quote, patient=patient, decided=self._decided
         )
         names: list[str] = []
         rows: list[dict[str, Any]] = []

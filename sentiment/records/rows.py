@@ -67,6 +67,11 @@ class Several:
         return self._now.text_column
 
     @property
+    def dialect(self) -> Dialect:
+        """What was said of the files."""
+        return self._now.dialect
+
+    @property
     def columns(self) -> list[str]:
         """Of the file that is read."""
         return [*self._now.columns]

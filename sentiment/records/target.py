@@ -9,11 +9,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from sentiment.errors import Parameter, SentimentError, UsageError
-from sentiment.files import write_whole
+from sentiment.files import check_no_input, write_whole
 from sentiment.records import places
 from sentiment.records.resuming import complete_rows, grown_by_rows, identity, is_file
 from sentiment.records.rows import Rows
@@ -25,6 +26,11 @@ class AlreadyCompleteError(UsageError):
     """There is nothing to resume: the output is there, and a run that is tried again has succeeded."""
 
     exit_code = 0
+
+
+def partial_of(output: str) -> Path:
+    """Return where an output is written until it is whole, and where an interrupted run leaves it."""
+    return Path(output).with_name(Path(output).name + ".partial")
 
 
 class Target:
@@ -89,7 +95,7 @@ class Target:
             self._address = output
             output = str(Path(tempfile.mkdtemp(prefix="sentiment-")) / places.plain_name(output))
         self._path = path = Path(output)
-        self._partial = path.with_name(path.name + ".partial")
+        self._partial = partial_of(output)
         self._notes = path.with_name(path.name + ".partial.json")
         compression = COMPRESSIONS.get(path.suffix.lower())
         if compression in READ_ALONE:
@@ -97,10 +103,7 @@ class Target:
         parquet = output_format == "parquet"
         self._whole = path.with_name(f".{path.name}.whole") if parquet else self._partial
         self._resumable = compression is None
-        if any(
-            Path(file).exists() and path.exists() and path.samefile(file) for file in reader.files
-        ):
-            raise UsageError(f"{output}: is the input; write to another file")
+        check_no_input(path, reader.files)
         if path.is_dir():
             raise UsageError(f"{output}: is a directory; give a file")
         if resume and path.exists() and not self._partial.exists():
@@ -117,6 +120,8 @@ class Target:
             "model": model,
             "input": str(Path(reader.path).resolve()) if is_file(reader) else reader.path,
             "text_column": reader.text_column,
+            "input_format": reader.kind,
+            **asdict(reader.dialect),
             "format": output_format,
             **asked,
         }
@@ -168,7 +173,8 @@ class Target:
         except (OSError, ValueError):
             before = {}
         for key, value in notes.items():
-            if before.get(key) != value:
+            # Notes of an older version say less.
+            if before.get(key, value if before else None) != value:
                 raise UsageError(
                     f"{self._partial}: was begun with another {key.replace('_', ' ')} "
                     f"({before.get(key)}); leave out ",

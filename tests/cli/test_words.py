@@ -272,3 +272,27 @@ def test_true_and_false_name_booleans_however_they_are_written(written, tmp_path
     words = ("data", "data=files", "data.train=x.csv", "data.label_names={true: good, false: bad}")
     labels = cli(*words, "--json").document["train"]["labels"]
     assert sorted(labels) == ["bad", "good"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "--input", "a.csv", "--output", "other.csv"], "is the input"),
+        (["evaluate", "--input", "a.csv", "--report", "a.csv"], "must end in .html"),
+        (["data", "a.csv", "--report", "a.csv"], "must end in .html"),
+        (["data", "a.csv", "--doubles", "a.csv"], "is the input"),
+        (["data", "data.train=[a.csv,b.csv]", "--labels", "--output", "b.csv"], "is the input"),
+        (["monitor", "--input", "a.csv", "--html", "a.csv"], "must end in .html"),
+        (["curve", "a.csv", "--report", "a.csv"], "must end in .html"),
+        (["compare", "--report", "a.csv"], "must end in .html"),
+    ],
+)
+def test_nothing_is_written_over_what_is_read(words, said, tmp_path, cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.csv", "b.csv"):
+        Path(name).write_text("text,label\na fine film,good\na dull film,bad\n" * 20)
+    Path("other.csv").symlink_to("a.csv")
+    before = Path("a.csv").read_bytes()
+    answer = cli(*words)
+    assert (answer.code, said in answer.err) == (2, True), answer.err
+    assert Path("a.csv").read_bytes() == before

@@ -351,6 +351,22 @@ def test_resuming_goes_on_with_rows_that_were_added_and_refuses_a_changed_input(
     assert not target.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--encoding", "cp1251"], "another encoding (None)"),
+        (["--delimiter", ";"], "another delimiter (None)"),
+        (["--quote", "none"], "another quote (None)"),
+        (["--format", "lines"], "another input format (csv)"),
+    ],
+)
+def test_a_file_is_gone_on_with_as_it_was_begun(
+    interrupted: tuple[Path, Path, list[object]], cli: Any, words: list[str], said: str
+) -> None:
+    answer = cli(*interrupted[2], "--resume", *words)
+    assert (answer.code, said in answer.err) == (2, True), answer.err
+
+
 def test_a_last_row_that_was_not_whole_is_no_row_that_others_follow(
     interrupted: tuple[Path, Path, list[object]], cli: Any
 ) -> None:
@@ -521,6 +537,7 @@ def test_ctrl_c_leaves_what_can_be_resumed_and_nothing_else(
     assert "Traceback" not in errors
     assert not target.exists()
     assert partial.exists() == kept
+    assert ("rows are kept; --resume goes on" in errors) == kept
     if kept:
         assert cli(*words, "--resume").code == 0
         assert len(read_rows(target)) == 200_000
