@@ -25,7 +25,10 @@ class FeedbackResponse(Model):
         Field(description="duplicate: the prediction had been answered before; the first counts."),
     ]
     predicted: Annotated[str, Field(description="The label that was given.")]
-    correct: bool
+    correct: Annotated[
+        bool | None,
+        Field(description="Whether it is the true one; null for a duplicate, which was not taken."),
+    ]
 
 
 class PastPrediction(Model):
@@ -80,7 +83,7 @@ def endpoints(state: State) -> list[Endpoint]:
         document = {
             "status": "recorded" if first else "duplicate",
             "predicted": claim.label,
-            "correct": claim.label == request.label,
+            "correct": claim.label == request.label if first else None,
         }
         return Reply(to_json(document))
 

@@ -121,14 +121,14 @@ class InvocationsRequest(Model):
     )
     inputs: Annotated[
         str
-        | list[str]
-        | list[Annotated[list[str], Field(min_length=1, max_length=1)]]
+        | list[str | None]
+        | list[Annotated[list[str | None], Field(min_length=1, max_length=1)]]
         | Records
         | Columns
         | None,
         Field(description="Texts, records, or columns of texts."),
     ] = None
-    instances: Annotated[list[str] | Records | None, Field(description="Texts or records.")] = None
+    instances: Annotated[list[str | None] | Records | None, Field(description="Texts or records.")] = None
     dataframe_split: Table | None = None
     dataframe_records: Records | None = None
     params: Annotated[

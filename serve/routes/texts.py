@@ -299,11 +299,14 @@ def _mend(match: re.Match[bytes]) -> bytes:
 def as_error(error: ValidationError) -> ApiError:
     """Return what pydantic found as our kind of error, without repeating the input."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
+    # Of several forms that a field may have, the one that fits furthest is meant; pydantic puts the
+    # name of the form among those of the fields.
+    found.sort(key=lambda entry: -len(entry["loc"]))
     if found[0]["type"] == "json_invalid":
         return ApiError("invalid_json", f"the body is not valid JSON: {_line(found[0]['msg'])}")
     fields = [
         {
-            "field": ".".join(map(str, entry["loc"])) or "body",
+            "field": ".".join(str(at) for at in entry["loc"] if "[" not in str(at)) or "body",
             "message": entry["msg"].removeprefix("Value error, "),
         }
         for entry in found[:_MAX_FIELDS]

@@ -111,6 +111,7 @@ def test_feedback_is_recorded_once_and_exported(serve, streams, tmp_path):
         }
     again = service.post("/feedback", {"prediction_id": ids[0], "label": "positive"})
     assert again.json()["status"] == "duplicate"
+    assert again.json()["correct"] is None  # what it says was not taken
 
     one = service.post("/predict", {"text": texts[0]}).json()["prediction_id"]
     other = one[:-1] + ("A" if one[-1] != "A" else "B")

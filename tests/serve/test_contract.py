@@ -82,6 +82,8 @@ def tensor(**changes):
         ("/invocations", {"inputs": [GOOD], "instances": [GOOD]}, False),
         ("/invocations", {"inputs": [GOOD], "dataframe_records": [{}]}, False),
         ("/invocations", {"inputs": None}, False),
+        ("/invocations", {"inputs": [GOOD, None]}, True),
+        ("/invocations", {"instances": [None, GOOD]}, True),
         ("/invocations", {}, False),
         ("/invocations", {"dataframe_records": [{"a": GOOD}]}, True),
         ("/invocations", {"dataframe_records": [{"text": GOOD, "b": 1}]}, True),
@@ -187,3 +189,9 @@ def test_metrics_count_requests_texts_and_errors(serve, store):
     text = server.get("/metrics").text
     assert "some-users-input" not in text
     assert "/no/such" not in text
+
+
+def test_of_several_forms_the_one_that_is_meant_is_told(server):
+    answer = server.post("/invocations", {"inputs": [GOOD, {}]})
+    assert answer.status_code == 422
+    assert answer.json()["message"].startswith("inputs.1: ")
