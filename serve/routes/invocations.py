@@ -128,7 +128,9 @@ class InvocationsRequest(Model):
         | None,
         Field(description="Texts, records, or columns of texts."),
     ] = None
-    instances: Annotated[list[str | None] | Records | None, Field(description="Texts or records.")] = None
+    instances: Annotated[
+        list[str | None] | Records | None, Field(description="Texts or records.")
+    ] = None
     dataframe_split: Table | None = None
     dataframe_records: Records | None = None
     params: Annotated[
