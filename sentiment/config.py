@@ -402,6 +402,12 @@ def explain_error(error: Exception, overrides: Sequence[str], name: str = "confi
             f"cannot read the override {error.override!r}: "
             f"{reason.removeprefix(str(error.override)).strip()}{fix}"
         )
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
+        words = [word for word in overrides if "." not in word.partition("=")[0]]
+        return UsageError(
+            f"{' '.join(map(shlex.quote, words))}: a group is given the name of one of its options, as in "
+            "model=logreg"
+        )
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return error
     cause: BaseException = error

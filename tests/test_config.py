@@ -44,6 +44,12 @@ def test_a_wrong_override_is_one_line_with_a_hint(override, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("word", ["model=null", "experiment=null", "=1", "~=1"])
+def test_a_group_that_is_given_no_option_is_told(word):
+    with pytest.raises(UsageError, match="a group is given the name of one of its options"):
+        config.compose([word])
+
+
 def test_content_hash_ignores_names_and_places():
     base = config.content_hash(config.compose())
     for same in ("output_dir=x", "run_name=x", "experiment_name=x", "tracking.uri=x"):
