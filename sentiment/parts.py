@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,25 @@ from sentiment.text.engine import Engine
 
 DONE = "_SUCCESS"
 """Stands in a folder of parts when all are there, as Hadoop's and Spark's writers leave it."""
+
+
+@contextmanager
+def nothing_begun(output: str) -> Iterator[None]:
+    """Remove the parts that were only begun, where the body fails: no run with an engine goes on with them.
+
+    Parameters
+    ----------
+    output : str
+        A folder on this machine; what goes to an address is written aside until it is whole.
+    """
+    try:
+        yield
+    except BaseException:
+        if not places.is_remote(output):
+            for pattern in ("part-*.partial", "part-*.partial.json", ".part-*.whole"):
+                for file in Path(output).glob(pattern):
+                    file.unlink(missing_ok=True)
+        raise
 
 
 class _Part(NamedTuple):

@@ -265,11 +265,12 @@ def _predict_parts(
     **options: Any,
 ) -> None:
     from sentiment import engines
-    from sentiment.parts import score_parts
+    from sentiment.parts import nothing_begun, score_parts
     from sentiment.registry.lookup import find_model
 
     stored = find_model(model, output_dir)
     print(f"model: {stored}", file=sys.stderr)
-    with engines.engine(engine_name, address) as engine:
+    # Once the engine has ended: its tasks end with it.
+    with nothing_begun(output), engines.engine(engine_name, address) as engine:
         summary = score_parts(stored.path, stored.digest, where, output, engine, **options)
     print(_describe(summary), file=sys.stderr)

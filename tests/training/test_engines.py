@@ -26,7 +26,7 @@ from sentiment.batch import score_file
 from sentiment.compiler.compile import compile_scorer
 from sentiment.errors import DataError, UsageError
 from sentiment.models import NBSVM
-from sentiment.parts import DONE, score_parts
+from sentiment.parts import DONE, nothing_begun, score_parts
 from sentiment.records.rows import open_rows
 from sentiment.scorer import Scorer
 from sentiment.text.engine import Threads
@@ -98,9 +98,13 @@ def test_parts_are_what_the_command_writes_here_too(stored, files, tmp_path):
 
 
 def test_a_part_that_cannot_be_read_leaves_no_mark_of_success(stored, files, tmp_path):
-    (files / "day=2" / "b.jsonl").write_text('{"text": 1}\n')
-    with pytest.raises(DataError, match=r"b\.jsonl: row 1"):
-        score_parts(stored.path, stored.digest, str(files), str(tmp_path / "out"), Threads())
+    (files / "day=2" / "b.jsonl").write_text('{"text": "good"}\n' * 5 + '{"text": 1}\n')
+    words = (stored.path, stored.digest, str(files), str(tmp_path / "out"), Threads())
+    with pytest.raises(DataError, match=r"b\.jsonl: row 6"):
+        score_parts(*words, batch_size=2)
+    assert list((tmp_path / "out").glob("*.partial*"))
+    with pytest.raises(DataError, match=r"b\.jsonl: row 6"), nothing_begun(words[3]):
+        score_parts(*words, batch_size=2)
     assert not (tmp_path / "out" / DONE).exists()
     assert not list((tmp_path / "out").glob("*.partial*"))
 
