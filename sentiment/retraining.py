@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -15,20 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiment import config
+from sentiment.errors import UsageError
 
 if TYPE_CHECKING:
-    from sentiment.registry.promotion import Promotion
+    from sentiment.registry.registry import Registry
 
 log = logging.getLogger(__name__)
 
 JOB = "sentiment-retrain"
 _PUSH_SECONDS = 10.0
+_WRITTEN = re.compile(r"feedback-[0-9a-f]{16}\.jsonl")  # by `feedback_file`
 
 
 class Outcome(StrEnum):
     """How a retraining ended; the label ``outcome`` of its metric."""
 
     PROMOTED = "promoted"
+    UNCHANGED = "unchanged"
     REFUSED = "refused"
     FAILED = "failed"
     NOTHING_NEW = "nothing_new"
@@ -44,7 +48,7 @@ class Retrained:
     detail : str
         One line: why.
     corrections : int
-        Rows of feedback that were trained on.
+        Rows of feedback, and of ``data.also``, that were trained on.
     run_id, version : str or None
     """
 
@@ -64,25 +68,27 @@ def retrain(
     *,
     output_dir: Path,
     name: str,
-    promotion: Promotion,
+    gate: str = "default",
     watch: Callable[[str, float | None], None] | None = None,
 ) -> Retrained:
     """Train on the data and what users corrected, register, and promote through the gate.
 
-    It may be run again and again: when neither data, config nor code are new since a run that has
-    finished, nothing is done. How it ended is left at the Pushgateway that
-    ``SENTIMENT_PUSHGATEWAY_URL`` names.
+    It may be run again and again: when neither data, config nor code are new since a run whose model
+    has been champion, nothing is done. A run whose model has not (the gate refused it, the registry
+    was away, the process was killed) is gone on with, without another training. How it ended is
+    left at the Pushgateway that ``SENTIMENT_PUSHGATEWAY_URL`` names.
 
     Parameters
     ----------
     overrides : sequence of str
-        Of the training; the words of ``SENTIMENT_TRAIN_ARGS`` come before them.
+        Of the training, and ``gate.KEY=VALUE`` of the gate; the words of ``SENTIMENT_TRAIN_ARGS``
+        come before them.
     output_dir : Path
-        Holds ``feedback.db``, runs and models.
+        Holds ``feedback.db``, runs and models, unless the words say ``output_dir=``.
     name : str
         The registered model.
-    promotion : Promotion
-        The gate.
+    gate : str
+        A file of ``configs/gate``.
     watch : callable, optional
         Told of every stage of the training.
 
@@ -92,7 +98,7 @@ def retrain(
         If the training or the registry fail; the metric says so too.
     """
     try:
-        found = _retrain(overrides, output_dir, name, promotion, watch)
+        found = _retrain(overrides, output_dir, name, gate, watch)
     except BaseException:
         push(Outcome.FAILED)
         raise
@@ -104,42 +110,91 @@ def _retrain(
     overrides: Sequence[str],
     output_dir: Path,
     name: str,
-    promotion: Promotion,
+    gate: str,
     watch: Callable[[str, float | None], None] | None,
 ) -> Retrained:
     from sentiment.registry.gate import GateRefusedError
     from sentiment.registry.origin import with_origin
-    from sentiment.registry.promotion import register
+    from sentiment.registry.promotion import promotion_by, register
     from sentiment.registry.registry import Registry
     from sentiment.training.run import load, train
 
-    words = [*shlex.split(os.environ.get("SENTIMENT_TRAIN_ARGS", "")), *overrides]
+    words = [*_words_of_the_environment(), *overrides]
+    rules = [word for word in words if word.startswith(("gate=", "gate."))]
+    promotion = promotion_by(gate, rules)
+    said = [word for word in words if word not in rules]
+    places = [word for word in said if word.startswith("output_dir=")]
+    if places:
+        output_dir = Path(config.compose(places[-1:]).output_dir)
+    words = with_origin([*said, f"output_dir={output_dir}"], output_dir)
     file = feedback_file(output_dir)
     if file is not None:
-        words.append(f"data.also={file}")
-    words.append(f"output_dir={output_dir}")
-    words = with_origin(words, output_dir)
+        words = _with_feedback(words, said, file)
     cfg = config.compose(words)
     data = load(cfg)
     n_corrections = data.splits.report.get("corrections", 0)
-    earlier = _earlier(cfg, data.splits.fingerprint())
-    if earlier is not None:
-        return Retrained(
-            Outcome.NOTHING_NEW,
-            f"neither data, config nor code are new since the run {earlier}",
-            n_corrections,
-            earlier,
-        )
-    result = train(cfg, overrides=words, data=data, watch=watch)
+    run_id = _earlier(cfg, data.splits.fingerprint())
+    if run_id is None:
+        run_id = train(cfg, overrides=words, data=data, watch=watch).run_id
+        registry = Registry(output_dir, name)
+    else:
+        registry = Registry(output_dir, name)
+        if _has_been_champion(registry, run_id):
+            detail = f"neither data, config nor code are new since the run {run_id}"
+            return Retrained(Outcome.NOTHING_NEW, detail, n_corrections, run_id)
+        log.warning("the run %s has trained this already: it is gone on with", run_id)
     try:
-        registered = register(
-            Registry(output_dir, name), result.run_id, promotion=promotion, why="retraining"
-        )
+        registered = register(registry, run_id, promotion=promotion, why="retraining")
     except GateRefusedError as refused:
-        return Retrained(Outcome.REFUSED, str(refused), n_corrections, result.run_id)
+        return Retrained(Outcome.REFUSED, str(refused), n_corrections, run_id)
     version = registered.version.version
-    detail = f"{name} version {version} is the champion"
-    return Retrained(Outcome.PROMOTED, detail, n_corrections, result.run_id, version)
+    outcome, detail = Outcome.PROMOTED, f"{name} version {version} is the champion"
+    if not registered.moves:
+        outcome, detail = Outcome.UNCHANGED, f"{detail} already, and the model is the same"
+    return Retrained(outcome, detail, n_corrections, run_id, version)
+
+
+def _words_of_the_environment() -> list[str]:
+    given = os.environ.get("SENTIMENT_TRAIN_ARGS", "")
+    try:
+        return shlex.split(given)
+    except ValueError as error:
+        raise UsageError(f"SENTIMENT_TRAIN_ARGS={given}: {error}; close what it opens") from error
+
+
+def _with_feedback(words: list[str], said: Sequence[str], file: Path) -> list[str]:
+    """Add the rows of feedback to those of ``data.also``, in place of an earlier retraining's."""
+    from sentiment.records.places import sources
+
+    cfg = config.compose(words)
+    if cfg.start_from is not None and cfg.data.streaming:
+        # It has learned from what its own words name: only what is said now is new.
+        words = [word for word in words if word in said or not word.startswith("data.also")]
+        cfg = config.compose(words)
+    names = sources(cfg.data.also) if cfg.data.also is not None else []
+    kept = [name for name in names if not _WRITTEN.fullmatch(Path(name).name)]
+    also = [f"data.also={','.join([*kept, str(file)])}"]
+    weights = cfg.data.also_weights
+    if weights is not None and len(weights) == len(names):
+        weight_of = dict(zip(names, weights, strict=True))
+        own = [weight for name, weight in weight_of.items() if name not in kept]
+        weights = [*(weight_of[name] for name in kept), *(own[-1:] or [1.0])]
+        also.append(f"data.also_weights={json.dumps(weights)}")
+    return [*words, *also]
+
+
+def _has_been_champion(registry: Registry, run_id: str) -> bool:
+    """Tell whether a run's model was promoted, whatever became of it then."""
+    from sentiment.registry.registry import CHAMPION
+
+    with registry.reaching():
+        if registry.name not in registry.names():
+            return False
+        digest = registry.source_of_run(run_id).digest
+        return any(
+            move.alias == CHAMPION and move.state == "completed" and move.to_digest == digest
+            for move in registry.moves()
+        )
 
 
 def feedback_file(output_dir: Path) -> Path | None:
@@ -209,12 +264,18 @@ def push(outcome: Outcome) -> None:
     )
     for known in Outcome:
         last.labels(known).set(known == outcome)
-    if outcome in (Outcome.PROMOTED, Outcome.NOTHING_NEW):
+    now = time.time()
+    Gauge(
+        "sentiment_retrain_last_run_timestamp_seconds",
+        "When a retraining last ended, however it did, in Unix time.",
+        registry=registry,
+    ).set(now)
+    if outcome not in (Outcome.REFUSED, Outcome.FAILED):
         Gauge(
             "sentiment_retrain_last_success_timestamp_seconds",
             "When a retraining last ended well, in Unix time.",
             registry=registry,
-        ).set(time.time())
+        ).set(now)
     try:
         pushadd_to_gateway(address, job=JOB, registry=registry, timeout=_PUSH_SECONDS)
     except OSError as error:

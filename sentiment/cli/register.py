@@ -131,20 +131,14 @@ def make_promotion(
 ) -> Promotion:
     """Read the rules before anything is asked of a server."""
     from sentiment.errors import UsageError
-    from sentiment.registry.gate import load_rules
-    from sentiment.registry.promotion import Promotion
+    from sentiment.registry.promotion import promotion_by
 
     for option, given in (("--force", force), ("--allow-other-labels", other_labels)):
         if given is not None and not given.strip():
             raise UsageError(
                 f"{option} wants the reason, which the history keeps: {option} 'REASON'"
             )
-    words = rules or []
-    for word in words:
-        if word.startswith("gate="):
-            gate = word.removeprefix("gate=")
-    words = [word for word in words if not word.startswith("gate=")]
-    return Promotion(load_rules(gate, words), gate, force, other_labels)
+    return promotion_by(gate, rules or [], force=force, other_labels=other_labels)
 
 
 def report(act: Callable[[], PromotionResult], *, json_: bool) -> None:

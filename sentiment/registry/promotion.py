@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -45,6 +45,34 @@ class Promotion:
     force: str | None = None
     other_labels: str | None = None
     evidence: Callable[[str, str], tuple[gate.Check, ...]] | None = None
+
+
+def promotion_by(
+    option: str,
+    words: Sequence[str] = (),
+    *,
+    force: str | None = None,
+    other_labels: str | None = None,
+) -> Promotion:
+    """Return a promotion by the rules of ``gate=option`` and of words that change them.
+
+    Parameters
+    ----------
+    option : str
+        A file of ``configs/gate``.
+    words : sequence of str
+        ``gate.KEY=VALUE``, and ``gate=OPTION`` for another file.
+    force, other_labels : str, optional
+        See `Promotion`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such option or key, or a value cannot be.
+    """
+    option = [option, *(word[5:] for word in words if word.startswith("gate="))][-1]
+    rules = gate.load_rules(option, [word for word in words if not word.startswith("gate=")])
+    return Promotion(rules, option, force, other_labels)
 
 
 @dataclass(frozen=True)

@@ -98,12 +98,21 @@ def test_the_loop_closes(tmp_path, cli, monkeypatch, gateway):
     assert worse.document["outcome"] == "refused"
     assert outcome(sent) == "refused"
     assert "last_success_timestamp" not in sent[-1]
+    assert "last_run_timestamp" in sent[-1]
     assert read_pointer(out, "champion") == pointer
 
     # What fails is told too.
     failed = cli(*words, "data.label_column=nope")
     assert failed.code == 2
     assert outcome(sent) == "failed"
+    assert "last_run_timestamp" in sent[-1]
+    # Its settings count as well.
+    assert cli(*words, "--gate", "nowhere").code == 2
+    assert outcome(sent) == "failed"
+    monkeypatch.setenv("SENTIMENT_TRAIN_ARGS", "'data.train=a b.csv")
+    unread = cli(*words)
+    assert (unread.code, len(unread.err.splitlines())) == (2, 1)
+    assert "SENTIMENT_TRAIN_ARGS='data.train=a b.csv" in unread.err
 
 
 def test_corrections_win_and_leave_held_out_rows_alone(tmp_path):

@@ -23,6 +23,8 @@ import pytest
 from support.reviews import shuffled
 from support.waiting import free_port, wait_for
 
+from sentiment.retraining import Outcome
+
 MONITORING = Path(__file__).parents[2] / "monitoring"
 # One client for all: making one takes longer than what it is asked. A connection for each
 # request, so that every worker gets its share.
@@ -335,12 +337,15 @@ class Prometheus:
 
     def push(self, outcome: str) -> None:
         """Leave what a retraining leaves, as it would with SENTIMENT_PUSHGATEWAY_URL."""
-        names = ("promoted", "refused", "failed", "nothing_new")
         lines = [
             f'sentiment_retrain_last_outcome{{outcome="{name}"}} {int(name == outcome)}'
-            for name in names
+            for name in Outcome
         ]
-        lines += [f"sentiment_retrain_last_success_timestamp_seconds {time.time()}", ""]
+        lines += [
+            f"sentiment_retrain_last_{what}_timestamp_seconds {time.time()}"
+            for what in ("run", "success")
+        ]
+        lines.append("")
         answer = HTTP.put(
             f"{self.pushgateway}/metrics/job/sentiment_retrain", content="\n".join(lines)
         )

@@ -11,8 +11,9 @@ import pytest
 
 from sentiment.errors import UsageError
 from sentiment.feedback import Answer, Feedback
-from sentiment.registry.origin import with_origin
+from sentiment.registry.origin import OVERRIDES, with_origin
 from sentiment.store import read_pointer, resolve
+from sentiment.tracking import client as tracking
 
 from .conftest import Cli, Trained
 
@@ -73,26 +74,120 @@ def test_what_is_not_new_is_not_trained_again(
     )
     # The address of a gateway that is away is a warning: the work is done.
     monkeypatch.setenv("SENTIMENT_PUSHGATEWAY_URL", "127.0.0.1:9")
-    same = cli("retrain", "data.val_size=0.1", "model=logreg", "model.C=30", "--json")
+    words = ["retrain", "data.val_size=0.1", "model=logreg", "model.C=30", "--json"]
+    # It was trained and never came to the registry: a process that was killed, or `train` by hand.
+    first = cli(*words)
+    assert first.code == 0, first.err
+    assert first.document["outcome"] == "promoted"
+    assert first.document["run_id"] == trained.runs["good"].run_id  # no other training
+    assert "127.0.0.1:9 does not take the outcome" in caplog.text
+    pointer = read_pointer(outputs, "champion")
+    assert pointer is not None
+    same = cli(*words)
     assert same.code == 0, same.err
     assert same.document["outcome"] == "nothing_new"
     assert same.document["run_id"] == trained.runs["good"].run_id
-    assert "127.0.0.1:9 does not take the outcome" in caplog.text
+    # Another champion came, and whoever set it is not overruled by what is not new.
+    other = trained.runs["other"].run_id
+    assert cli("register", "--run", other, "--promote", "--gate", "none").code == 0
+    assert cli(*words).document["outcome"] == "nothing_new"
+
+
+def test_what_the_gate_refused_is_refused_again(outputs: Path, cli: Cli, reviews: Path) -> None:
+    words = [
+        *("retrain", "data=files", f"data.train={reviews}", "data.positive_label=positive"),
+        *("data.test_size=0.4", "data.val_size=0.1", "model=logreg", "model.C=30", "--json"),
+    ]
+    for _ in range(2):
+        refused = cli(*words, "gate.min.test_accuracy=0.999999")
+        assert refused.code == 1, refused.err
+        assert refused.document["outcome"] == "refused"
+        assert "at least 0.999999 is required" in refused.document["detail"]
     assert read_pointer(outputs, "champion") is None
+    assert cli(*words, "gate=none").document["outcome"] == "promoted"
+    wrong = cli(*words, "gate.min_row=3")
+    assert wrong.code == 2
+    assert "did you mean 'gate.min_rows'?" in wrong.err
+
+
+def test_the_words_may_say_the_folder(
+    outputs: Path, cli: Cli, reviews: Path, tmp_path: Path
+) -> None:
+    """As ``train`` and ``sweep`` take it."""
+    words = ["retrain", str(reviews), "--label", "label", "model=logreg", "model.C=30", "--json"]
+    elsewhere = tmp_path / "else where"
+    done = cli(*words, f"output_dir={elsewhere}")
+    assert done.code == 0, done.err
+    assert f"data.train={reviews} data.label_column=label" in done.err
+    assert read_pointer(elsewhere, "champion") is not None
+    assert read_pointer(outputs, "champion") is None
+    both = cli(*words, f"output_dir={elsewhere}", "--output-dir", outputs)
+    assert both.code == 2
+    assert "give one of them" in both.err
+
+
+def test_the_same_model_moves_nothing(outputs: Path, cli: Cli, reviews: Path) -> None:
+    words = ["retrain", "data=files", f"data.train={reviews}", "model=logreg", "model.C=30"]
+    first = cli(*words, "--json")
+    assert first.document["outcome"] == "promoted", first.err
+    # Another recipe by its words, the same model by its weights.
+    again = cli(*words, "model.max_iter=4001", "--json")
+    assert again.code == 0, again.err
+    assert again.document["outcome"] == "unchanged"
+    assert again.document["version"] == first.document["version"]
+    assert "champion already" in again.document["detail"]
+
+
+def answer(outputs: Path, *said: tuple[str | None, str]) -> None:
+    database = Feedback(outputs / "feedback.db")
+    now = time.time()
+    database.add(
+        [
+            Answer(f"id{i}{now}", "d" * 32, "negative", 0.6, now, label, text, now)
+            for i, (text, label) in enumerate(said)
+        ]
+    )
+    database.close()
+
+
+def test_feedback_joins_the_rows_that_are_named_already(
+    outputs: Path, cli: Cli, reviews: Path, tmp_path: Path
+) -> None:
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"text": "what a delight of a thing", "label": "positive"}\n')
+    answer(outputs, ("oh bland", "negative"))
+    words = ["retrain", "data=files", f"data.train={reviews}", "model=logreg", "model.C=30"]
+    also = [f"data.also={more}", "data.also_weights=[3]", "--gate", "none", "--json"]
+    first = cli(*words, *also)
+    assert first.code == 0, first.err
+    assert first.document["corrections"] == 2
+    (file,) = (outputs / "data").glob("feedback-*.jsonl")
+    assert recorded(outputs, first.document["run_id"])[-2:] == [
+        f"data.also={more},{file}", "data.also_weights=[3.0, 1.0]",
+    ]  # fmt: skip
+    # The next one goes on with these words: newer feedback takes the place of the older.
+    answer(outputs, ("a splendid thing", "positive"))
+    second = cli("retrain", "from=champion", "--gate", "none", "--json")
+    assert second.code == 0, second.err
+    assert second.document["corrections"] == 3
+    (newer,) = {*(outputs / "data").glob("feedback-*.jsonl")} - {file}
+    assert recorded(outputs, second.document["run_id"])[-2:] == [
+        f"data.also={more},{newer}", "data.also_weights=[3.0, 1.0]",
+    ]  # fmt: skip
+
+
+def recorded(outputs: Path, run_id: str) -> list[str]:
+    client = tracking.connect(outputs)
+    file = tracking.download_run_file(client, run_id, OVERRIDES, outputs)
+    assert file is not None
+    found: list[str] = json.loads(file.read_text())
+    return found
 
 
 def test_corrections_are_new_and_the_gate_judges_what_they_make(
     outputs: Path, cli: Cli, reviews: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = Feedback(outputs / "feedback.db")
-    said = [("a splendid thing", "positive"), (None, "negative"), ("oh bland", "negative")]
-    database.add(
-        [
-            Answer(f"id{i}", "d" * 32, "negative", 0.6, time.time(), label, text, time.time())
-            for i, (text, label) in enumerate(said)
-        ]
-    )
-    database.close()
+    answer(outputs, ("a splendid thing", "positive"), (None, "negative"), ("oh bland", "negative"))
     words = ["data=files", f"data.train={reviews}", "data.positive_label=positive", "model=logreg"]
     refused = cli("retrain", *words, "model.C=1e-9", "--json")
     assert refused.code == 1
