@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from sentiment.records.answers import BatchAnswers, Note, note_of
 from sentiment.scorer import Scorer
+from sentiment.scorer.explanation import Explanation
 
 
 def score_texts(
@@ -54,6 +55,50 @@ def score_texts(
             answers.probabilities.append(None)
             answers.notes.append(Note.NO_TEXT)
     return answers
+
+
+def note_of_explained(scorer: Scorer, found: Explanation) -> Note | None:
+    """Return the note on a text that was explained: the label shown is that which would be given."""
+    if scorer.decision.unsure(found.probabilities[found.label]):
+        return Note.ABSTAINED
+    return None if found.contributions else Note.NO_KNOWN_WORD
+
+
+def explanation_document(scorer: Scorer, found: Explanation, verdict: str) -> dict[str, Any]:
+    """Return an explanation as JSON values, as every door gives it.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    found : Explanation
+    verdict : str
+        The key of the label.
+    """
+
+    def by_label(scores: Sequence[float]) -> dict[str, float]:
+        # Two classes share one score: what speaks for the second speaks against the first.
+        both = (-scores[0], scores[0]) if len(scores) == 1 else scores
+        return dict(zip(scorer.labels, both, strict=True))
+
+    return {
+        "text": found.text,
+        verdict: found.label,
+        "confidence": found.probabilities[found.label],
+        "probabilities": found.probabilities,
+        "scores": by_label(found.scores),
+        "intercept": by_label(found.intercept),
+        "contributions": [
+            {
+                "ngram": part.ngram,
+                "count": part.count,
+                "contribution": by_label(part.scores),
+                "spans": part.spans,
+            }
+            for part in found.contributions
+        ],
+        "rest": by_label(found.rest),
+        "note": note_of_explained(scorer, found),
+    }
 
 
 def _is_text(text: str | None) -> TypeGuard[str]:

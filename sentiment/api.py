@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentiment.errors import DataError, UsageError
+from sentiment.errors import UsageError
 
 if TYPE_CHECKING:
     from sentiment.scorer import Scorer
     from sentiment.sweep.board import Board
     from sentiment.training.run import TrainResult
+
+log = logging.getLogger(__name__)
 
 
 def load(
@@ -71,8 +72,9 @@ def train(
     overrides : sequence of str, or mapping
         Words such as ``"model.C=0.5"``, or keys and values: ``{"model.C": 0.5}``.
     data : DataFrame or (texts, labels), optional
-        A table (pandas or polars) whose columns ``data.text_column`` and ``data.label_column`` name,
-        or two sequences. It is kept under ``output_dir/data``, so that the run can be made again.
+        A table (pandas or polars) whose columns ``data.text_column`` and ``data.label_column`` name
+        (and ``data.group_column`` and the like, where they are asked for), or two sequences. What
+        is read of it is kept under ``output_dir/data``, so that the run can be made again.
     output_dir : path, optional
     progress : bool, optional
         Whether a bar for each stage is shown; by default in a notebook or a terminal.
@@ -100,7 +102,8 @@ def train(
     >>> sentiment.load("latest", output_dir=tmp).predict(["great fun, a joy"]).labels
     ['up']
     """
-    from sentiment.config import compose
+    from sentiment.config import compose, to_dict
+    from sentiment.data.table import keep_table
     from sentiment.progress import StageBars, bars
     from sentiment.registry.origin import with_origin
     from sentiment.tracking.beside import beside
@@ -111,7 +114,7 @@ def train(
         words.append(f"output_dir={Path(output_dir)}")
     if data is not None:
         cfg = compose(with_origin(["data=files", "data.train=-", *words]))
-        file = _keep(data, cfg.data.text_column, cfg.data.label_column, Path(cfg.output_dir))
+        file = keep_table(data, to_dict(cfg)["data"], Path(cfg.output_dir))
         words = ["data=files", f"data.train={file}", *words]
     words = with_origin(words)
     cfg = compose(words)
@@ -182,14 +185,19 @@ def _show(progress: bool | None, board: Board) -> Iterator[None]:
             update()
 
 
-def evaluate(model: Scorer | str, texts: Iterable[str], labels: Iterable[str]) -> dict[str, float]:
+def evaluate(
+    model: Scorer | str, texts: Iterable[str | None], labels: Iterable[Any]
+) -> dict[str, float]:
     """Measure a model on labelled texts.
 
     Parameters
     ----------
     model : Scorer or str
         A model, or what `load` takes.
-    texts, labels : iterable of str
+    texts : iterable of (str or None)
+    labels : iterable
+        One for each text, named as training names them: ``True`` is ``true``, ``1.0`` is ``1``.
+        Rows without text or label are left out, and counted in a warning of the log.
 
     Returns
     -------
@@ -199,20 +207,20 @@ def evaluate(model: Scorer | str, texts: Iterable[str], labels: Iterable[str]) -
     Raises
     ------
     DataError
-        None of the labels is one of the model's.
+        There are not as many labels as texts, or none of them is one of the model's.
     """
+    from sentiment.data.labels import labelled
     from sentiment.evaluation.metrics import evaluate as measure
 
     scorer = load(model) if isinstance(model, str) else model
-    true = [str(label) for label in labels]
-    if not set(true) & set(scorer.labels):
-        raise DataError(
-            f"the labels ({', '.join(sorted(set(true))[:5])}) are none of the model's "
-            f"({', '.join(scorer.labels)})"
-        )
+    if isinstance(texts, str):
+        raise UsageError("give a list of texts, not one text")
+    given, true, left_out = labelled(texts, labels, scorer.labels)
+    if left_out:
+        log.warning("%d rows without text or label were left out", left_out)
     return measure(
         true,
-        scorer.predict_proba(texts),
+        scorer.predict_proba(given),
         scorer.labels,
         positive_label=scorer.positive_label,
         decision=scorer.decision,
@@ -253,37 +261,3 @@ def _word(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(_word, value)) + "]"
     return str(value)
-
-
-def _keep(data: Any, text_column: str, label_column: str, output_dir: Path) -> Path:
-    """Write a table to a file that its content names, and return it."""
-    from sentiment.files import write_whole
-
-    if hasattr(data, "columns"):
-        columns = list(map(str, data.columns))
-        missing = [name for name in (text_column, label_column) if name not in columns]
-        if missing:
-            raise DataError(
-                f"the table has no column {missing[0]!r} (there are: {', '.join(columns[:20])}); "
-                "name it: data.text_column=…, data.label_column=…"
-            )
-        texts, labels = list(data[text_column]), list(data[label_column])
-    else:
-        texts, labels = (list(part) for part in data)
-    if len(texts) != len(labels):
-        raise DataError(f"{len(texts)} texts and {len(labels)} labels")
-    rows = [
-        json.dumps({text_column: text, label_column: _plain(label)}, ensure_ascii=True, default=str)
-        for text, label in zip(texts, labels, strict=True)
-    ]
-    content = "\n".join(rows) + "\n"
-    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-    file = output_dir / "data" / f"{digest}.jsonl"
-    if not file.exists():
-        write_whole(file, content)
-    return file.resolve()
-
-
-def _plain(label: Any) -> Any:
-    """Return a numpy scalar as Python's value."""
-    return label.item() if hasattr(label, "item") else label

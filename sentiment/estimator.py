@@ -95,7 +95,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return found
 
     def compile(
-        self, texts: Iterable[str] = (), labels: Sequence[str] | None = None
+        self, texts: Iterable[str | None] = (), labels: Iterable[Any] | None = None
     ) -> CompiledScorer:
         """Compile to a scorer that needs numpy alone.
 
@@ -103,8 +103,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         texts : iterable of str, optional
             Held-out texts: the reference that drift is measured against.
-        labels : sequence of str, optional
-            Their labels.
+        labels : iterable, optional
+            Their labels, as `fit` was given them or as the scorer names them: what the accuracy in
+            feedback is measured against. Texts without one are left out.
 
         Returns
         -------
@@ -113,16 +114,21 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
+        DataError
+            There are not as many labels as texts, or the model knows none of them.
         NotCompilableError
             The model does not come down to linear scores.
         """
         from sentiment.compiler.compile import compile_scorer
+        from sentiment.data.labels import labelled
 
         check_is_fitted(self)
         vectorizer, classifier = self.pipeline_.named_steps.values()
-        return compile_scorer(
-            vectorizer, classifier, reference_texts=_texts(texts), reference_labels=labels
-        )
+        rows: list[str] = _texts(texts)
+        names = None
+        if labels is not None:
+            rows, names, _ = labelled(rows, labels, [str(label) for label in self.classes_])
+        return compile_scorer(vectorizer, classifier, reference_texts=rows, reference_labels=names)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -131,7 +137,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _texts(X: Iterable[str]) -> list[str]:
+def _texts(X: Iterable[Any]) -> list[Any]:
     if isinstance(X, str):
         raise ValueError("X is one text: give a list of texts")  # noqa: TRY004 - scikit-learn's kind
     return list(X)

@@ -6,7 +6,7 @@ import itertools
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,12 +14,12 @@ from sentiment.cli.console import emit_json, stdout
 from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.predict import Model, load
 from sentiment.errors import UsageError
-from sentiment.records.answers import Note
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from sentiment.records.answers import Note
     from sentiment.scorer import Scorer
     from sentiment.scorer.explanation import Explanation
 
@@ -44,39 +44,14 @@ def explain(
     if text is None:
         _show_features(scorer, top, json=json)
         return
+    from sentiment.answering import explanation_document, note_of_explained
+
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     found = scorer.explain(text, None if json else top)
-    # The label is explained that would be given; of a withheld one it is said.
-    withheld = scorer.decision.unsure(found.probabilities[found.label])
-    note = Note.ABSTAINED if withheld else None
     if json:
-        emit_json({"text": text, **explanation_dict(found), "note": note})
+        emit_json(explanation_document(scorer, found, "label"))
     else:
-        _show(text, found, note)
-
-
-def explanation_dict(found: Explanation) -> dict[str, Any]:
-    """Return an explanation as JSON values; per score an object of label to number."""
-
-    def named(numbers: tuple[float, ...]) -> dict[str, float]:
-        return dict(zip(found.score_labels, numbers, strict=True))
-
-    return {
-        "label": found.label,
-        "probabilities": found.probabilities,
-        "scores": named(found.scores),
-        "intercept": named(found.intercept),
-        "rest": named(found.rest),
-        "contributions": [
-            {
-                "ngram": item.ngram,
-                "count": item.count,
-                "scores": named(item.scores),
-                "spans": [list(span) for span in item.spans],
-            }
-            for item in found.contributions
-        ],
-    }
+        _show(text, found, note_of_explained(scorer, found))
 
 
 def _show(text: str, found: Explanation, note: Note | None) -> None:

@@ -165,6 +165,7 @@ def _share_table(document: dict[str, Any]) -> Table:
             table.add_row("  no drift between", "", f"{band[0]:.1%} to {band[1]:.1%}")
     accuracy = document["accuracy"]
     add("accuracy, estimated", accuracy["estimated"], accuracy["reference_estimated"])
-    if accuracy["reference_observed"] is not None:
-        add("accuracy, observed", None, accuracy["reference_observed"])
+    if accuracy["answers"] or accuracy["reference_observed"] is not None:
+        count = f" ({accuracy['answers']:,} answers)" if accuracy["answers"] else ""
+        add(f"accuracy, observed{count}", accuracy["observed"], accuracy["reference_observed"])
     return table

@@ -7,7 +7,7 @@ import decimal
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sentiment.errors import DataError
@@ -51,6 +51,8 @@ def label_of(value: Any) -> str | None:
         if not math.isfinite(value):
             return None
         return str(int(value)) if value == int(value) else str(value)
+    if is_missing(value):
+        return None
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, list | tuple) and len(value) < 2:
@@ -61,6 +63,68 @@ def label_of(value: Any) -> str | None:
         )
     number = getattr(value, "item", None)  # a numpy scalar
     return str(value) if number is None else label_of(number())
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a value is what tables hold where there is none: None, NaN, pandas' NA and NaT.
+
+    Parameters
+    ----------
+    value : object
+    """
+    if value is None or isinstance(value, str):
+        return value is None
+    try:
+        # None of them equals anything, not even itself; of NA not even that can be told.
+        return bool(value != value)  # noqa: PLR0124
+    except TypeError:
+        return True
+    except (ValueError, ArithmeticError):  # several values, a signalling number
+        return False
+
+
+def labelled(
+    texts: Iterable[str | None], labels: Iterable[Any], known: Sequence[str]
+) -> tuple[list[str], list[str], int]:
+    """Return the texts that have a label, and these as a model names them.
+
+    Parameters
+    ----------
+    texts, labels : iterable
+        A raw label is named by `label_of`; where the model knows it only as Python writes it, as that.
+    known : sequence of str
+        The model's labels.
+
+    Returns
+    -------
+    texts, labels : list of str
+    left_out : int
+        Rows without text or label.
+
+    Raises
+    ------
+    DataError
+        There are not as many labels as texts, none that is a label, or none that the model knows.
+    """
+    rows, raw = list(texts), list(labels)
+    if len(rows) != len(raw):
+        raise DataError(f"{len(rows)} texts and {len(raw)} labels: give one label for each text")
+    kept: list[str] = []
+    names: list[str] = []
+    for text, value in zip(rows, raw, strict=True):
+        name = label_of(value)
+        if name is None or text is None or is_missing(text):
+            continue
+        kept.append(text)
+        names.append(str(value) if name not in known and str(value) in known else name)
+    if not names:
+        raise DataError("there is no row with text and label")
+    if not set(names) & set(known):
+        raise DataError(
+            f"the labels ({', '.join(sorted(set(names))[:5])}) are none of the model's "
+            f"({', '.join(known)})"
+        )
+    return kept, names, len(rows) - len(kept)
 
 
 def spellings(key: Any) -> tuple[str, ...]:

@@ -137,8 +137,15 @@ def _accuracy(document: Mapping[str, Any]) -> str:
             percent(accuracy["reference_estimated"]),
         ]
     ]
-    if accuracy["reference_observed"] is not None:
-        rows.append(["observed", percent(None), percent(accuracy["reference_observed"])])
+    if accuracy["answers"] or accuracy["reference_observed"] is not None:
+        count = f" in {accuracy['answers']:,} answers" if accuracy["answers"] else ""
+        rows.append(
+            [
+                f"observed{count}",
+                percent(accuracy["observed"]),
+                percent(accuracy["reference_observed"]),
+            ]
+        )
     told = table(["accuracy", "these texts", "reference"], rows, (1, 2))
     return f'{told}<p class="soft">{escape(accuracy["assumptions"])}</p>'
 

@@ -8,7 +8,7 @@ histograms over held-out texts, and in how many training texts each word stood.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,10 @@ class Accuracy:
         The same estimate over the reference texts.
     reference_observed : float or None
         Their true accuracy, where their labels were known.
+    observed : float or None
+        The share of `answers` that were right, None without any.
+    answers : int
+        Of feedback.
     """
 
     estimated: float | None
@@ -95,6 +99,8 @@ class Accuracy:
     high: float | None
     reference_estimated: float
     reference_observed: float | None
+    observed: float | None = None
+    answers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +215,10 @@ def measure(
         share(counts["confidence"][:low].sum(), n),
         sum(document["confidence"]["counts"][:low]) / reference.n,
     )
-    accuracy = _accuracy(reference, counts, n)
+    right, answers = observed or (0, 0)
+    accuracy = replace(
+        _accuracy(reference, counts, n), observed=share(right, answers), answers=answers
+    )
     moved_share, more, less = moved_words(reference, counts, top)
     coverage = measure_coverage(reference, counts, limits["coverage"], MINIMUM_TEXTS)
 
@@ -232,7 +241,6 @@ def measure(
         values["estimated_accuracy"] = accuracy.reference_estimated - accuracy.estimated
     enough = dict.fromkeys(SIGNALS, n >= MINIMUM_TEXTS)
     enough["words"] = int(counts["word_texts"]) >= MINIMUM_TEXTS
-    right, answers = observed or (0, 0)
     usual = accuracy.reference_observed
     if answers:
         # Without known labels in the reference, its estimate is what was promised.

@@ -88,7 +88,7 @@ def judge_labelled(
             texts.append(text)
             labels.append(names.get(label, label))
             for name, own in values.items():
-                value = record[_column(record, name, reader, "slices")]
+                value = record[_column(record, name, reader, "slice_column")]
                 own.append("(none)" if value is None else str(value))
         if keep:
             kept += texts

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # What scores: whole packages, so that a new module of theirs travels too.
-TRAVELS = ("__init__.py", "errors.py", "text", "scorer")
+TRAVELS = (
+    "__init__.py", "errors.py", "text", "scorer", "records/__init__.py", "records/answers.py",
+)  # fmt: skip
 # A pipeline that does not compile is made of these.
 _PARTS = ("models", "vectorizers")
 
@@ -98,6 +100,7 @@ def save_model(
         TensorSpec,
     )
 
+    # Spark makes columns of these alone, and fails at an object or a text that is null in some rows.
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "label"),
         ColSpec(DataType.double, "confidence"),
@@ -168,5 +171,6 @@ def scoring_code(travels: Sequence[str] = TRAVELS) -> Iterator[Path]:
                     source, package / name, ignore=shutil.ignore_patterns("__pycache__")
                 )
             else:
+                (package / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(source, package / name)
         yield package

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic_core import to_json
 
-from sentiment.records.answers import Note
+from sentiment.answering import explanation_document
 from serve.endpoint import Endpoint
 from serve.exchange import Exchange
 from serve.metrics import Door
@@ -123,34 +122,5 @@ def _now() -> str:
 def _explanation(text: str, model: LoadedModel, top: int | None) -> dict[str, Any]:
     """Return the explanation of one text as the API gives it."""
     found = model.scorer.explain(text, top)
-    labels = model.labels
-    confidence = found.probabilities[found.label]
-    note = None if found.contributions else Note.NO_KNOWN_WORD
-    if model.scorer.decision.unsure(confidence):
-        note = Note.ABSTAINED
-
-    def by_label(scores: Sequence[float]) -> dict[str, float]:
-        # Two classes share one score: what speaks for the second speaks against the first.
-        both = (-scores[0], scores[0]) if len(scores) == 1 else scores
-        return dict(zip(labels, both, strict=True))
-
-    return {
-        "text": text,
-        "sentiment": found.label,
-        "confidence": confidence,
-        "probabilities": found.probabilities,
-        "scores": by_label(found.scores),
-        "intercept": by_label(found.intercept),
-        "contributions": [
-            {
-                "ngram": part.ngram,
-                "count": part.count,
-                "contribution": by_label(part.scores),
-                "spans": part.spans,
-            }
-            for part in found.contributions
-        ],
-        "rest": by_label(found.rest),
-        "note": note,
-        "model_version": model.version,
-    }
+    document = explanation_document(model.scorer, found, "sentiment")
+    return {**document, "model_version": model.version}

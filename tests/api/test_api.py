@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import subprocess
 import sys
 import time
@@ -19,9 +20,13 @@ from sklearn.utils import estimator_checks
 from support.reviews import balanced
 
 import sentiment
-from sentiment import TextClassifier, api, estimator
+from sentiment import TextClassifier, api, config, estimator
+from sentiment.data.splits import load_splits
+from sentiment.data.table import keep_table
 from sentiment.errors import DataError, ModelNotFoundError, SentimentError, UsageError
 from sentiment.progress import bars, follow
+
+SETTINGS = {"source": "files", "name": "films", "split": "hash"}
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +106,91 @@ def test_an_explanation_shows_itself(trained):
     assert "&lt;b&gt;" in page
     assert "<b>film" not in page
     assert page.count("<span") > 3
+
+
+def films(n=240):
+    texts, labels = balanced(n)
+    return pd.DataFrame(
+        {
+            "text": [f"{text} {place}" for place, text in enumerate(texts)],
+            "label": labels,
+            "film": [f"film {place % 40}" for place in range(n)],
+            "weight": np.where(np.arange(n) % 2, 1.0, 0.5),
+            "day": pd.date_range("2024-01-01", periods=n),
+            "part": ["train", "train", "val", "test"] * (n // 4),
+            "source": pd.array(["a", None, "b"] * (n // 3), dtype="string"),
+            "probability_negative": [0.9 if label == "negative" else 0.2 for label in labels],
+            "probability_positive": [0.1 if label == "negative" else 0.8 for label in labels],
+            "what": [object()] * n,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["data.group_column=film"], set()),
+        (["data.weight_column=weight"], {"weight"}),
+        (["data.time_column=day"], {"day"}),
+        (["data.split_column=part"], {"part"}),
+        (["data.slice_columns=[source]"], {"source"}),
+        (["data.soft_labels=probability_*"], {"probability_negative", "probability_positive"}),
+    ],
+)
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+def test_what_the_config_names_of_a_table_is_read(tmp_path, words, named, kind):
+    table = films()
+    if kind is pl.DataFrame:
+        table = pl.from_pandas(table.drop(columns="what"))
+    elif words[0].startswith("data.soft"):
+        table = table.drop(columns="label")
+    cfg = config.to_dict(config.compose(words))["data"]
+    file = keep_table(table, cfg, tmp_path)
+    # what looks like a group is read unasked, to tell what train and test share
+    kept = set(json.loads(file.read_text().splitlines()[0])) - {"label"}
+    assert kept == {"text", "film", *named}
+    asked = {key: cfg[key] for word in words for key in [word.split("=")[0].removeprefix("data.")]}
+    splits = load_splits(**SETTINGS, train=str(file), **asked)
+    assert sum(map(len, splits.parts().values())) == 240
+
+
+def test_groups_of_a_table_stay_on_one_side(tmp_path):
+    table = films()
+    result = sentiment.train(
+        {"model": "logreg", "data.group_column": "film"}, table, output_dir=tmp_path
+    )
+    rows = pl.read_parquet(next(tmp_path.glob("artifacts/**/test_predictions.parquet")))
+    (file,) = (tmp_path / "data").iterdir()
+    splits = load_splits(**SETTINGS, train=str(file), group_column="film")
+    assert len(rows) == len(splits.test)
+    film = dict(zip(table["text"], table["film"], strict=True))
+    sides = [{film[text] for text in part.texts} for part in splits.parts().values()]
+    assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
+    assert result.metrics["test_accuracy"] > 0.5
+
+
+def test_labels_are_named_alike_in_training_and_evaluation(tmp_path, caplog):
+    texts, names = balanced(120)
+    for values, labels in (
+        ([name == "positive" for name in names], ("false", "true")),
+        (pd.Series([float(name == "positive") for name in names]), ("0", "1")),
+    ):
+        here = tmp_path / labels[0]
+        sentiment.train({"model": "logreg"}, (texts, values), output_dir=here)
+        scorer = sentiment.load("latest", output_dir=here)
+        assert scorer.labels == labels
+        figures = sentiment.evaluate(scorer, texts, values)
+        assert figures["accuracy"] > 0.8
+    # Rows without a label are left out, and that is said.
+    gaps = [None, float("nan"), pd.NA, pd.NaT, " "]
+    caplog.clear()
+    again = sentiment.evaluate(scorer, [*texts, *["x"] * 5, None], [*values, *gaps, 1])
+    assert again == figures
+    assert "6 rows without text or label were left out" in caplog.text
+    with pytest.raises(DataError, match="120 texts and 2 labels"):
+        sentiment.evaluate(scorer, texts, [0, 1])
+    with pytest.raises(DataError, match="no row with text and label"):
+        sentiment.evaluate(scorer, texts[:1], [None])
 
 
 def slow_parts(n):
@@ -236,6 +326,22 @@ def test_it_compiles_to_the_same_answers(tmp_path):
     )
     compiled.save(tmp_path / "scorer")
     assert sentiment.load(str(tmp_path / "scorer")).labels == ("negative", "positive")
+
+
+@pytest.mark.parametrize("kind", [int, float, bool, np.bool_, str])
+def test_the_reference_knows_how_often_a_model_is_right(kind):
+    labels = [kind(name == "positive") for name in LABELS]
+    fitted = TextClassifier("count", "logreg").fit(TEXTS, labels)
+    given = [*labels[:40], None]
+    compiled = fitted.compile([*TEXTS[:40], "a text without a label"], given)
+    reference = compiled.document["reference"]
+    assert reference["n"] == 40
+    assert reference["accuracy"] == fitted.score(TEXTS[:40], labels[:40]) > 0.5
+    assert sentiment.evaluate(compiled.scorer, TEXTS, labels)["accuracy"] > 0.8
+    with pytest.raises(DataError, match="none of the model's"):
+        fitted.compile(TEXTS[:2], ["up", "down"])
+    with pytest.raises(DataError, match="2 texts and 1 labels"):
+        fitted.compile(TEXTS[:2], labels[:1])
 
 
 def test_one_text_is_not_a_list():

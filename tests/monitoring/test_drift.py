@@ -265,10 +265,16 @@ def test_monitor_reads_what_feedback_says(scorer, streams, tmp_path):
     )
     feedback.close()
     done = command(store, "--input", file, "--model", scorer.path, "--json")
-    signal = json.loads(done.stdout)["signals"]["observed_accuracy"]
+    document = json.loads(done.stdout)
+    signal = document["signals"]["observed_accuracy"]
     usual = drift_of(Reference(scorer), scorer, streams.movies[:300]).accuracy.reference_observed
     assert signal["value"] == pytest.approx(usual - 0.5, abs=1e-4)
     assert signal["drift"] is True
+    assert (document["accuracy"]["observed"], document["accuracy"]["answers"]) == (0.5, 50)
+    page = tmp_path / "page.html"
+    shown = command(store, "--input", file, "--model", scorer.path, "--html", page).stdout
+    assert re.search(r"accuracy, observed \(50 answers\) +50\.0% +\d+\.\d%", shown)
+    assert "<td>observed in 50 answers</td><td class=n>50.0%</td>" in page.read_text()
 
 
 def test_monitor_refuses_in_one_line(store, tmp_path):

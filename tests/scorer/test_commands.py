@@ -54,7 +54,7 @@ def test_without_a_model_the_fix_is_named(tmp_path: Path, cli: Any) -> None:
 def test_explain_adds_up(scorer: Scorer, output_dir: Path, cli: Any) -> None:
     text = "a good <br />film, not BORING"
     found = cli("explain", text, "--json", "--output-dir", output_dir).document
-    total = sum(item["scores"]["positive"] for item in found["contributions"])
+    total = sum(item["contribution"]["positive"] for item in found["contributions"])
     score = found["scores"]["positive"]
     assert total + found["intercept"]["positive"] == pytest.approx(score, abs=1e-9)
     assert score == pytest.approx(scorer.predict_one(text).scores[0], abs=1e-9)
@@ -169,6 +169,7 @@ def test_evaluate_tells_where_and_why(output_dir: Path, tmp_path: Path, cli: Any
     for wrong, said in (
         (["--report", tmp_path / "no" / "p.html"], "no such folder"),
         (["--slice-column", "form"], "no column 'form'"),
+        (["--slice-column", "form"], "give --slice-column"),
     ):
         answer = cli(*words, *wrong)
         assert answer.code == 2

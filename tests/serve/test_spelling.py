@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import unicodedata
 from pathlib import Path
@@ -11,6 +12,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.pyfunc.scoring_server import predictions_to_json
 
 from sentiment import config
 from sentiment.scorer import Scorer
@@ -96,3 +98,44 @@ def test_http(trained, expected, server_class):
 def test_mlflow(trained, expected):
     found = mlflow.pyfunc.load_model(trained[2]).predict(pd.DataFrame({"text": TEXTS}))
     np.testing.assert_allclose(found["probability_positive"], expected, rtol=0, atol=1e-9)
+
+
+def test_an_explanation_has_one_shape(trained, server_class, cli):
+    texts = [TYPED, "zqxj"]
+    running = server_class(trained[0]).ready()
+    try:
+        served = [running.post("/explain", {"text": text}).json() for text in texts]
+    finally:
+        running.stop()
+        running.forget()
+    for text, answer in zip(texts, served, strict=True):
+        printed = cli("explain", text, "--json", "--output-dir", trained[0]).document
+        del answer["model_version"], answer["processing_time_ms"]
+        answer["label"] = answer.pop("sentiment")
+        assert printed == answer
+    assert [answer["note"] for answer in served] == [None, "no known word"]
+
+
+def test_mlflow_serves_the_columns_of_the_service(trained, server_class):
+    model = mlflow.pyfunc.load_model(trained[2])
+    texts = [TYPED, None, "zqxj", "film"]
+    running = server_class(trained[0]).ready()
+    try:
+        for params in ({}, {"min_confidence": 0.99}):
+            body = {"dataframe_records": [{"text": text} for text in texts], "params": params}
+            served = running.post("/invocations", body).json()["predictions"]
+            table = model.predict(pd.DataFrame({"text": texts}, dtype=object), params=params)
+            assert list(table) == list(served[0])
+            # as MLflow's own server writes a table
+            written = io.StringIO()
+            predictions_to_json(table, written)
+            # of a number that there is not it writes NaN, which JSON does not know
+            own = json.loads(written.getvalue(), parse_constant=lambda _: None)["predictions"]
+            for mine, theirs in zip(own, served, strict=True):
+                for name, value in theirs.items():
+                    assert mine[name] == (pytest.approx(value, abs=1e-9) if value else value), name
+    finally:
+        running.stop()
+        running.forget()
+    assert [row["note"] for row in served] == ["abstained", "no text", "abstained", "abstained"]
+    assert served[0]["would_be"] in ("negative", "positive")

@@ -62,7 +62,12 @@ def test_it_loads_and_scores_where_this_package_is_not(logged, tmp_path):
     assert labels == expected.labels
     np.testing.assert_allclose(positive, expected.probabilities[:, 1], rtol=0, atol=1e-9)
     # Of this package, only what travels.
-    assert {name.split(".")[1] for name in modules if "." in name} <= {"errors", "text", "scorer"}
+    assert {name.split(".")[1] for name in modules if "." in name} <= {
+        "errors",
+        "text",
+        "scorer",
+        "records",
+    }
     assert all(file.startswith(str(model)) for file in modules.values())
 
 
