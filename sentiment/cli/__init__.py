@@ -160,6 +160,8 @@ def main() -> None:
         code = stop.exit_code
     except _ClickException as wrong:
         wrong.show()
+        if "output_dir=" in wrong.format_message():
+            print("Here it is an option: --output-dir PATH", file=sys.stderr)
         code = wrong.exit_code
     except SentimentError as error:
         if debug:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import shlex
 from pathlib import Path
@@ -9,15 +10,37 @@ from typing import Annotated
 
 import typer
 
-from sentiment.errors import UsageError
+from sentiment.errors import UsageError, nearest
 
 # Words that are not ours are Hydra's: -m, --cfg and the like.
 HYDRA_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
+def _with_known_options(context: typer.Context, words: list[str] | None) -> list[str] | None:
+    """Refuse in one line what Hydra refuses with its usage, and what else nobody would read."""
+    if context.resilient_parsing or not any(word.startswith("-") for word in words or []):
+        return words
+    from hydra._internal.utils import get_args_parser  # half of Hydra, for the few that ask it
+
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        _, left = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UsageError(str(error)) from error
+    for word in left:
+        if word.startswith("-"):
+            own = [name for one in context.command.params for name in one.opts if name[:1] == "-"]
+            raise UsageError(
+                f"no such option: {word}{nearest(word, own)} ({context.command_path} --help lists them)"
+            )
+    return words
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
+        callback=_with_known_options,
         metavar="[OVERRIDES]...",
         help="KEY=VALUE changes a key, GROUP=OPTION chooses a file of configs/.",
         show_default=False,
@@ -36,7 +59,7 @@ def with_file(command: str, words: list[str], text: str | None, label: str | Non
     """Turn ``FILE... --text A --label B`` into the overrides that it stands for, and show them."""
     from sentiment.cli.console import stderr
     from sentiment.records.suffixes import SUFFIXES
-    from sentiment.words import is_table
+    from sentiment.words import in_quotes, is_table
 
     files = [
         word
@@ -51,7 +74,10 @@ def with_file(command: str, words: list[str], text: str | None, label: str | Non
                 f"{word}: its name does not tell that it holds rows; call it by what it is, or convert "
                 f"it to one of {', '.join(SUFFIXES)}"
             )
-    written = [f"data.train={','.join(files)}"] if files else []
+    train = ",".join(files)
+    if command == "sweep":
+        train = in_quotes(train)  # several files are one data set, not a job each
+    written = [f"data.train={train}"] if files else []
     written += [f"data.text_column={text}"] if text is not None else []
     written += [f"data.label_column={label}"] if label is not None else []
     if not written:

@@ -83,6 +83,7 @@ def register(
     from sentiment.cli.console import stderr
     from sentiment.errors import UsageError
 
+    _only_rules(rules)
     if sum((run is not None, best is not None, latest)) > 1:
         raise UsageError("--run, --best and --latest choose the run: give one of them")
     overruled = force is not None or allow_other_labels is not None
@@ -130,6 +131,7 @@ def make_promotion(
     gate: str, rules: list[str] | None, force: str | None, other_labels: str | None
 ) -> Promotion:
     """Read the rules before anything is asked of a server."""
+    _only_rules(rules)
     from sentiment.errors import UsageError
     from sentiment.registry.promotion import promotion_by
 
@@ -139,6 +141,15 @@ def make_promotion(
                 f"{option} wants the reason, which the history keeps: {option} 'REASON'"
             )
     return promotion_by(gate, rules or [], force=force, other_labels=other_labels)
+
+
+def _only_rules(words: list[str] | None) -> None:
+    from sentiment.errors import Parameter, UsageError
+
+    for word in words or []:
+        key, _, value = word.partition("=")
+        if key == "output_dir":
+            raise UsageError(f"{word} is no rule of a gate: write ", Parameter(key, value))
 
 
 def report(act: Callable[[], PromotionResult], *, json_: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sentiment.cli.overrides import HYDRA_SETTINGS, Overrides
+from sentiment.cli.overrides import HYDRA_SETTINGS, LabelColumn, Overrides, TextColumn, with_file
 from sentiment.sweep.status import State, SweepState
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ HELP = """Train with several configs, rank them and name the best.
 \b
 sentiment sweep model.C=0.1,1,10 vectorizer.max_features=5000,null
 sentiment sweep model=nbsvm,logreg 'vectorizer.ngram_range=[1,1],[1,2]' --jobs 2
+sentiment sweep tickets.csv --text body --label kind model.C=0.1,1
 sentiment sweep 'model.C=range(1,5)' --resume           skips what is done
 sentiment sweep model.C=0.1,1 model.alpha=0.5,1 --method paired
 sentiment sweep search=optuna --time-budget 10m         needs the extra 'optuna'
@@ -42,6 +43,8 @@ _STYLES = {
 
 def sweep(
     overrides: Overrides = None,
+    text: TextColumn = None,
+    label: LabelColumn = None,
     method: Annotated[str | None, typer.Option(help="grid, paired or optuna.")] = None,
     objective: Annotated[str | None, typer.Option(help="Validation metric that ranks.")] = None,
     direction: Annotated[str | None, typer.Option(help="maximize or minimize.")] = None,
@@ -59,12 +62,14 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs and stop.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
+    from sentiment.registry.origin import with_origin
+
     options = {
         "method": method, "objective": objective, "direction": direction, "jobs": jobs,
         "trials": trials, "time_budget": time_budget, "on_error": on_error, "retries": retries,
         "keep_models": keep_models, "resume": resume or None, "dry_run": dry_run or None,
     }  # fmt: skip
-    words = list(overrides or [])
+    words = with_origin(with_file("sweep", overrides or [], text, label))
     words += [
         f"sweep.{key}={str(value).lower() if isinstance(value, bool) else value}"
         for key, value in options.items()

@@ -39,15 +39,13 @@ def train(
     from sentiment.cli.console import emit_json
     from sentiment.registry.origin import with_origin
 
-    words = with_file("train", overrides or [], text, label)
-    words += ["data.resume=true"] if resume else []
-    words = with_origin(words)
+    words = [*(overrides or []), *(["data.resume=true"] if resume else [])]
     if "-m" in words or "--multirun" in words:
         from sentiment.cli.sweep import sweep
 
-        sweep(words, json_=json_)
+        sweep(words, text, label, json_=json_)
         return
-    results = run(words)
+    results = run(with_origin(with_file("train", words, text, label)))
     if not results:  # Hydra answered itself: --help, --cfg, --info
         return
     result = results[0]

@@ -9,6 +9,7 @@ from inspect import signature
 from typing import Any
 
 from sentiment.data.corrections import Further, only_further, with_corrections
+from sentiment.data.sources import NoColumnError
 from sentiment.data.splits import SHARED_GROUPS, Splits, load_splits
 from sentiment.data.stream import Stream, survey
 from sentiment.errors import UsageError
@@ -75,6 +76,19 @@ def load(
     UsageError
         If what is asked for does not go together.
     """
+    try:
+        return _load(settings, seed, in_blocks, goes_on, progress)
+    except NoColumnError as error:
+        raise error.by(settings) from None
+
+
+def _load(
+    settings: Mapping[str, Any],
+    seed: int,
+    in_blocks: bool,
+    goes_on: bool,
+    progress: Callable[[str, int, int], None],
+) -> Data:
     further: Further | None = None
     if settings.get("also") is not None:
         further = Further(

@@ -111,7 +111,8 @@ def labelled_chunks(
                     if found is not None:
                         read[name] = found
                     elif asked not in optional and not any(fnmatchcase(own, asked) for own in read):
-                        raise _no_column(name, known, path, label_column)
+                        key = "data.label_column" if name == label_column else None
+                        raise NoColumnError(name, known, path, key)
             if likely is None:
                 likely = group_like(known, (reader.text_column, text_column, *read.values()))
                 read |= {name: name for name in likely}
@@ -205,12 +206,38 @@ def sound(text: str | None) -> str | None:
     return text
 
 
-def _no_column(name: str, known: Sequence[str], where: str, label_column: str) -> DataError:
-    key = "data.label_column" if name == label_column else "the data.…_column that names it"
-    return DataError(
-        f"{where} has no column {name!r}{nearest(name, known)}"
-        f" (columns: {', '.join(known[:20])}; set {key}=…)"
-    )
+class NoColumnError(DataError):
+    """A file lacks a column that it was asked for.
+
+    Parameters
+    ----------
+    name : str
+        What was asked for.
+    known : sequence of str
+        The columns that there are.
+    where : str
+        The file.
+    key : str, optional
+        Of the config, that names the column.
+    """
+
+    def __init__(self, name: str, known: Sequence[str], where: str, key: str | None = None) -> None:
+        self.name, self.known, self.where = name, known, where
+        fix = "" if key is None else f"; set {key}=…"
+        super().__init__(
+            f"{where} has no column {name!r}{nearest(name, known)}"
+            f" (columns: {', '.join(known[:20])}{fix})"
+        )
+
+    def by(self, settings: Mapping[str, Any]) -> NoColumnError:
+        """Return it with the key of the node ``data`` that names the column."""
+        for key, value in settings.items():
+            named = [*value.values()] if isinstance(value, Mapping) else value
+            if (key.endswith(("_column", "_columns")) or key == "soft_labels") and (
+                named == self.name or (isinstance(named, list) and self.name in named)
+            ):
+                return NoColumnError(self.name, self.known, self.where, f"data.{key}")
+        return self
 
 
 # The rows of train, val and test, and what the source calls raw labels.
@@ -236,10 +263,7 @@ def _labelled(
     for name in (text_column, label_column, *extra):
         if name not in frame.columns and name not in optional:
             key = {text_column: "data.text_column", label_column: "data.label_column"}.get(name)
-            raise DataError(
-                f"{where} has no column {name!r}{nearest(name, frame.columns)}"
-                f" (columns: {', '.join(frame.columns[:20])}; set {key or 'it'}=…)"
-            )
+            raise NoColumnError(name, frame.columns, where, key)
     used = (text_column, label_column, *extra)
     labels = frame[label_column].to_list() if label_column in frame.columns else [None] * len(frame)
     return pl.DataFrame(

@@ -79,6 +79,42 @@ def test_wrong_usage_exits_2(cli, words):
     assert "Traceback" not in answer.err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data", "--lables"], "no such option: --lables; did you mean '--labels'?"),
+        (["train", "--jsn"], "no such option: --jsn; did you mean '--json'?"),
+        (["retrain", "--gat", "strict"], "no such option: --gat; did you mean '--gate'?"),
+        (["sweep", "--cfg", "nonsense", "model.C=1,2"], "invalid choice: 'nonsense'"),
+        (["train", "model.C=1", "--config-name"], "expected one argument"),
+        (["register", "output_dir=/x"], "write --output-dir /x"),
+        (["models", "list", "output_dir=/x"], "Here it is an option: --output-dir"),
+    ],
+)
+def test_an_option_that_is_none_is_said_in_a_line(cli, words, said):
+    """Of commands that leave some to Hydra too, whose usage nobody wants to read."""
+    answer = cli(*words)
+    assert answer.code == 2
+    assert not answer.out
+    assert said in answer.err.splitlines()[-1]
+    assert "usage:" not in answer.err
+
+
+@pytest.mark.parametrize("command", [["sweep"], ["train", "-m"]])
+def test_a_sweep_takes_files_as_a_training_does(cli, tmp_path, command):
+    for name in ("a.csv", "b.csv"):
+        rows = [f"{word} {name} {i},{word}" for i in range(40) for word in ("good", "bad")]
+        (tmp_path / name).write_text("\n".join(["body,kind", *rows]) + "\n")
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    options = ["--text", "body", "--label", "kind", "--json"]
+    answer = cli(
+        *command, *files, *options, "model.C=1,2", "sweep.dry_run=true", f"output_dir={tmp_path}"
+    )
+    assert answer.code == 0, answer.err
+    assert f"data.train='{files[0]},{files[1]}'" in answer.err.replace("'\"'\"'", "'")
+    assert [job["overrides"] for job in answer.document["jobs"]] == [["model.C=1"], ["model.C=2"]]
+
+
 def test_debug_shows_the_traceback(monkeypatch, tmp_path):
     words = ["train", "data=files", "data.train=nope.csv", f"output_dir={tmp_path}"]
     run = [sys.executable, "-m", "sentiment", *words]

@@ -115,7 +115,7 @@ def test_a_printed_config_trains_and_sweeps(tmp_path, cli, monkeypatch):
         (["model@foo=logreg"], "write model=OPTION"),
         (["data.label_names={a b:c"], "as one text"),
         (["--config-dir", "/not/there"], "/not/there: no such folder"),
-        (["--config-name"], "needs a value"),
+        (["--config-name"], "--config-name/-cn: expected one argument"),
         (["experiment_name=''"], "experiment_name is empty"),
     ],
 )

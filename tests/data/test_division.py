@@ -207,6 +207,17 @@ def test_what_cannot_be_divided_is_named_with_its_fix(tmp_path, changes, options
         files(tmp_path, make().with_columns(**changes), **options)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("group_column", "flim"), ("weight_column", "flim"), ("slice_columns", ["film", "flim"])],
+)
+def test_a_column_that_is_not_there_is_named_with_its_key(tmp_path, key, value):
+    make().write_csv(tmp_path / "a.csv")
+    fix = rf"no column 'flim'; did you mean 'film'\? \(columns: .*; set data\.{key}=…\)"
+    with pytest.raises(DataError, match=fix):
+        load(settings(tmp_path, **{key: value}), 42)
+
+
 def test_the_first_bad_time_is_named_by_its_row_in_the_file(tmp_path):
     date = [None if i == 123 else f"2020-01-{1 + i % 28:02}" for i in range(400)]
     text = ["" if i == 5 else f"text {i}" for i in range(400)]
