@@ -366,7 +366,7 @@ def metric_names(classes: Sequence[str]) -> list[str]:
 
     from sentiment.evaluation.metrics import evaluate
 
-    metrics = evaluate(classes, np.eye(len(classes)), classes, n_bootstrap=1)
+    metrics = evaluate(classes, np.eye(len(classes)), classes, draws=1)
     return [f"val_{name}" for name in metrics]
 
 

@@ -198,7 +198,10 @@ def _accuracy(pipeline: Pipeline, part: Split, splits: Splits, weigh: Weigh) -> 
 def _point(number: int, found: Sequence[float], rows: int) -> Point:
     mean = float(np.mean(found))
     between = float(np.var(found, ddof=1)) / len(found) if len(found) > 1 else 0.0
-    half = _SURE * sqrt(between + mean * (1 - mean) / rows)
+    # Two rows of each kind more (Agresti and Coull, The American Statistician 52, 1998): without an
+    # error seen there may be some.
+    inside = (mean * rows + 2) / (rows + 4)
+    half = _SURE * sqrt(between + inside * (1 - inside) / (rows + 4))
     return Point(number, len(found), mean, max(0.0, mean - half), min(1.0, mean + half))
 
 

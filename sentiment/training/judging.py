@@ -120,7 +120,7 @@ def judge(
     rule : Rule
         Of the decision.
     seed : int
-        Of the intervals' bootstrap.
+        Of what intervals are drawn from.
     own : mapping of str to Metric, optional
         From `own_metrics`.
     factors : mapping of str to float, optional

@@ -126,7 +126,7 @@ def test_the_promise_holds_on_rows_that_were_not_seen(error):
         labels, p = rare(4000, 100 + seed, 0.3, 0.15)
         decision = choose(Rule(abstain={"max_error": error}), labels, p, TWO).decision
         unseen, q = rare(20_000, 500 + seed, 0.3, 0.15)
-        found = evaluate(unseen, q, TWO, decision=decision, n_bootstrap=1)
+        found = evaluate(unseen, q, TWO, decision=decision, draws=1)
         broken += 1 - found["answered_accuracy"] > error
         shares.append(found["coverage"])
     assert broken <= 1

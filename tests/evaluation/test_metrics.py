@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import beta, binomtest
 from sklearn import metrics
 
+from sentiment.evaluation.intervals import of_confusion
 from sentiment.evaluation.metrics import (
-    bootstrap_interval,
     evaluate,
     expected_calibration_error,
     paired_test,
@@ -79,12 +80,79 @@ def test_calibration_error_by_hand():
     assert expected_calibration_error(confidence, correct, 10) == pytest.approx((0.2 + 0.2) / 4)
 
 
-def test_interval_holds_the_mean_and_shrinks_with_rows():
-    few, many = (np.tile([0.0, 1.0, 1.0, 1.0], n) for n in (25, 2500))
-    (low, high), (low2, high2) = bootstrap_interval(few), bootstrap_interval(many)
-    assert low < 0.75 < high
-    assert high2 - low2 < (high - low) / 5
-    assert bootstrap_interval(few) == (low, high)
+SPANS = ("accuracy", "f1_score", "balanced_accuracy", "average_precision")
+
+
+def of_cells(cells):
+    """Return labels and probabilities with so many rows in each cell of a confusion matrix."""
+    size = len(cells)
+    truth, said = (
+        place.repeat(np.ravel(cells)) for place in np.indices((size, size)).reshape(2, -1)
+    )
+    probabilities = np.full((len(truth), size), 0.1 / size) + 0.9 * np.eye(size)[said]
+    return [f"{place}" for place in truth], probabilities, [f"{place}" for place in range(size)]
+
+
+def test_intervals_hold_the_figure_and_shrink_with_rows():
+    few, many = (evaluate(*of_cells(np.array([[40, 10], [5, 45]]) * n)) for n in (1, 100))
+    for name in SPANS:
+        (low, high), (low2, high2) = ((m[f"{name}_low"], m[f"{name}_high"]) for m in (few, many))
+        assert low < few[name] < high
+        assert high2 - low2 < (high - low) / 5
+    assert evaluate(*of_cells([[40, 10], [5, 45]])) == few
+
+
+@pytest.mark.parametrize("cells", [np.eye(2, dtype=int) * 55, np.eye(5, dtype=int) * 22])
+def test_no_error_seen_is_not_none_possible(cells):
+    found = evaluate(*of_cells(cells))
+    own = binomtest(110, 110).proportion_ci(method="wilson")
+    assert found["accuracy_low"] == pytest.approx(own.low, abs=1e-6)
+    for name in SPANS[: 4 if len(cells) == 2 else 1]:
+        assert 0.85 < found[f"{name}_low"] < 0.99
+        assert found[f"{name}_high"] == 1.0
+    assert 0.93 < found["balanced_accuracy_low"] < 0.99
+
+
+def test_a_recall_has_the_interval_of_jeffreys():
+    labels, probabilities, _ = of_cells([[48, 2], [0, 60]])
+    codes, said = np.array([*map(int, labels)]), probabilities.argmax(axis=1)
+    spans = of_confusion(codes, said, 2, 0, seed=0, draws=20_000)
+    expected = beta.ppf([0.025, 0.975], 48.5, 2.5)
+    assert spans["recall"] == pytest.approx(expected, abs=0.003)
+    assert spans["precision"][1] == 1.0
+    assert spans["precision"][0] == pytest.approx(beta.ppf(0.025, 48.5, 0.5), abs=0.003)
+
+
+@pytest.mark.parametrize("right", [0.9, 0.99])
+@pytest.mark.parametrize("size", [2, 6])
+def test_as_many_intervals_hold_the_truth_as_are_said_to(right, size):
+    rng = np.random.default_rng(size)
+    truth = np.full((size, size), (1 - right) / (size - 1) / size)
+    np.fill_diagonal(truth, right / size)
+    # All classes are alike: so much is the F1 of each, and the mean of them.
+    held = dict.fromkeys(SPANS[:3], 0)
+    for cells in rng.multinomial(200, truth.ravel(), size=200).reshape(-1, size, size):
+        labels, probabilities, _ = of_cells(cells)
+        codes, said = np.array([*map(int, labels)]), probabilities.argmax(axis=1)
+        spans = of_confusion(codes, said, size, size - 1, seed=0, draws=400)
+        for name, true in zip(held, (right, right, right), strict=True):
+            held[name] += spans[name][0] <= true <= spans[name][1]
+    assert min(held.values()) >= 180, held
+    assert right != 0.9 or max(held.values()) < 200  # nor do they say nothing
+
+
+def test_models_without_a_difference_may_have_one():
+    same = paired_test(np.ones(100, np.bool_), np.ones(100, np.bool_))
+    assert same.difference == 0
+    assert -0.05 < same.low < -0.01
+    assert same.high == -same.low
+    # As resampled rows say where there is something to resample.
+    first, second = np.repeat([[1, 1, 0, 0], [1, 0, 1, 0]], [800, 90, 60, 50], axis=1).astype(
+        np.bool_
+    )
+    found = paired_test(first, second)
+    drawn = RNG.multinomial(1000, [0.8, 0.09, 0.06, 0.05], size=4000) @ [0, -1, 1, 0] / 1000
+    assert [found.low, found.high] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.002)
 
 
 def test_paired_test_knows_noise_from_difference():

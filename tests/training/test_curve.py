@@ -95,3 +95,17 @@ def test_rows_count_as_the_config_balances_them(tmp_path):
     assert found["none"] != found["over"]
     with pytest.raises(UsageError, match="did you mean 'over'"):
         asked({}, "ovr", 1)
+
+
+def test_models_without_an_error_may_make_one(tmp_path, cli):
+    file = tmp_path / "easy.csv"
+    rows = [f"{word} thing number {n},{word}" for n in range(500) for word in ("good", "bad")]
+    file.write_text("\n".join(["text,label", *rows]) + "\n")
+    found = cli(
+        "curve", file, "--json", "vectorizer=count", "model=logreg", f"output_dir={tmp_path}"
+    ).document
+    last = found["points"][-1]
+    assert last["accuracy"] == 1.0
+    assert 0.8 < last["low"] < 0.99
+    assert last["high"] == 1.0
+    assert found["expected"] is None or found["low"] < found["high"]
