@@ -126,6 +126,7 @@ def _retrain(
     places = [word for word in said if word.startswith("output_dir=")]
     if places:
         output_dir = Path(config.compose(places[-1:]).output_dir)
+    said = [word for word in said if word not in places]
     words = with_origin([*said, f"output_dir={output_dir}"], output_dir)
     file = feedback_file(output_dir)
     if file is not None:
@@ -146,7 +147,12 @@ def _retrain(
     try:
         registered = register(registry, run_id, promotion=promotion, why="retraining")
     except GateRefusedError as refused:
-        return Retrained(Outcome.REFUSED, str(refused), n_corrections, run_id)
+        result = refused.result
+        detail = (
+            f"run {run_id} is not promoted, gate '{result.gate}': {result.failures} (nothing was "
+            "changed; sentiment register can promote it all the same)"
+        )
+        return Retrained(Outcome.REFUSED, detail, n_corrections, run_id)
     version = registered.version.version
     outcome, detail = Outcome.PROMOTED, f"{name} version {version} is the champion"
     if not registered.moves:
@@ -186,9 +192,10 @@ def _with_feedback(words: list[str], said: Sequence[str], file: Path) -> list[st
 def _has_been_champion(registry: Registry, run_id: str) -> bool:
     """Tell whether a run's model was promoted, whatever became of it then."""
     from sentiment.registry.registry import CHAMPION
+    from sentiment.tracking import client as tracking
 
     with registry.reaching():
-        if registry.name not in registry.names():
+        if tracking.find(registry.client.get_registered_model, registry.name) is None:
             return False
         digest = registry.source_of_run(run_id).digest
         return any(

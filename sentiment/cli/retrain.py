@@ -43,10 +43,12 @@ def retrain(
     words = with_file("retrain", overrides or [], text, label)
     places = [word for word in words if word.startswith("output_dir=")]
     source = context.get_parameter_source("output_dir")
-    if places and source is not None and source.name == "COMMANDLINE":
-        raise UsageError(
-            f"--output-dir {output_dir} and {places[-1]} say the same: give one of them"
-        )
+    if source is not None and source.name == "COMMANDLINE":
+        if places:
+            raise UsageError(
+                f"--output-dir {output_dir} and {places[-1]} are for the same: give one of them"
+            )
+        words.append(f"output_dir={output_dir}")  # after what SENTIMENT_TRAIN_ARGS may say
     console = stderr()
 
     def watch(stage: str, seconds: float | None) -> None:

@@ -75,7 +75,9 @@ def test_what_is_not_new_is_not_trained_again(
     # The address of a gateway that is away is a warning: the work is done.
     monkeypatch.setenv("SENTIMENT_PUSHGATEWAY_URL", "127.0.0.1:9")
     words = ["retrain", "data.val_size=0.1", "model=logreg", "model.C=30", "--json"]
-    # It was trained and never came to the registry: a process that was killed, or `train` by hand.
+    # It was trained and did not become champion: a process that was killed before it could, here
+    # with the version made already, or `train` by hand.
+    assert cli("register", "--run", trained.runs["good"].run_id).code == 0
     first = cli(*words)
     assert first.code == 0, first.err
     assert first.document["outcome"] == "promoted"
@@ -103,6 +105,7 @@ def test_what_the_gate_refused_is_refused_again(outputs: Path, cli: Cli, reviews
         assert refused.code == 1, refused.err
         assert refused.document["outcome"] == "refused"
         assert "at least 0.999999 is required" in refused.document["detail"]
+        assert "sentiment register can promote it" in refused.document["detail"]
     assert read_pointer(outputs, "champion") is None
     assert cli(*words, "gate=none").document["outcome"] == "promoted"
     wrong = cli(*words, "gate.min_row=3")
@@ -111,9 +114,9 @@ def test_what_the_gate_refused_is_refused_again(outputs: Path, cli: Cli, reviews
 
 
 def test_the_words_may_say_the_folder(
-    outputs: Path, cli: Cli, reviews: Path, tmp_path: Path
+    outputs: Path, cli: Cli, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As ``train`` and ``sweep`` take it."""
+    """As ``train`` and ``sweep`` take it; what the command line says comes after a schedule's."""
     words = ["retrain", str(reviews), "--label", "label", "model=logreg", "model.C=30", "--json"]
     elsewhere = tmp_path / "else where"
     done = cli(*words, f"output_dir={elsewhere}")
@@ -124,6 +127,12 @@ def test_the_words_may_say_the_folder(
     both = cli(*words, f"output_dir={elsewhere}", "--output-dir", outputs)
     assert both.code == 2
     assert "give one of them" in both.err
+    scheduled = f"data=files data.train={reviews} 'output_dir={elsewhere}' model=logreg model.C=30"
+    monkeypatch.setenv("SENTIMENT_TRAIN_ARGS", scheduled)
+    assert cli("retrain", "--json").document["outcome"] == "nothing_new"
+    here = cli("retrain", "--output-dir", outputs, "--json")
+    assert here.document["outcome"] == "promoted", here.err
+    assert read_pointer(outputs, "champion") is not None
 
 
 def test_the_same_model_moves_nothing(outputs: Path, cli: Cli, reviews: Path) -> None:
@@ -174,6 +183,29 @@ def test_feedback_joins_the_rows_that_are_named_already(
     assert recorded(outputs, second.document["run_id"])[-2:] == [
         f"data.also={more},{newer}", "data.also_weights=[3.0, 1.0]",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_stream_goes_on_with_feedback_and_what_is_said_now_alone(
+    outputs: Path, cli: Cli, reviews: Path, tmp_path: Path
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).with_suffix(".jsonl").write_text(
+            json.dumps({"text": f"the {name} delight", "label": "positive"}) + "\n"
+        )
+    words = ["data=files", f"data.train={reviews}", "data.streaming=true", "model=sgd"]
+    always = ["--gate", "none", "--json"]
+    assert cli("retrain", *words, "vectorizer=hashing", *always).code == 0
+    first, second = (f"data.also={tmp_path / name}.jsonl" for name in ("first", "second"))
+    assert cli("retrain", "from=champion", first, *always).code == 0
+    answer(outputs, ("oh bland", "negative"))
+    # It has learned from the first file, which its words name.
+    third = cli("retrain", "from=champion", *always)
+    assert third.document["corrections"] == 1, third.err
+    assert first not in recorded(outputs, third.document["run_id"])
+    fourth = cli("retrain", "from=champion", second, *always)
+    assert fourth.document["corrections"] == 2, fourth.err
+    assert recorded(outputs, fourth.document["run_id"])[-1].startswith(f"{second},")
 
 
 def recorded(outputs: Path, run_id: str) -> list[str]:
