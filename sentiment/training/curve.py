@@ -202,7 +202,8 @@ def _point(number: int, found: Sequence[float], rows: int) -> Point:
     # error seen there may be some.
     inside = (mean * rows + 2) / (rows + 4)
     half = _SURE * sqrt(between + inside * (1 - inside) / (rows + 4))
-    return Point(number, len(found), mean, max(0.0, mean - half), min(1.0, mean + half))
+    low, high = max(0.0, min(mean, inside - half)), min(1.0, max(mean, inside + half))
+    return Point(number, len(found), mean, low, high)
 
 
 def _gain(

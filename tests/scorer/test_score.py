@@ -169,9 +169,13 @@ def test_mlflow_gives_the_same_numbers(
     assert list(found.columns) == [
         "label",
         "confidence",
+        "probabilities",
         "probability_negative",
         "probability_positive",
+        "note",
+        "would_be",
     ]
+    assert found["note"].tolist()[-1] == "no text"
     expected = scorer.predict(texts)
     np.testing.assert_allclose(
         found[["probability_negative", "probability_positive"]].to_numpy()[:-1],
