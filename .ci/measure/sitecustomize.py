@@ -36,6 +36,10 @@ class Start:
         if name not in OURS or Start not in sys.meta_path:
             return
         sys.meta_path.remove(Start)
+        try:
+            os.getcwd()  # noqa: PTH109 - pathlib is not imported before it is needed
+        except FileNotFoundError:  # a test's: coverage cannot be imported there
+            return
         import coverage
 
         # Set for this call alone: coverage would else start with every Python.

@@ -210,6 +210,7 @@ def test_the_service_imports_nothing_heavy():
         "sentiment." + name
         for name in (
             *(
+                "answering",
                 "cli",
                 "scorer",
                 "store",

@@ -229,9 +229,9 @@ def choose(tmp_path: Path, size: int, **settings):
 
 
 def test_what_fits_stays_in_memory_and_what_does_not_is_blocked(tmp_path):
-    assert not choose(tmp_path, 51_000_000, memory="2GB")
-    assert choose(tmp_path, 52_000_000, memory="2GB")
-    assert not choose(tmp_path, 100_000_000, memory="4GB")
+    assert not choose(tmp_path, 77_000_000, memory="2GB")
+    assert choose(tmp_path, 78_000_000, memory="2GB")
+    assert not choose(tmp_path, 177_000_000, memory="4GB")
     assert choose(tmp_path, 10, memory="0")
     assert not choose(tmp_path, 10, memory="1GB")  # little text needs no blocks
     assert not choose(tmp_path, 10)
