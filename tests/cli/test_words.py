@@ -90,7 +90,8 @@ def test_a_file_that_holds_no_rows_is_told(tmp_path, cli, monkeypatch):
     answer = cli("data", "a.xlsx")
     assert answer.code == 2
     assert (
-        "a.xlsx: its name does not tell that it holds rows; convert it to one of .csv" in answer.err
+        "a.xlsx: its name does not tell that it holds rows; call it by what it is, or convert it to one of .csv"
+        in answer.err
     )
 
 
