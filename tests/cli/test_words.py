@@ -90,7 +90,7 @@ def test_a_file_that_holds_no_rows_is_told(tmp_path, cli, monkeypatch):
     answer = cli("data", "a.xlsx")
     assert answer.code == 2
     assert (
-        "a.xlsx: its name does not tell that it holds rows; call it by what it is, or convert it to one of .csv"
+        "a.xlsx: its name does not tell that it holds rows; call it by what it is, or convert it"
         in answer.err
     )
 
