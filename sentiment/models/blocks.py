@@ -67,48 +67,27 @@ class BlockKernel:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def _gather(self, rows: NDArray[Any], *, presence: bool = False) -> Float32:
-        """Return ``X.T @ rows``, or that of the ones where X is not zero."""
-        parts = self.X.engine.map(
-            _gather_run, runs(self.X.n_column_blocks, self.X.engine), X=self.X, rows=rows.astype(np.float32),
-            presence=presence,
-        )  # fmt: skip
-        found: Float32 = np.concatenate(list(parts))
-        return found
-
-    def _scatter(self, columns: NDArray[Any], power: int = 1) -> Float:
-        """Return ``X @ columns``, or that of the powers of X's values."""
-        parts = self.X.engine.map(
-            _scatter_run,
-            runs(self.X.n_blocks, self.X.engine),
-            X=self.X,
-            columns=columns,
-            power=power,
-        )
-        found: Float = np.concatenate(list(parts)).astype(np.float64)
-        return found
-
     def counts(self, weight: Float) -> Float:
         """Weight of the texts that hold each feature: (n_samples, k) -> (n_features, k)."""
-        return self._gather(weight, presence=True).astype(np.float64)
+        return _transposed(self.X, weight.astype(np.float32), presence=True).astype(np.float64)
 
     def apply(self, dual: Float, scale: Float32) -> Float:
         """Return ``X @ (scale * (X.T @ dual))`` plus the constant feature's part."""
-        weights = self._gather(dual)
+        weights = _transposed(self.X, dual.astype(np.float32))
         weights *= scale
-        product = self._scatter(weights)
+        product: Float = _product(self.X, weights).astype(np.float64)
         product += self.constant * dual.sum(axis=0)
         return product
 
     def weights(self, dual: Float, scale: Float32) -> tuple[Float, Float]:
         """Return the weights of the features, (k, n_features), and the intercepts that they mean."""
-        weights = self._gather(dual).astype(np.float64)
+        weights = _transposed(self.X, dual.astype(np.float32)).astype(np.float64)
         weights *= scale
         return weights.T, self.constant * dual.sum(axis=0)
 
     def squares(self, columns: Float) -> Float:
         """Return the squares of X's values times a vector of the features."""
-        found: Float = self._scatter(columns[:, None], power=2)[:, 0]
+        found: Float = _product(self.X, columns[:, None], power=2)[:, 0]
         return found
 
 
@@ -116,6 +95,22 @@ def runs(n: int, engine: Engine) -> list[tuple[int, int]]:
     """Deal blocks into a few runs for each core of an engine."""
     parts = np.array_split(np.arange(n), min(_TASKS * engine.cores, n))
     return [(int(part[0]), int(part[-1]) + 1) for part in parts]
+
+
+def _product(X: Blocks, columns: NDArray[Any], *, power: int = 1) -> NDArray[Any]:
+    """Return ``X @ columns``, or that of the powers of X's values."""
+    parts = X.engine.map(
+        _scatter_run, runs(X.n_blocks, X.engine), X=X, columns=columns, power=power
+    )
+    return np.concatenate(list(parts))
+
+
+def _transposed(X: Blocks, rows: NDArray[Any], *, presence: bool = False) -> NDArray[Any]:
+    """Return ``X.T @ rows``, or that of the ones where X is not zero."""
+    parts = X.engine.map(
+        _gather_run, runs(X.n_column_blocks, X.engine), X=X, rows=rows, presence=presence
+    )
+    return np.concatenate(list(parts))
 
 
 def _gather_run(run: tuple[int, int], *, X: Blocks, rows: Float32, presence: bool) -> Float32:
@@ -155,10 +150,7 @@ class _Matrix:
         self.dtype = dtype
 
     def __matmul__(self, columns: NDArray[Any]) -> NDArray[Any]:
-        parts = self.X.engine.map(
-            _scatter_run, runs(self.X.n_blocks, self.X.engine), X=self.X, columns=columns, power=1
-        )
-        return np.concatenate(list(parts))
+        return _product(self.X, columns)
 
     def __rmatmul__(self, rows: NDArray[Any]) -> NDArray[Any]:
         found: NDArray[Any] = (self.T @ rows.T).T
@@ -174,14 +166,7 @@ class _Transpose:
         self.X = X
 
     def __matmul__(self, rows: NDArray[Any]) -> NDArray[Any]:
-        parts = self.X.engine.map(
-            _gather_run,
-            runs(self.X.n_column_blocks, self.X.engine),
-            X=self.X,
-            rows=rows,
-            presence=False,
-        )
-        return np.concatenate(list(parts))
+        return _transposed(self.X, rows)
 
 
 def fit_logistic(

@@ -24,8 +24,7 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Loss = Literal["squared_hinge", "log_loss"]
 
-
-_SQUARED_AT_ONCE = 1 << 20
+_SQUARED_AT_ONCE = 1 << 20  # values
 
 
 class Products(Protocol):

@@ -269,7 +269,6 @@ def _expected(classifier: Any, X: BlockMatrix, labels: NDArray[np.object_]) -> i
 
     if not hasattr(classifier, "expected_products"):
         return 0
-    tasks = len(runs(X.n_blocks, X.engine)) + len(
-        runs(X.n_column_blocks, X.engine)
-    )  # products take turns
+    # Products take turns.
+    tasks = sum(len(runs(n, X.engine)) for n in (X.n_blocks, X.n_column_blocks))
     return int(classifier.expected_products(len(labels), len(set(labels))) * tasks / 2)
