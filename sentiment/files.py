@@ -139,6 +139,12 @@ def no_space(error: BaseException) -> str | None:
     return f"no space left: {free / 1e6:.1f} MB are free where {where} lies; free some and repeat"
 
 
+def is_pipe(path: str | Path) -> bool:
+    """Tell whether a path is there and no file or folder: a pipe, a device."""
+    place = Path(path)
+    return place.exists() and not place.is_file() and not place.is_dir()
+
+
 PAGES = (".html", ".htm")
 """Ends that the name of a page may have: rows never have them."""
 
@@ -164,8 +170,8 @@ def check_target(path: Path, *kinds: str, inputs: Iterable[str | Path] = ()) -> 
         raise UsageError(f"{path}: no such folder {path.parent}")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file")
-    if path.exists() and not path.is_file():
-        return  # such as /dev/stdout, which is never replaced
+    if is_pipe(path):
+        return  # which is never replaced
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"{path}: cannot be written: the folder {path.parent} may not be")
     if kinds and path.suffix.lower() not in kinds:
@@ -188,6 +194,8 @@ def check_no_input(path: Path, inputs: Iterable[str | Path]) -> None:
     UsageError
         It is one of them.
     """
+    if not path.exists():
+        return
     for one in inputs:
         with contextlib.suppress(OSError, ValueError):  # an address, a name that is too long
             if path.samefile(one):
@@ -197,7 +205,7 @@ def check_no_input(path: Path, inputs: Iterable[str | Path]) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file beside and rename it: a reader sees the old one or the new one.
 
-    What is there and no file, such as ``/dev/stdout``, is written to as it is.
+    A pipe or device, such as ``/dev/stdout``, is written to as it is.
 
     Parameters
     ----------
@@ -205,7 +213,7 @@ def write_whole(path: Path, text: str) -> None:
         Its folder is made where it is missing.
     text : str
     """
-    if path.exists() and not path.is_file():
+    if is_pipe(path):
         path.write_text(text, encoding="utf-8")
         return
     path = path.resolve()  # a link stays one

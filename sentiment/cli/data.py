@@ -66,9 +66,14 @@ def data(
     if output is not None and not labels:
         raise UsageError("--output is the file of --labels: give both")
     cfg = compose(with_file("data", overrides or [], text, label))
-    for file, kinds in ((output, TABLES), (doubles, TABLES), (report, PAGES)):
-        if file is not None:
-            check_target(file, *kinds, inputs=files_named(cfg.data.values()))
+    targets = [
+        (file, kinds)
+        for file, kinds in ((output, TABLES), (doubles, TABLES), (report, PAGES))
+        if file is not None
+    ]
+    inputs = files_named(cfg.data.values()) if targets else []
+    for file, kinds in targets:
+        check_target(file, *kinds, inputs=inputs)
     splits = load(cfg).splits
     found = _suspects(cfg, splits) if labels else None
     copies = copies_between(splits.parts()) if doubles or report else None

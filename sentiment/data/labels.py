@@ -119,12 +119,23 @@ def labelled(
         names.append(str(value) if name not in known and str(value) in known else name)
     if not names:
         raise DataError("there is no row with text and label")
-    if not set(names) & set(known):
-        raise DataError(
-            f"the labels ({', '.join(sorted(set(names))[:5])}) are none of the model's "
-            f"({', '.join(known)})"
-        )
+    if told := none_known(names, known):
+        raise DataError(f"the labels {told}")
     return kept, names, len(rows) - len(kept)
+
+
+def none_known(labels: Iterable[str], known: Sequence[str]) -> str | None:
+    """Say of labels that none of them is one of a model's; None: one is.
+
+    Parameters
+    ----------
+    labels, known : iterable and sequence of str
+        Those of rows, and of the model.
+    """
+    there = set(labels)
+    if there & set(known):
+        return None
+    return f"({', '.join(sorted(there)[:5])}) are none of the model's ({', '.join(known)})"
 
 
 def spellings(key: Any) -> tuple[str, ...]:

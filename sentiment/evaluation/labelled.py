@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sentiment.data.labels import label_of
+from sentiment.data.labels import label_of, none_known
 from sentiment.errors import DataError, Parameter, UsageError, nearest
 from sentiment.evaluation.answers import Answers, read
 from sentiment.evaluation.metrics import evaluate
@@ -121,11 +121,9 @@ def judge_labelled(
 def _check_labels(labels: Sequence[str], known: Sequence[str], path: str) -> None:
     if not labels:
         raise DataError(f"{path}: holds no row with text and label")
-    if not set(labels) & set(known):
+    if told := none_known(labels, known):
         raise DataError(
-            f"{path}: its labels ({', '.join(sorted(set(labels))[:5])}) are none of the model's "
-            f"({', '.join(known)}); name them: ",
-            Parameter("label_name", "RAW=LABEL"),
+            f"{path}: its labels {told}; name them: ", Parameter("label_name", "RAW=LABEL")
         )
 
 

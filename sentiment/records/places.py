@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, TypeVar
 
 from sentiment.errors import DataError, MissingExtraError, UsageError, nearest
+from sentiment.files import is_pipe
 from sentiment.records.formats import has_format
 
 T = TypeVar("T")
@@ -233,12 +234,6 @@ def open_read(path: str) -> tuple[IO[bytes], int]:
         raise absent(path) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def is_pipe(path: str) -> bool:
-    """Tell whether a path of this machine is there and no file or folder: a pipe, a device."""
-    place = Path(path)
-    return place.exists() and not place.is_file() and not place.is_dir()
 
 
 def check_file(path: str) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from sentiment.files import is_pipe
 from sentiment.records import places
 from sentiment.records.reader import MAX_ROW_BYTES
 from sentiment.records.rows import Rows
@@ -24,7 +25,7 @@ def identity(reader: Rows, size: int | None = None) -> dict[str, Any]:
     Several files, and what lies in a store, have no size but the versions that they say they are.
     """
     source = reader.path
-    if source == "-" or (is_file(reader) and places.is_pipe(source)):
+    if source == "-" or (is_file(reader) and is_pipe(source)):
         return {"size": None, "hash": None}
     if not is_file(reader):
         return {"size": None, "hash": hashlib.sha256(reader.identity().encode()).hexdigest()}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sentiment.errors import Parameter, SentimentError, UsageError
-from sentiment.files import check_no_input, write_whole
+from sentiment.files import check_no_input, is_pipe, write_whole
 from sentiment.records import places
 from sentiment.records.resuming import complete_rows, grown_by_rows, identity, is_file
 from sentiment.records.rows import Rows
@@ -75,7 +75,7 @@ class Target:
                 )
             self.stream: IO[bytes] = sys.stdout.buffer
             return
-        if not places.is_remote(output) and places.is_pipe(output):
+        if not places.is_remote(output) and is_pipe(output):
             # What takes rows as they come, such as /dev/stdout, is no file that could be replaced.
             if resume or output_format == "parquet":
                 raise UsageError(

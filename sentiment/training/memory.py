@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiment.errors import UsageError
+from sentiment.files import is_pipe
 from sentiment.records import places
 from sentiment.records.suffixes import COMPRESSIONS
 
@@ -194,7 +195,7 @@ def text_size(where: str) -> int:
     """Return about how many bytes of text files hold."""
     total = 0
     for place in places.find(where):
-        if places.is_pipe(place.path):
+        if is_pipe(place.path):
             continue  # refused where rows are read
         stream, size = places.open_read(place.path)
         stream.close()
