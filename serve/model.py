@@ -270,3 +270,23 @@ def _files(directory: Path) -> tuple[object, ...]:
 
 def _followed(reference: str) -> str:
     return "champion" if is_remote(reference) else reference
+
+
+def check_there(reference: str | None, output_dir: Path) -> None:
+    """Say what is missing before anything starts.
+
+    Parameters
+    ----------
+    reference : str or None
+        As for `ModelHolder`. What a remote one names is not here before it is brought.
+    output_dir : Path
+
+    Raises
+    ------
+    ModelNotFoundError
+        There is no such model.
+    """
+    if reference is None:
+        reference = "latest" if read_pointer(output_dir, "champion") is None else "champion"
+    if not is_remote(reference):
+        resolve(reference, output_dir)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -225,6 +226,13 @@ def load_settings(**values: Any) -> Settings:
         raise UsageError(f"{name}: {reason}" if name else reason) from None
     _ = settings.feedback_place  # an address that cannot be used is said before the start
     return settings
+
+
+def to_environment(values: Mapping[str, Any]) -> None:
+    """Set the variables of values that are not None: workers read their settings there alone."""
+    for name, value in values.items():
+        if value is not None:
+            os.environ[f"SENTIMENT_{name.upper()}"] = str(value)
 
 
 def _is_link(name: str, value: str) -> bool:

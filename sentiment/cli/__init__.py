@@ -142,6 +142,27 @@ def main() -> None:
     debug = "--debug" in arguments[:end]
     arguments = [word for word in arguments[:end] if word != "--debug"] + arguments[end:]
     try:
+        code = _run(arguments)
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except _ClickException as wrong:
+        wrong.show()
+        if "output_dir=" in wrong.format_message():
+            print("Here it is an option: --output-dir PATH", file=sys.stderr)
+        code = wrong.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        code = _INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        code, text = _told(error, arguments)
+        print(f"error: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
         result = build_app(*_wanted(arguments))(
             args=arguments, prog_name="sentiment", standalone_mode=False
         )
@@ -156,30 +177,16 @@ def main() -> None:
         # interpreter flushes last goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except typer.Exit as stop:
-        code = stop.exit_code
-    except _ClickException as wrong:
-        wrong.show()
-        if "output_dir=" in wrong.format_message():
-            print("Here it is an option: --output-dir PATH", file=sys.stderr)
-        code = wrong.exit_code
-    except SentimentError as error:
-        if debug:
-            raise
+    return code
+
+
+def _told(error: Exception, arguments: list[str]) -> tuple[int, str]:
+    """Return the exit code of an error, and the one line that is said of it."""
+    if isinstance(error, SentimentError):
         hydra = _wanted(arguments)[:1] in _HYDRA_COMMANDS
         words = error.shown(Parameter.as_override if hydra else Parameter.as_option)
-        print(f"error: {'; '.join(filter(None, (words, no_space(error))))}", file=sys.stderr)
-        code = error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        code = _INTERRUPTED
-    except Exception as error:
-        if debug:
-            raise
-        text = " ".join(str(error).split()) or "no message"
-        code = 1
-        text = no_space(error) or f"{type(error).__name__}: {text} (--debug shows the traceback)"
-        if isinstance(error, FileNotFoundError) and not _stands():
-            code, text = 2, "the folder that this was started in is gone: go to one that is there"
-        print(f"error: {text}", file=sys.stderr)
-    sys.exit(code)
+        return error.exit_code, "; ".join(filter(None, (words, no_space(error))))
+    if isinstance(error, FileNotFoundError) and not _stands():
+        return 2, "the folder that this was started in is gone: go to one that is there"
+    text = " ".join(str(error).split()) or "no message"
+    return 1, (no_space(error) or f"{type(error).__name__}: {text} (--debug shows the traceback)")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sentiment.cli.console import Meter, emit_json, stdout
-from sentiment.cli.options import INPUT, Delimiter, Encoding, Quote
+from sentiment.cli.options import INPUT, Delimiter, Encoding, Quote, own_options
 from sentiment.cli.output_dir import OutputDir
 from sentiment.cli.predict import Model, load
 from sentiment.errors import UsageError, nearest
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sentiment.evaluation.answers import Answers
-    from sentiment.evaluation.labelled import Bound, Judged
+    from sentiment.evaluation.labelled import Bound, JudgedRows
     from sentiment.evaluation.slices import Slice
     from sentiment.scorer import Scorer
 
@@ -74,7 +74,7 @@ def evaluate(
     that is printed: the exit code is 1 when one is not met.
     """
     asked, file, arguments = _behavior(context.args)
-    bounds = parse_bounds(arguments)
+    bounds = _bounds(arguments, [*own_options(context), "--behavior"])
     if asked:
         if input is not None or bounds or report or output or slices or slice_column:
             raise UsageError("--behavior makes its own texts: leave out --input and what is for it")
@@ -84,15 +84,11 @@ def evaluate(
         raise UsageError("--input FILE names the labelled rows (or --behavior tests without any)")
     from sentiment.evaluation.labelled import judge_labelled, missed_bounds
     from sentiment.evaluation.slices import make_slices
-    from sentiment.files import PAGES, check_no_input, check_target
+    from sentiment.files import check_no_input
     from sentiment.records.dialect import Dialect
     from sentiment.records.rows import open_rows
-    from sentiment.records.writer import TABLES
 
-    if output is not None:
-        check_target(output, *TABLES)
-    if report is not None:
-        check_target(report, *PAGES)
+    _check_targets(output, report)
     by_slice = slices or bool(slice_column)
     with (
         Meter() as meter,
@@ -143,6 +139,16 @@ def evaluate(
         raise typer.Exit(1)
 
 
+def _check_targets(output: Path | None, report: Path | None) -> None:
+    from sentiment.files import PAGES, check_target
+    from sentiment.records.writer import TABLES
+
+    if output is not None:
+        check_target(output, *TABLES)
+    if report is not None:
+        check_target(report, *PAGES)
+
+
 def _write_rows(output: Path, answers: Answers, scorer: Scorer) -> None:
     from sentiment.evaluation.rows import COLUMNS, answered_rows
     from sentiment.records.writer import write_table
@@ -153,7 +159,7 @@ def _write_rows(output: Path, answers: Answers, scorer: Scorer) -> None:
 
 
 def _write_report(
-    report: Path, judged: Judged, scorer: Scorer, where: str, slices: list[Slice]
+    report: Path, judged: JudgedRows, scorer: Scorer, where: str, slices: list[Slice]
 ) -> None:
     from sentiment.evaluation.report import Facts, model_report
     from sentiment.files import write_whole
@@ -275,28 +281,14 @@ def _slice_table(slices: list[Slice]) -> Table:
     return table
 
 
-def parse_bounds(arguments: list[str]) -> list[Bound]:
-    """Read ``--min-METRIC X`` and ``--max-METRIC X`` from the words Typer does not know.
-
-    Returns
-    -------
-    list of Bound
-
-    Raises
-    ------
-    UsageError
-        Another word stands there, or X is no number.
-    """
+def _bounds(arguments: list[str], known: list[str]) -> list[Bound]:
+    """Read ``--min-METRIC X`` and ``--max-METRIC X`` from the words that Typer does not know."""
     bounds: list[Bound] = []
     words = iter(arguments)
     for word in words:
         option, separator, value = word.partition("=")
         side, _, metric = option.removeprefix("--").partition("-")
         if not option.startswith("--") or side not in ("min", "max") or not metric:
-            known = [
-                "--input", "--label-column", "--text-column", "--label-name", "--model", "--behavior",
-                "--slices", "--slice-column", "--output", "--report",
-            ]  # fmt: skip
             raise UsageError(f"no such option or argument: {word}{nearest(option, known)}")
         if not separator:
             value = next(words, "")

@@ -6,7 +6,7 @@ import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sentiment.registry.pull import Pulled
-    from sentiment.registry.registry import Version
 
 app = typer.Typer(
     no_args_is_help=True, help="List, show, promote, roll back, pull and prune models."
@@ -49,16 +48,9 @@ def list_(
     from rich.table import Table
 
     from sentiment.cli.console import emit_json, stderr
-    from sentiment.registry.registry import Registry
-    from sentiment.tracking.address import is_new
+    from sentiment.registry.registry import registered_versions
 
-    versions: list[Version] = []
-    if name is not None or not is_new(output_dir):
-        registry = Registry(output_dir, name or "sentiment")
-        with registry.reaching():
-            for known in [name] if name is not None else registry.names():
-                registry.name = known
-                versions += registry.versions()
+    versions = registered_versions(output_dir, name)
     if json_:
         emit_json([version.to_dict() for version in versions])
         return
@@ -98,15 +90,9 @@ def show(
 ) -> None:
     """Show one model: where it comes from, how good it is, who uses it."""
     from sentiment.cli.console import emit_json, stdout
-    from sentiment.store import is_remote
+    from sentiment.registry.lookup import about_model
 
-    if reference.isdigit():
-        reference = f"models:/{name}/{reference}"
-    found = (
-        _registered(reference, output_dir)
-        if is_remote(reference)
-        else _stored(reference, output_dir)
-    )
+    found = about_model(reference, output_dir, name)
     if json_:
         emit_json(found)
         return
@@ -120,52 +106,6 @@ def show(
         elif value not in (None, [], ()):
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
             console.print(f"{key}: {text}")
-
-
-def _stored(reference: str, output_dir: Path) -> dict[str, Any]:
-    """Describe a model on this machine; needs no MLflow."""
-    from sentiment.scorer import Scorer
-    from sentiment.store import pointer_names, read_pointer, resolve
-
-    stored = resolve(reference, output_dir)
-    scorer = Scorer.load(stored.path, digest=stored.digest)
-    pointers = {which: read_pointer(output_dir, which) for which in pointer_names(output_dir)}
-    return {
-        "digest": stored.digest,
-        "path": str(stored.path),
-        "name": stored.name,
-        "version": stored.version,
-        "run_id": stored.run_id,
-        "pointers": [
-            which
-            for which, pointer in pointers.items()
-            if pointer and pointer["digest"] == stored.digest
-        ],
-        "labels": list(scorer.labels),
-        "n_features": scorer.n_features,
-        "size_bytes": scorer.size_bytes,
-        **{
-            key: value
-            for key, value in stored.info.items()
-            if key not in ("name", "version", "run_id")
-        },
-    }
-
-
-def _registered(reference: str, output_dir: Path) -> dict[str, Any]:
-    from sentiment.errors import UsageError
-    from sentiment.registry.reference import parse
-    from sentiment.registry.registry import Registry
-    from sentiment.store import models_dir
-
-    parsed = parse(reference)
-    if parsed.run is not None:
-        raise UsageError(f"{reference} is a run, not a version: sentiment compare shows runs")
-    registry = Registry(output_dir, parsed.name)
-    with registry.reaching():
-        version = registry.get(str(parsed.alias or parsed.version))
-    here = bool(version.digest) and (models_dir(output_dir) / str(version.digest)).is_dir()
-    return {**version.to_dict(), "registry": registry.where, "stored_here": here}
 
 
 @app.command("history")
@@ -195,20 +135,12 @@ def history(
     for column in ("when", "alias", "from", "to", "action", "state", "by", "gate", "why"):
         table.add_column(column)
     for move in moves:
-        said = "-" if move.gate is None else f"{move.gate['gate']}: {_verdict(move.gate)}"
         table.add_row(
             *(move.at, move.alias, move.from_version or "-", move.to_version),
             f"{move.action}{' (forced)' if move.forced else ''}",
-            *(move.state, move.by, said, move.why or ""),
+            *(move.state, move.by, move.verdict or "-", move.why or ""),
         )
     _print(table)
-
-
-def _verdict(gate: dict[str, Any]) -> str:
-    if gate.get("passed"):
-        return "passed"
-    failed = [check["name"] for check in gate.get("checks", ()) if not check["passed"]]
-    return "failed " + ", ".join(failed or gate.get("failed", ()))
 
 
 @app.command("promote")
@@ -250,25 +182,18 @@ def promote(
         raise UsageError("which version? sentiment models promote VERSION, or --from-shadow")
     promotion = make_promotion(gate, rules, force, allow_other_labels)
 
+    from sentiment.registry.evidence import promote_from_shadow
     from sentiment.registry.promotion import promote as promote_version
-    from sentiment.registry.reference import parse
+    from sentiment.registry.reference import version_named
     from sentiment.registry.registry import Registry
-    from sentiment.store import is_remote
 
-    if version is not None and is_remote(version):
-        parsed = parse(version)
-        name, version = parsed.name, str(parsed.alias or parsed.version)
+    if version is not None:
+        name, version = version_named(version, name)
     registry = Registry(output_dir, name)
-    if from_shadow:
-        from dataclasses import replace
-
-        from sentiment.registry.evidence import challenger_version, shadow_evidence
-
-        which = version or challenger_version(registry)
-        promotion = replace(promotion, evidence=shadow_evidence(output_dir, promotion.rules))
+    if version is None or from_shadow:
+        report(lambda: promote_from_shadow(registry, version, promotion, reason), json_=json_)
     else:
-        which = str(version)
-    report(lambda: promote_version(registry, which, promotion, reason), json_=json_)
+        report(lambda: promote_version(registry, version, promotion, reason), json_=json_)
 
 
 @app.command("rollback")
@@ -383,20 +308,7 @@ def prune(
     if yes:
         remove(candidates, output_dir)
     if json_:
-        emit_json(
-            {
-                "removed": yes,
-                "models": [
-                    {
-                        "digest": candidate.model.digest,
-                        "run_id": candidate.model.run_id,
-                        "size_bytes": candidate.size_bytes,
-                        "needed_by": candidate.needed_by,
-                    }
-                    for candidate in candidates
-                ],
-            }
-        )
+        emit_json({"removed": yes, "models": [candidate.to_dict() for candidate in candidates]})
         return
     console = stdout()
     going = [candidate for candidate in candidates if candidate.needed_by is None]

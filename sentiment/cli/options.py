@@ -23,3 +23,8 @@ Encoding = Annotated[
     str | None,
     typer.Option(help="Of the input: utf-8, utf-16, cp1252, … (UTF-8, or what its mark says)."),
 ]
+
+
+def own_options(context: typer.Context) -> list[str]:
+    """Return the options that the command of a context has."""
+    return [name for one in context.command.params for name in one.opts if name[:1] == "-"]

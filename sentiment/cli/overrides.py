@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from sentiment.cli.options import own_options
 from sentiment.errors import UsageError, nearest
 
 # Words that are not ours are Hydra's: -m, --cfg and the like.
@@ -30,9 +31,9 @@ def _with_known_options(context: typer.Context, words: list[str] | None) -> list
         raise UsageError(str(error)) from error
     for word in left:
         if word.startswith("-"):
-            own = [name for one in context.command.params for name in one.opts if name[:1] == "-"]
             raise UsageError(
-                f"no such option: {word}{nearest(word, own)} ({context.command_path} --help lists them)"
+                f"no such option: {word}{nearest(word, own_options(context))} "
+                f"({context.command_path} --help lists them)"
             )
     return words
 

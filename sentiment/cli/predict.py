@@ -132,9 +132,8 @@ def predict(
         output_format = "jsonl"
     if input == "-" and (line_buffered or sys.stdin.isatty()):
         batch_size = 1
-    to_stdout = "Parquet cannot be written to standard output: give --output FILE.parquet"
-    if output_format == "parquet" and output == "-":
-        raise UsageError(to_stdout)  # before a word of the input is read
+    if output_format == "parquet" and output == "-":  # before a word of the input is read
+        raise UsageError("Parquet cannot be written to standard output: give --output FILE.parquet")
     reader = open_rows(
         input,
         format,
@@ -146,8 +145,6 @@ def predict(
     write_as = find_format(
         output, output_format, otherwise="csv" if reader.kind == "parquet" else reader.kind
     )
-    if write_as == "parquet" and output == "-":
-        raise UsageError(to_stdout)
     _predict_file(
         load(model, output_dir),
         reader,

@@ -13,7 +13,6 @@ from sentiment.cli.output_dir import OutputDir
 if TYPE_CHECKING:
     from sentiment.registry.gate import GateResult
     from sentiment.registry.promotion import Promotion, PromotionResult
-    from sentiment.registry.registry import Registry
 
 HELP = """Register a run's model; with --promote make it champion if it passes the gate.
 
@@ -96,35 +95,18 @@ def register(
         raise UsageError("the alias champion is set by --promote, through the gate")
     promotion = make_promotion(gate, rules, force, allow_other_labels) if promote else None
 
+    from sentiment.registry.choice import choose_run
     from sentiment.registry.promotion import register as register_run
     from sentiment.registry.registry import Registry
 
     registry = Registry(output_dir, name)
     with registry.reaching():
-        run_id, how = _choose(registry, output_dir, run, best, experiment)
+        run_id, how = choose_run(registry, run, best, experiment)
     stderr().print(f"run {run_id}{how}")
     report(
         lambda: register_run(registry, run_id, alias=alias, promotion=promotion, why=reason),
         json_=json_,
     )
-
-
-def _choose(
-    registry: Registry, output_dir: Path, run: str | None, best: str | None, experiment: str | None
-) -> tuple[str, str]:
-    """Return the run to register and how it was found."""
-    from sentiment.registry.choice import best_run, newest_run
-    from sentiment.store import read_pointer
-
-    if run is not None:
-        return run.removeprefix("runs:/"), ""
-    if best is not None:
-        run_id, compared = best_run(registry, best, experiment)
-        return run_id, f": {compared}"
-    pointer = read_pointer(output_dir, "latest") if experiment is None else None
-    if pointer is not None and pointer["run_id"]:
-        return str(pointer["run_id"]), ": it made the latest model here"
-    return newest_run(registry, experiment), ": the newest with a model"
 
 
 def make_promotion(

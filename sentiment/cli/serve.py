@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sentiment.errors import UsageError
-
-if TYPE_CHECKING:
-    from serve.settings import Settings
+from sentiment.errors import ModelNotFoundError, UsageError
 
 
 def serve(
@@ -65,8 +61,8 @@ def serve(
             "`sentiment serve` needs Linux or macOS: on Windows run it in WSL or in a container; "
             "the other commands work here"
         )
-    from sentiment.store import is_remote, pointer_of, resolve
-    from serve.settings import load_settings
+    from serve.model import check_there
+    from serve.settings import load_settings, to_environment
 
     given = {
         "model": model,
@@ -79,49 +75,15 @@ def serve(
         "output_dir": output_dir,
     }
     settings = load_settings(**given)
-    pullers = []
     if settings.shadow is not None:
-        if is_remote(settings.shadow):
-            alias = pointer_of(settings.shadow)
-            pullers.append(_pull_command(settings, settings.shadow, "--as", alias))
-        else:
-            _warn_without(settings.shadow, settings.output_dir)
-    if settings.model is not None and is_remote(settings.model):
-        pullers.append(_pull_command(settings, settings.model))
-    elif not settings.wait_for_model:
-        reference = settings.model
-        if reference is None:
-            from sentiment.store import read_pointer
-
-            champion = read_pointer(settings.output_dir, "champion")
-            reference = "latest" if champion is None else "champion"
-        resolve(reference, settings.output_dir)  # says what is missing before anything starts
-
-    # Workers read the environment: it is the one way settings reach them.
-    for name, value in given.items():
-        if value is not None:
-            os.environ[f"SENTIMENT_{name.upper()}"] = str(value)
+        try:
+            check_there(settings.shadow, settings.output_dir)
+        except ModelNotFoundError as error:
+            print(f"warning: nothing in the shadow yet: {error}", file=sys.stderr)
+    if not settings.wait_for_model:
+        check_there(settings.model, settings.output_dir)
+    to_environment(given)
 
     from serve.process.supervisor import run
 
-    return run(settings, pullers)
-
-
-def _warn_without(reference: str, output_dir: Path) -> None:
-    """Say that there is no challenger yet: the champion serves all the same."""
-    from sentiment.errors import ModelNotFoundError
-    from sentiment.store import resolve
-
-    try:
-        resolve(reference, output_dir)
-    except ModelNotFoundError as error:
-        print(f"warning: nothing in the shadow yet: {error}", file=sys.stderr)
-
-
-def _pull_command(settings: Settings, reference: str, *words: str) -> list[str]:
-    """Return the command that keeps a local pointer where the registry's alias points."""
-    watch = settings.reload_model or 30.0
-    return [
-        *(sys.executable, "-m", "sentiment", "models", "pull", reference, *words),
-        *("--watch", f"{watch:g}", "--output-dir", str(settings.output_dir)),
-    ]
+    return run(settings)

@@ -59,8 +59,9 @@ def train(
 
 def _tell(result: TrainResult) -> None:
     """Print figures, and what can be done with the model."""
-    from sentiment.cli.bytecode import remedy
     from sentiment.cli.console import stderr
+    from sentiment.cli.doctor import SLOW_STARTS
+    from sentiment.installation import keeps_bytecode
 
     _show(result)
     # A pipeline that does not compile cannot be used by these.
@@ -69,8 +70,8 @@ def _tell(result: TrainResult) -> None:
         f"run {result.run_id} · model {result.digest[:12]} in {result.model}\n"
         f"next: {use}{open_mlflow(result.output_dir)}"
     )
-    if slow := remedy():
-        stderr().print(slow)
+    if not keeps_bytecode():
+        stderr().print(SLOW_STARTS)
 
 
 def run(overrides: list[str]) -> list[TrainResult]:

@@ -1,15 +1,51 @@
-"""Which run to register: the newest that made a model, or the one that is best."""
+"""Which run to register: the one that is named, the best, or the newest that made a model."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sentiment.errors import Parameter, UsageError, nearest
+from sentiment.store import read_pointer
 from sentiment.tracking.tags import DATA_FINGERPRINT, DIGEST
 
 if TYPE_CHECKING:
     from sentiment.registry.registry import Registry
     from sentiment.tracking.types import Run
+
+
+def choose_run(
+    registry: Registry,
+    run: str | None = None,
+    best: str | None = None,
+    experiment: str | None = None,
+) -> tuple[str, str]:
+    """Return the run to register, and how it was chosen.
+
+    Parameters
+    ----------
+    registry : Registry
+    run : str, optional
+        Its id, or ``runs:/ID``: nothing is chosen.
+    best : str, optional
+        The metric by which the best is taken. Without either it is the run that made the latest model
+        here, else the newest that has one.
+    experiment : str, optional
+        Choose among its runs alone.
+
+    Raises
+    ------
+    UsageError
+        There is no such run.
+    """
+    if run is not None:
+        return run.removeprefix("runs:/"), ""
+    if best is not None:
+        run_id, compared = best_run(registry, best, experiment)
+        return run_id, f": {compared}"
+    pointer = read_pointer(registry.output_dir, "latest") if experiment is None else None
+    if pointer is not None and pointer["run_id"]:
+        return str(pointer["run_id"]), ": it made the latest model here"
+    return newest_run(registry, experiment), ": the newest with a model"
 
 
 def newest_run(registry: Registry, experiment: str | None = None) -> str:

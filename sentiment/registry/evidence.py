@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from sentiment import shadow
 from sentiment.errors import SentimentError
 from sentiment.evaluation.metrics import mcnemar
 from sentiment.registry.gate import Check
+from sentiment.registry.promotion import Promotion, PromotionResult, promote
 from sentiment.shadow import Answered
 
 if TYPE_CHECKING:
@@ -18,6 +20,24 @@ if TYPE_CHECKING:
 
 _SIGNIFICANCE = 0.05
 _MOST = 1_000_000  # answers: with more nobody will wait
+
+
+def promote_from_shadow(
+    registry: Registry, which: str | None, promotion: Promotion, why: str | None = None
+) -> PromotionResult:
+    """Make a version champion if it passes, also by what people answered in the service.
+
+    Parameters
+    ----------
+    registry : Registry
+    which : str or None
+        The version's number or alias; by default the challenger that was served.
+    promotion : Promotion
+    why : str, optional
+    """
+    which = which or challenger_version(registry)
+    evidence = shadow_evidence(registry.output_dir, promotion.rules)
+    return promote(registry, which, replace(promotion, evidence=evidence), why)
 
 
 def challenger_version(registry: Registry) -> str:

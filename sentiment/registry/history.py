@@ -66,6 +66,16 @@ class Move:
     gate: dict[str, Any] | None = None
     state: str = "unfinished"
 
+    @property
+    def verdict(self) -> str:
+        """What the gate said, in words; empty where none was asked."""
+        if self.gate is None:
+            return ""
+        if self.gate.get("passed"):
+            return f"{self.gate['gate']}: passed"
+        failed = [check["name"] for check in self.gate.get("checks", ()) if not check["passed"]]
+        return f"{self.gate['gate']}: failed {', '.join(failed or self.gate.get('failed', ()))}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the move as plain containers."""
         return asdict(self)

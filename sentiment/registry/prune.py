@@ -6,6 +6,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sentiment import store
 from sentiment.registry.registry import Registry
@@ -23,6 +24,15 @@ class Candidate:
     model: StoredModel
     size_bytes: int
     needed_by: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain containers."""
+        return {
+            "digest": self.model.digest,
+            "run_id": self.model.run_id,
+            "size_bytes": self.size_bytes,
+            "needed_by": self.needed_by,
+        }
 
 
 def survey(output_dir: Path) -> list[Candidate]:

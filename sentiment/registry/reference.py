@@ -70,6 +70,31 @@ def parse(reference: str) -> ModelReference:
     )
 
 
+def version_named(reference: str, name: str = DEFAULT_NAME) -> tuple[str, str]:
+    """Return the registered model, and the number or alias in it, that a reference names.
+
+    Parameters
+    ----------
+    reference : str
+        ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, or what stands for a version of ``name``: its
+        number or alias alone.
+    name : str
+
+    Raises
+    ------
+    UsageError
+        It names a run or a logged model, which is no version.
+    """
+    if ":/" not in reference:
+        return name, reference
+    parsed = parse(reference)
+    which = parsed.alias or parsed.version
+    if which is None:
+        kind = "run" if parsed.run is not None else "logged model"
+        raise UsageError(f"{reference} is a {kind}, not a version: sentiment compare shows runs")
+    return parsed.name, which
+
+
 def check_name(name: str) -> None:
     """Refuse a name that MLflow would refuse after the work.
 

@@ -129,6 +129,13 @@ class Registry:
             if not token:
                 return found
 
+    def each(self) -> Iterator[Registry]:
+        """Yield the same registry for each registered model."""
+        for name in self.names():
+            other = copy(self)
+            other.name = name
+            yield other
+
     def versions(self) -> list[Version]:
         """Return all versions of the registered model, newest first."""
         aliases = self.registered().aliases
@@ -171,13 +178,11 @@ class Registry:
     def aliased(self) -> dict[str, str]:
         """Return the digests that any registered model's aliases name, with the alias."""
         digests: dict[str, str] = {}
-        for name in self.names():
-            other = copy(self)
-            other.name = name
+        for other in self.each():
             for alias, version in other.registered().aliases.items():
                 with suppress(SentimentError):  # not a model of ours
                     source = other.source_of_version(other.get(str(version)))
-                    digests[source.digest] = f"models:/{name}@{alias}"
+                    digests[source.digest] = f"models:/{other.name}@{alias}"
         return digests
 
     def moves(self) -> list[Move]:
@@ -366,6 +371,30 @@ class Registry:
         from sentiment.scorer import Scorer
 
         return Scorer.load(self.bring(source).path, digest=source.digest)
+
+
+def registered_versions(output_dir: Path, name: str | None = None) -> list[Version]:
+    """Return the versions of one registered model, or of all, each model's newest first.
+
+    Parameters
+    ----------
+    output_dir : Path
+    name : str, optional
+
+    Raises
+    ------
+    UsageError
+        There is no model of this name.
+    SentimentError
+        MLflow does not answer.
+    """
+    if name is None and is_new(output_dir):
+        return []
+    registry = Registry(output_dir, name or DEFAULT_NAME)
+    with registry.reaching():
+        if name is not None:
+            return registry.versions()
+        return [version for each in registry.each() for version in each.versions()]
 
 
 def fetch(reference: str, output_dir: Path) -> StoredModel:

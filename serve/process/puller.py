@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 
 from sentiment.parent import bound_environment
+from sentiment.store import is_remote, pointer_of
+from serve.settings import Settings
 
 logger = logging.getLogger("sentiment.serve")
 
@@ -19,15 +21,20 @@ _STOP_SECONDS = 5.0
 
 
 class Pullers:
-    """Several `Puller`, looked at and ended together.
+    """A `Puller` for each model that the settings name in a registry, looked at and ended together.
 
     Parameters
     ----------
-    commands : sequence of sequence of str
+    settings : Settings
     """
 
-    def __init__(self, commands: Sequence[Sequence[str]]) -> None:
-        self.each = [Puller(command) for command in commands]
+    def __init__(self, settings: Settings) -> None:
+        self.each = []
+        if settings.shadow is not None and is_remote(settings.shadow):
+            words = (settings.shadow, "--as", pointer_of(settings.shadow))
+            self.each.append(Puller(_command(settings, *words)))
+        if settings.model is not None and is_remote(settings.model):
+            self.each.append(Puller(_command(settings, settings.model)))
 
     def look(self) -> None:
         """Start those that do not run."""
@@ -95,3 +102,12 @@ class Puller:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _command(settings: Settings, *words: str) -> list[str]:
+    """Return the command that keeps a local pointer where the registry's alias points."""
+    watch = settings.reload_model or 30.0
+    return [
+        *(sys.executable, "-m", "sentiment", "models", "pull", *words),
+        *("--watch", f"{watch:g}", "--output-dir", str(settings.output_dir)),
+    ]

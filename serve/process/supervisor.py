@@ -21,7 +21,6 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
@@ -54,7 +53,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
-def run(settings: Settings, pullers: Sequence[Sequence[str]] = ()) -> int:
+def run(settings: Settings) -> int:
     """Serve until told to stop.
 
     The settings must also stand in the environment, from which each worker reads them.
@@ -62,8 +61,7 @@ def run(settings: Settings, pullers: Sequence[Sequence[str]] = ()) -> int:
     Parameters
     ----------
     settings : Settings
-    pullers : sequence of sequence of str
-        Commands that bring models, kept running beside the service.
+        Models that it names in a registry are brought by processes beside the service.
 
     Returns
     -------
@@ -82,18 +80,16 @@ def run(settings: Settings, pullers: Sequence[Sequence[str]] = ()) -> int:
     if not settings.feedback_keys:
         os.environ["SENTIMENT_FEEDBACK_KEY"] = kept_key(settings.output_dir)
     sock = bind(settings.host, settings.port)
-    child = Pullers(pullers) if pullers else None
+    pullers = Pullers(settings)
     try:
         if settings.workers == 1:
-            every_tick = child.look if child else None
-            server = PoliteServer(server_config(settings), settings, every_tick=every_tick)
+            server = PoliteServer(server_config(settings), settings, every_tick=pullers.look)
             server.run([sock])
             code = 0 if server.started else 1
             return 130 if server.left_by == signal.SIGINT else code
-        return _run_workers(settings, sock, child)
+        return _run_workers(settings, sock, pullers)
     finally:
-        if child is not None:
-            child.stop()
+        pullers.stop()
         sock.close()
 
 
@@ -122,7 +118,7 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _run_workers(settings: Settings, sock: socket.socket, child: Pullers | None) -> int:
+def _run_workers(settings: Settings, sock: socket.socket, pullers: Pullers) -> int:
     directory = _metrics_dir()
     # prometheus_client decides when it is imported whether its values live in files.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
@@ -130,7 +126,7 @@ def _run_workers(settings: Settings, sock: socket.socket, child: Pullers | None)
         for module in ("serve.app", "uvloop", "httptools"):
             importlib.import_module(module)
         gc.freeze()
-        return _Supervisor(settings, sock, child, directory).run()
+        return _Supervisor(settings, sock, pullers, directory).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -184,13 +180,13 @@ class _Supervisor:
     """The parent: starts workers, replaces them, and leads them out."""
 
     def __init__(
-        self, settings: Settings, sock: socket.socket, child: Pullers | None, directory: Path
+        self, settings: Settings, sock: socket.socket, pullers: Pullers, directory: Path
     ) -> None:
         from prometheus_client import CollectorRegistry, Counter
 
         self.settings = settings
         self.sock = sock
-        self.child = child
+        self.pullers = pullers
         self.directory = directory
         self.workers: list[_Worker] = []
         self.signals: list[int] = []
@@ -225,8 +221,7 @@ class _Supervisor:
             if not self._replace_dead():
                 self._stop(signal.SIGINT)
                 return 1
-            if self.child is not None:
-                self.child.look()
+            self.pullers.look()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.signals.append(number)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import compileall
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 import pytest
 import typer
 import yaml
-
-from sentiment.cli.bytecode import remedy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -149,27 +145,6 @@ def test_doctor_reports_the_machine(cli, tmp_path):
     assert (
         "latest             not set: sentiment train" in cli("doctor", "--output-dir", tmp_path).out
     )
-
-
-def test_doctor_asks_for_what_the_distribution_asks_for(cli, tmp_path):
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    found = cli("doctor", "--output-dir", tmp_path, "--json").document
-    assert set(found["extras"]) == set(project["optional-dependencies"])
-    assert {"numpy", "mlflow"} <= set(found["packages"])
-    assert "pytest" not in found["packages"]
-
-
-def test_where_bytecode_may_not_be_kept_the_remedy_is_said(tmp_path, monkeypatch):
-    (tmp_path / "mlflow").mkdir()
-    (tmp_path / "mlflow" / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    assert "uv sync --compile-bytecode" in str(remedy())
-    compileall.compile_dir(tmp_path, quiet=1)
-    assert remedy() is None
-    monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    assert remedy() is None
 
 
 def test_completion_offers_groups_and_options():

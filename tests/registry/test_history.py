@@ -53,6 +53,22 @@ def test_a_move_is_written_as_intent_and_then_as_completed() -> None:
     assert move.by
 
 
+def test_a_verdict_names_what_failed_also_where_the_checks_had_no_place() -> None:
+    checks = [{"name": "size", "passed": True}, {"name": "accuracy", "passed": False}]
+    told = {
+        "default: passed": {"gate": "default", "passed": True},
+        "default: failed accuracy": {"gate": "default", "passed": False, "checks": checks},
+        "strict: failed rows, size": {
+            "gate": "strict",
+            "passed": False,
+            "failed": ["rows", "size"],
+        },
+        "": None,
+    }
+    for verdict, gate in told.items():
+        assert replace(moved("promote", None, "1"), gate=gate).verdict == verdict
+
+
 def test_moves_sort_as_they_were_made_whatever_the_clock_says() -> None:
     client = Tags()
     ahead = "29990101T000000.000000Z-ffffff"

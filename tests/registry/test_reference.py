@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sentiment.errors import UsageError
-from sentiment.registry.reference import check_alias, check_name, parse
+from sentiment.registry.reference import check_alias, check_name, parse, version_named
 from sentiment.registry.registry import fetch
 
 
@@ -17,6 +17,16 @@ def test_every_way_to_name_a_model() -> None:
     assert parse("models:/x/3").version == "3"
     assert parse("models:/x/latest").version == "latest"
     assert parse("models:/m-0123abcd").model == "m-0123abcd"
+
+
+def test_which_version_is_named() -> None:
+    assert version_named("3", "mine") == ("mine", "3")
+    assert version_named("challenger") == ("sentiment", "challenger")
+    assert version_named("models:/other@champion", "mine") == ("other", "champion")
+    assert version_named("models:/other/2", "mine") == ("other", "2")
+    for reference, kind in (("runs:/abc", "run"), ("models:/m-0123abcd", "logged model")):
+        with pytest.raises(UsageError, match=f"{reference} is a {kind}, not a version"):
+            version_named(reference)
 
 
 def test_stages_name_the_alias_to_use() -> None:

@@ -16,7 +16,7 @@ import pytest
 from sentiment import config, store
 from sentiment.errors import ModelError, SentimentError, UsageError
 from sentiment.registry import promotion
-from sentiment.registry.choice import best_run, newest_run
+from sentiment.registry.choice import best_run, choose_run, newest_run
 from sentiment.registry.gate import GateRefusedError, load_rules
 from sentiment.registry.promotion import Promotion
 from sentiment.registry.reference import parse
@@ -308,7 +308,12 @@ def test_choosing_a_run(outputs: Path, trained: Trained, cli: Cli) -> None:
     assert losses[best] == min(losses.values())
     assert "the best of 4 runs" in compared
     assert "2 different data sets or splits" in compared
-    assert newest_run(registry) == trained.runs["elsewhere"].run_id
+    newest = trained.runs["elsewhere"].run_id
+    assert newest_run(registry) == newest
+    assert choose_run(registry, run="runs:/abc") == ("abc", "")
+    assert choose_run(registry, best="val_log_loss") == (best, f": {compared}")
+    assert choose_run(registry) == (newest, ": it made the latest model here")
+    assert choose_run(registry, experiment="sentiment") == (newest, ": the newest with a model")
     answer = cli("register", "--json")
     assert json.loads(answer.out)["run_id"] == trained.runs["elsewhere"].run_id
     assert "made the latest model here" in answer.err

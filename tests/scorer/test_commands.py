@@ -128,6 +128,8 @@ def test_evaluate_gates(output_dir: Path, tmp_path: Path, cli: Any) -> None:
         (["--min-accuracy", "high"], "needs a number"),
         (["--min-accuracy", "nan"], "needs a number"),
         (["--mim-accuracy", "1"], "no such option"),
+        (["--delimeter", ";"], "--delimeter; did you mean '--delimiter'?"),
+        (["--behaviour"], "--behaviour; did you mean '--behavior'?"),
         (["--label-column", "lable"], "no column 'lable'"),
         (["--label-name", "0"], "RAW=LABEL"),
     ):

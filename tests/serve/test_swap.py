@@ -7,9 +7,39 @@ import time
 
 import pytest
 
+from sentiment.errors import ModelNotFoundError
 from sentiment.store import list_models, read_pointer, set_pointer
+from serve.model import check_there
+from serve.process.puller import Pullers
+from serve.settings import load_settings
 
 GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
+
+
+def test_what_a_registry_names_is_brought_by_processes_of_its_own(tmp_path):
+    local = load_settings(model="champion", shadow="challenger", output_dir=tmp_path)
+    assert Pullers(local).each == []
+    remote = load_settings(
+        model="models:/reviews@champion", shadow="models:/reviews/3", reload_model=2.5,
+        output_dir=tmp_path,
+    )  # fmt: skip
+    words = [" ".join(puller.command[1:]) for puller in Pullers(remote).each]
+    rest = f"--watch 2.5 --output-dir {tmp_path}"
+    assert words == [
+        f"-m sentiment models pull models:/reviews/3 --as challenger {rest}",
+        f"-m sentiment models pull models:/reviews@champion {rest}",
+    ]
+
+
+def test_a_missing_model_is_said_before_anything_starts(tmp_path, own_store):
+    for reference in (None, "champion", "latest", "challenger"):
+        with pytest.raises(ModelNotFoundError):
+            check_there(reference, tmp_path)
+    check_there("models:/reviews@champion", tmp_path)  # will be brought
+    check_there(None, own_store)
+    (own_store / "models" / "champion.json").unlink()
+    set_pointer(own_store, "latest", list_models(own_store)[0].digest, source="test")
+    check_there(None, own_store)
 
 
 def versions(answers) -> set[str]:
