@@ -382,34 +382,45 @@ def explain_error(error: Exception, overrides: Sequence[str], name: str = "confi
     if isinstance(error, SentimentError):
         return error
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        options = list(error.options or ())
-        if not group:
-            return UsageError(
-                f"unknown config {option!r}: there is no file {option}.yaml here; name it with its folder"
-            )
-        return UsageError(
-            f"unknown option {group}={option}{nearest(option, options)}"
-            f" (options: {', '.join(options)})"
-        )
+        return _unknown_option(str(error.missing_cfg_file), list(error.options or ()))
     if isinstance(error, OverrideParseException):
-        reason = str(error).splitlines()[0]
-        key, equals, value = str(error.override).partition("=")
-        fix = f"; as one text: {shlex.quote(f'{key}={in_quotes(value)}')}" if equals else ""
-        if value.startswith("{") or not key.isascii():
-            fix = f"; names that a command line cannot hold stand in a config file{fix}"
-        return UsageError(
-            f"cannot read the override {error.override!r}: "
-            f"{reason.removeprefix(str(error.override)).strip()}{fix}"
-        )
+        return _unreadable(str(error.override), str(error).splitlines()[0])
     if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         words = [word for word in overrides if "." not in word.partition("=")[0]]
         return UsageError(
             f"{' '.join(map(shlex.quote, words))}: a group is given the name of one of its options, as in "
             "model=logreg"
         )
-    if not isinstance(error, HydraException | OmegaConfBaseException):
-        return error
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _refused(error, overrides, name)
+    return error
+
+
+def _unknown_option(file: str, options: list[str]) -> UsageError:
+    group, _, option = file.rpartition("/")
+    if not group:
+        return UsageError(
+            f"unknown config {option!r}: there is no file {option}.yaml here; name it with its folder"
+        )
+    return UsageError(
+        f"unknown option {group}={option}{nearest(option, options)} (options: {', '.join(options)})"
+    )
+
+
+def _unreadable(override: str, reason: str) -> UsageError:
+    key, equals, value = override.partition("=")
+    fix = f"; as one text: {shlex.quote(f'{key}={in_quotes(value)}')}" if equals else ""
+    if value.startswith("{") or not key.isascii():
+        fix = f"; names that a command line cannot hold stand in a config file{fix}"
+    return UsageError(
+        f"cannot read the override {override!r}: {reason.removeprefix(override).strip()}{fix}"
+    )
+
+
+def _refused(error: Exception, overrides: Sequence[str], name: str) -> UsageError:
+    """Say what an error of Hydra or OmegaConf, which names keys in many ways, is about."""
+    from omegaconf.errors import OmegaConfBaseException
+
     cause: BaseException = error
     # What stands behind an error of OmegaConf, where a debugger or a tracer runs, is its own
     # message with the places not filled in.

@@ -96,7 +96,9 @@ class Exchange:
         "trace",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
+    def __init__(  # noqa: C901 - one pass over the fields of every request
+        self, scope: Scope, receive: Receive, limits: Limits
+    ) -> None:
         self.limits = limits
         self.scope = scope
         self.receive = receive

@@ -340,41 +340,42 @@ class Reader:
         names: list[str] = []
         rows: list[dict[str, Any]] = []
         row = 0
-        while True:
-            try:
-                begun, cells = next(found)
-            except StopIteration:
-                break
-            except BadRecordError as error:
-                raise self._fail(
-                    row + 1,
-                    f"line {error.line + skip}: {error}; if quotes are text here, give ",
-                    Parameter("quote", "none", key="data.quote"),
-                ) from None
-            if not names:
-                if any(map(str.strip, cells)):
-                    names = self._header(cells)
-                continue
-            if len(names) > 1 and len(cells) == 1 and not cells[0].strip():
-                continue  # a line of blanks
-            row += 1
-            if len(cells) != len(names):
-                if len(cells) < len(names) or any(map(str.strip, cells[len(names) :])):
-                    raise self._fail(
-                        row,
-                        f"line {begun + skip}: {len(cells)} cells, the header has {len(names)}"
-                        + (f" ({RETURNS})" if "\r" in "".join(cells).rstrip() else ""),
-                    )
-                del cells[len(names) :]
-            # Columns without a name, as spreadsheets leave them, are none.
-            rows.append({name: cell for name, cell in zip(names, cells, strict=True) if name})
-            if len(rows) == self.batch_size:
-                yield self._csv_batch(rows)
-                rows = []
+        try:
+            for begun, cells in found:
+                if not names:
+                    if any(map(str.strip, cells)):
+                        names = self._header(cells)
+                    continue
+                if len(names) > 1 and len(cells) == 1 and not cells[0].strip():
+                    continue  # a line of blanks
+                row += 1
+                if len(cells) != len(names):
+                    self._cut_blank_cells(cells, len(names), row, begun + skip)
+                # Columns without a name, as spreadsheets leave them, are none.
+                rows.append({name: cell for name, cell in zip(names, cells, strict=True) if name})
+                if len(rows) == self.batch_size:
+                    yield self._csv_batch(rows)
+                    rows = []
+        except BadRecordError as error:
+            raise self._fail(
+                row + 1,
+                f"line {error.line + skip}: {error}; if quotes are text here, give ",
+                Parameter("quote", "none", key="data.quote"),
+            ) from None
         if not names:
             raise DataError(f"{self.path}: empty: it has no header row")
         if rows:
             yield self._csv_batch(rows)
+
+    def _cut_blank_cells(self, cells: list[str], wanted: int, row: int, line: int) -> None:
+        """Remove empty cells behind the last column; a row of another length is none of this table."""
+        if len(cells) < wanted or any(map(str.strip, cells[wanted:])):
+            raise self._fail(
+                row,
+                f"line {line}: {len(cells)} cells, the header has {wanted}"
+                + (f" ({RETURNS})" if "\r" in "".join(cells).rstrip() else ""),
+            )
+        del cells[wanted:]
 
     def _decided(self, quote: str) -> None:
         self.found["quote"] = quote

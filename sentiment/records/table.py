@@ -151,31 +151,37 @@ def records(
         Its quotes do not close, or something follows where they do.
     """
     begun = 1  # the line that comes next
-    quoting = _USUAL
+    quoting = None if quote == "none" else _USUAL
     if quote is None:
-        width = 0
+        quote, width = '"', 0
         for line in lines:
-            if '"' not in line:
-                if cells := _split(line, delimiter):
-                    width = width or len(cells)
-                    yield begun, cells
-                begun += 1
-                continue
-            ahead = [line, *(_ahead(lines, len(line)) if patient else ())]
-            found = find_quoting(ahead, delimiter, width)
-            if found != _USUAL:
-                decided("none" if found is None else '\\"' if found.escaped else ' "')
-            quoting, quote = found or _USUAL, '"' if found else "none"
-            lines = chain(ahead, lines)
-            lines = map(quoting.plain, lines) if quoting.escaped else lines
-            break
+            if '"' in line:
+                break
+            if cells := _split(line, delimiter):
+                width = width or len(cells)
+                yield begun, cells
+            begun += 1
         else:
             return
-    if quote == "none":
+        ahead = [line, *(_ahead(lines, len(line)) if patient else ())]
+        quoting = find_quoting(ahead, delimiter, width)
+        if quoting != _USUAL:
+            decided("none" if quoting is None else '\\"' if quoting.escaped else ' "')
+        lines = chain(ahead, lines)
+    if quoting is None:
         for number, line in enumerate(lines, start=begun):
             if cells := _split(line, delimiter):
                 yield number, cells
-        return
+    else:
+        yield from _quoted(lines, delimiter, quote, quoting, begun)
+
+
+def _quoted(
+    lines: Iterator[str], delimiter: str, quote: str, quoting: Quoting, begun: int
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records of lines in which quotes quote; the first of the lines has the number ``begun``."""
+    if quoting.escaped:
+        lines = map(quoting.plain, lines)
     reader = csv.reader(
         lines, delimiter=delimiter, quotechar=quote, strict=True, skipinitialspace=quoting.blanks
     )
@@ -187,16 +193,18 @@ def records(
         except StopIteration:
             return
         except csv.Error as error:
-            said = str(error)
-            if "unexpected end of data" in said or "field larger" in said:
-                said = "a quote is opened and never closed"
-            elif "expected after" in said:
-                said = f"a quote closes in the middle of a cell ({said})"
-            elif "new-line" in said:
-                said = RETURNS
-            raise BadRecordError(begun, said) from None
+            raise BadRecordError(begun, _unclosed(str(error))) from None
         if cells:
             yield begun, cells
+
+
+def _unclosed(said: str) -> str:
+    """Say in plain words what Python's reader found wrong with a record."""
+    if "unexpected end of data" in said or "field larger" in said:
+        return "a quote is opened and never closed"
+    if "expected after" in said:
+        return f"a quote closes in the middle of a cell ({said})"
+    return RETURNS if "new-line" in said else said
 
 
 def _split(line: str, delimiter: str) -> list[str]:

@@ -68,30 +68,12 @@ class Target:
         self.n_resumed = 0
         self._path: Path | None = None
         self._compressor: Any = None
-        if output == "-":
-            if resume:
-                raise UsageError(
-                    Parameter("resume"), " needs an output file: give ", Parameter("output", "FILE")
-                )
-            self.stream: IO[bytes] = sys.stdout.buffer
-            return
-        if not places.is_remote(output) and is_pipe(output):
-            # What takes rows as they come, such as /dev/stdout, is no file that could be replaced.
-            if resume or output_format == "parquet":
-                raise UsageError(
-                    f"{output}: is a pipe or a device, which takes lines from the first on"
-                )
-            self.stream = Path(output).open("wb")  # noqa: SIM115 - until the process ends
+        if output == "-" or (not places.is_remote(output) and is_pipe(output)):
+            self.stream = _flowing(output, output_format, resume=resume)
             return
         self._address: str | None = None
         if places.is_remote(output):
-            places.check_writable(output)
-            if resume:
-                raise UsageError(
-                    f"{output}: ", Parameter("resume"), " needs an output on this machine"
-                )
-            if not force and places.exists(output):
-                raise UsageError(f"{output}: exists; ", Parameter("force"), " replaces it")
+            _check_address(output, resume=resume, force=force)
             self._address = output
             output = str(Path(tempfile.mkdtemp(prefix="sentiment-")) / places.plain_name(output))
         self._path = path = Path(output)
@@ -104,6 +86,25 @@ class Target:
         self._whole = path.with_name(f".{path.name}.whole") if parquet else self._partial
         self._resumable = compression is None
         check_no_input(path, reader.files)
+        self._check_place(path, output, resume=resume, force=force)
+        self._begin(
+            {
+                "model": model,
+                "input": str(Path(reader.path).resolve()) if is_file(reader) else reader.path,
+                "text_column": reader.text_column,
+                "input_format": reader.kind,
+                **asdict(reader.dialect),
+                "format": output_format,
+                **asked,
+            },
+            reader,
+            output,
+            output_format,
+            resume=resume,
+        )
+        self.stream = self._compress(compression)
+
+    def _check_place(self, path: Path, output: str, *, resume: bool, force: bool) -> None:
         if path.is_dir():
             raise UsageError(f"{output}: is a directory; give a file")
         if resume and path.exists() and not self._partial.exists():
@@ -116,15 +117,17 @@ class Target:
                 Parameter("resume"),
                 " needs an uncompressed output (.csv, .tsv, .jsonl, .txt, .parquet)",
             )
-        notes = {
-            "model": model,
-            "input": str(Path(reader.path).resolve()) if is_file(reader) else reader.path,
-            "text_column": reader.text_column,
-            "input_format": reader.kind,
-            **asdict(reader.dialect),
-            "format": output_format,
-            **asked,
-        }
+
+    def _begin(
+        self,
+        notes: dict[str, Any],
+        reader: Rows,
+        output: str,
+        output_format: Format,
+        *,
+        resume: bool,
+    ) -> None:
+        """Open the file for this process alone, at its end where it goes on; note what it is made of."""
         ours = False
         try:
             # Not emptied before it is ours alone.
@@ -147,7 +150,6 @@ class Target:
             if ours:
                 self.leave()
             raise UsageError(f"{output}: cannot be written ({error.strerror})") from error
-        self.stream = self._compress(compression)
 
     def _compress(self, compression: str | None) -> IO[bytes]:
         if compression == "gzip":
@@ -244,6 +246,27 @@ class Target:
             self._notes.unlink(missing_ok=True)
         if self._address is not None:
             shutil.rmtree(self._path.parent, ignore_errors=True)
+
+
+def _flowing(output: str, output_format: Format, *, resume: bool) -> IO[bytes]:
+    """Return standard output, or a pipe or a device, which take rows as they come."""
+    if output == "-":
+        if resume:
+            raise UsageError(
+                Parameter("resume"), " needs an output file: give ", Parameter("output", "FILE")
+            )
+        return sys.stdout.buffer
+    if resume or output_format == "parquet":
+        raise UsageError(f"{output}: is a pipe or a device, which takes lines from the first on")
+    return Path(output).open("wb")
+
+
+def _check_address(output: str, *, resume: bool, force: bool) -> None:
+    places.check_writable(output)
+    if resume:
+        raise UsageError(f"{output}: ", Parameter("resume"), " needs an output on this machine")
+    if not force and places.exists(output):
+        raise UsageError(f"{output}: exists; ", Parameter("force"), " replaces it")
 
 
 def _hold(file: IO[bytes], partial: Path, output: str) -> None:

@@ -112,6 +112,15 @@ def read_document(path: Path) -> tuple[str, dict[str, Any]]:
 
 def _impossible(document: dict[str, Any]) -> str:
     """Return what no model's document holds, or an empty string, before anything is built of it."""
+    return (
+        _impossible_labels(document)
+        or _impossible_golden(document.get("golden"))
+        or _impossible_weights(document.get("weights"))
+        or _impossible_views(document.get("views", []))
+    )
+
+
+def _impossible_labels(document: dict[str, Any]) -> str:
     labels = document.get("labels")
     if not isinstance(labels, list) or not 2 <= len(labels) <= MAX_LABELS:
         return f"labels must be a list of 2 to {MAX_LABELS}"
@@ -121,18 +130,27 @@ def _impossible(document: dict[str, Any]) -> str:
         return "two labels are the same"
     if document.get("positive_label") not in (None, *labels):
         return "positive_label is none of the labels"
-    golden = document.get("golden")
+    return ""
+
+
+def _impossible_golden(golden: Any) -> str:
     if not isinstance(golden, list) or len(golden) > MAX_GOLDEN:
         return f"golden must be a list of at most {MAX_GOLDEN}"
     for case in golden:
         text = case.get("text") if isinstance(case, dict) else None
         if not isinstance(text, str) or len(text) > MAX_GOLDEN_TEXT:
             return f"a golden text must be a text of at most {MAX_GOLDEN_TEXT} characters"
-    weights = document.get("weights")
+    return ""
+
+
+def _impossible_weights(weights: Any) -> str:
     sha256 = weights.get("sha256") if isinstance(weights, dict) else None
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
         return "weights must have a SHA-256"
-    views = document.get("views", [])
+    return ""
+
+
+def _impossible_views(views: Any) -> str:
     if not isinstance(views, list) or len(views) > MAX_VIEWS:
         return f"views must be a list of at most {MAX_VIEWS}"
     for view in views:

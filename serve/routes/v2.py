@@ -25,7 +25,7 @@ from serve.problems import ApiError, not_ready
 from serve.reply import Reply
 from serve.routes.schemas import DULL, REVIEW, WHOLE, Model, Parameters
 from serve.routes.tensors import HEADER, read_strings, split_body, write_numbers, write_strings
-from serve.routes.texts import check_texts, classify, invalid, parse, rows, take_model
+from serve.routes.texts import Row, check_texts, classify, invalid, parse, rows, take_model
 from serve.state import State
 
 # What Triton and others know and we do not.
@@ -197,6 +197,9 @@ def endpoints(state: State) -> list[Endpoint]:
     async def model_metadata(exchange: Exchange) -> Reply:
         """Describe the model's tensors."""
         model = _find(state, exchange)
+        outputs = _tensors(model, -1)
+        if not model.scorer.decision.withholds:
+            del outputs["would_be"]
         return Reply(
             to_json(
                 {
@@ -204,20 +207,7 @@ def endpoints(state: State) -> list[Endpoint]:
                     "versions": [model.version],
                     "platform": "sentiment_scorer",
                     "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
-                    "outputs": [
-                        {"name": "label", "datatype": "BYTES", "shape": [-1]},
-                        *(
-                            [{"name": "would_be", "datatype": "BYTES", "shape": [-1]}]
-                            if model.scorer.decision.withholds
-                            else []
-                        ),
-                        {
-                            "name": "probabilities",
-                            "datatype": "FP64",
-                            "shape": [-1, len(model.labels)],
-                            "parameters": {"labels": list(model.labels)},
-                        },
-                    ],
+                    "outputs": [{"name": name, **about} for name, about in outputs.items()],
                 }
             )
         )
@@ -233,48 +223,9 @@ def endpoints(state: State) -> list[Endpoint]:
         least = None if request.parameters is None else request.parameters.min_confidence
         pieces = await classify(state, exchange, model, texts, Door.V2, least)
         answers = list(rows(pieces, model, least))
-        labels = [said.label or "" for said in answers]
-        would_be = [said.would_be or "" for said in answers]
-        numbers = [value for said in answers for value in said.probabilities]
-        found: dict[str, dict[str, Any]] = {
-            "label": {"datatype": "BYTES", "shape": [len(answers)], "data": labels},
-            "would_be": {"datatype": "BYTES", "shape": [len(answers)], "data": would_be},
-            "probabilities": {
-                "datatype": "FP64",
-                "shape": [len(answers), len(model.labels)],
-                "parameters": {"labels": list(model.labels)},
-                "data": numbers,
-            },
-        }
-        packed: list[bytes] = []
-        outputs = []
-        for name, binary in _wanted(request, model.scorer.decision.least(least) > 0):
-            tensor = {"name": name, **found[name]}
-            if binary:
-                values = tensor.pop("data")
-                numeric = name == "probabilities"
-                bytes_ = write_numbers(values) if numeric else write_strings(values)
-                tensor["parameters"] = {
-                    **tensor.get("parameters", {}),
-                    "binary_data_size": len(bytes_),
-                }
-                packed.append(bytes_)
-            outputs.append(tensor)
-        answer: dict[str, Any] = {
-            "model_name": model.name,
-            "model_version": model.version,
-            "outputs": outputs,
-        }
-        if request.id is not None:
-            answer["id"] = request.id
-        head = to_json(answer)
-        if not packed:
-            return Reply(head)
-        headers = (
-            (b"content-type", b"application/octet-stream"),
-            (HEADER, b"%d" % len(head)),
-        )
-        return Reply(head + b"".join(packed), headers=headers)
+        wanted = _wanted(request, model.scorer.decision.least(least) > 0)
+        outputs, packed = _outputs(wanted, answers, model)
+        return _reply(request, model, outputs, packed)
 
     is_open = state.settings.open_health
 
@@ -320,6 +271,66 @@ def _find(state: State, exchange: Exchange) -> LoadedModel:
             "not_found", f"the model served is {model.name!r}, version {model.version!r}"
         )
     return model
+
+
+def _tensors(model: LoadedModel, n: int) -> dict[str, dict[str, Any]]:
+    """Return what there is to say of each output but its data, of ``n`` texts."""
+    return {
+        "label": {"datatype": "BYTES", "shape": [n]},
+        "would_be": {"datatype": "BYTES", "shape": [n]},
+        "probabilities": {
+            "datatype": "FP64",
+            "shape": [n, len(model.labels)],
+            "parameters": {"labels": list(model.labels)},
+        },
+    }
+
+
+def _outputs(
+    wanted: list[tuple[str, bool]], answers: list[Row], model: LoadedModel
+) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """Return the tensors that are asked for, and the data of those whose data follow as bytes."""
+    data: dict[str, list[Any]] = {
+        "label": [said.label or "" for said in answers],
+        "would_be": [said.would_be or "" for said in answers],
+        "probabilities": [value for said in answers for value in said.probabilities],
+    }
+    about = _tensors(model, len(answers))
+    outputs: list[dict[str, Any]] = []
+    packed: list[bytes] = []
+    for name, binary in wanted:
+        tensor = {"name": name, **about[name]}
+        if binary:
+            write = write_numbers if name == "probabilities" else write_strings
+            packed.append(write(data[name]))
+            tensor["parameters"] = {
+                **tensor.get("parameters", {}),
+                "binary_data_size": len(packed[-1]),
+            }
+        else:
+            tensor["data"] = data[name]
+        outputs.append(tensor)
+    return outputs, packed
+
+
+def _reply(
+    request: InferRequest, model: LoadedModel, outputs: list[dict[str, Any]], packed: list[bytes]
+) -> Reply:
+    answer: dict[str, Any] = {
+        "model_name": model.name,
+        "model_version": model.version,
+        "outputs": outputs,
+    }
+    if request.id is not None:
+        answer["id"] = request.id
+    head = to_json(answer)
+    if not packed:
+        return Reply(head)
+    headers = (
+        (b"content-type", b"application/octet-stream"),
+        (HEADER, b"%d" % len(head)),
+    )
+    return Reply(head + b"".join(packed), headers=headers)
 
 
 def _wanted(request: InferRequest, withholds: bool) -> list[tuple[str, bool]]:
