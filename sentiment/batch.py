@@ -28,9 +28,9 @@ from sentiment.records.writer import Writer
 from sentiment.scorer import Scorer
 from sentiment.text.corpus import thread_count
 
-BATCH_SIZE = 512
 # A process costs as much as scoring a few thousand short texts.
 _BYTES_WORTH_PROCESSES = 2 << 20
+_MOST_WORKERS = 256  # as of the service
 
 Progress = Callable[[int, float | None], None]
 
@@ -104,7 +104,7 @@ def score_file(
     Raises
     ------
     UsageError
-        The output exists, cannot be written, or cannot be resumed.
+        The output exists, cannot be written, or cannot be resumed; or there are too many workers.
     DataError
         A row cannot be read; names file and row.
     """
@@ -112,6 +112,7 @@ def score_file(
     min_confidence = scorer.decision.least(min_confidence)
     counts = dict.fromkeys(Note, 0)
     try:
+        n_workers = _workers(reader, workers)
         asked = {"top": top, "min_confidence": min_confidence}
         target = Target(
             scorer.digest, reader, output, output_format, asked, resume=resume, force=force
@@ -132,7 +133,6 @@ def score_file(
     try:
         if target.n_resumed:
             writer.go_on(target.place)
-        n_workers = _workers(reader, workers)
         with writing(target.place), _Scoring(scorer, n_workers, min_confidence) as scoring:
             for batch, answers in scoring.run(_skip(reader, target.n_resumed)):
                 writer.write(batch, answers)
@@ -183,6 +183,12 @@ def _skip(reader: Rows, n: int) -> Iterator[Batch]:
 
 def _workers(reader: Rows, workers: int | None) -> int:
     if workers is not None:
+        if workers > _MOST_WORKERS:
+            raise UsageError(
+                Parameter("workers", str(workers)),
+                f": at most {_MOST_WORKERS} processes; more than the cores of this machine "
+                f"({thread_count()}) make nothing faster",
+            )
         return workers
     if reader.path == "-" or reader.size < _BYTES_WORTH_PROCESSES:
         return 1

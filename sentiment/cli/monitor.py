@@ -149,23 +149,20 @@ def _share_table(document: dict[str, Any]) -> Table:
     from rich import box
     from rich.table import Table
 
-    from sentiment.drift.report import shares
+    from sentiment.drift.report import accuracies, shares
 
     table = Table(box=box.SIMPLE)
     for title in ("", "here", "reference"):
         table.add_column(title, justify="left" if not title else "right")
 
-    def add(title: str, here: float | None, reference: float | None) -> None:
-        shown = ["–" if value is None else f"{value:.1%}" for value in (here, reference)]
-        table.add_row(title, *shown)
-
     for name, window, usual, band in shares(document):
-        add(name, window, usual)
+        table.add_row(name, _shown(window), _shown(usual))
         if band is not None:
             table.add_row("  no drift between", "", f"{band[0]:.1%} to {band[1]:.1%}")
-    accuracy = document["accuracy"]
-    add("accuracy, estimated", accuracy["estimated"], accuracy["reference_estimated"])
-    if accuracy["answers"] or accuracy["reference_observed"] is not None:
-        count = f" ({accuracy['answers']:,} answers)" if accuracy["answers"] else ""
-        add(f"accuracy, observed{count}", accuracy["observed"], accuracy["reference_observed"])
+    for name, window, usual, _ in accuracies(document):
+        table.add_row(f"accuracy, {name}", _shown(window), _shown(usual))
     return table
+
+
+def _shown(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"

@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]")
 
 
+# Grades and the like are fewer.
+_MOST_NUMBERS = 20
+
+
 def check_classes(
     labels: Counter[str],
     positive_label: str | None,
@@ -43,7 +47,7 @@ def check_classes(
     Raises
     ------
     DataError
-        If there are fewer than two, or some that are not known.
+        If there are fewer than two, some that are not known, or they look like measured numbers.
     """
     classes = tuple(sorted(labels))
     if known is not None:
@@ -56,6 +60,12 @@ def check_classes(
         found = f"only {classes[0]!r}" if classes else "no label"
         raise DataError(
             f"data.label_column={label_column!r} holds {found}; training needs two classes or more"
+        )
+    if len(classes) > max(_MOST_NUMBERS, labels.total() / 2) and all(map(_is_number, classes)):
+        raise DataError(
+            f"data.label_column={label_column!r} looks continuous: {len(classes):,} different numbers in "
+            f"{labels.total():,} rows, such as {classes[len(classes) // 2]}; training needs classes: write "
+            "a column of a few, such as low and high, or name another column"
         )
     if positive_label is not None and positive_label not in classes:
         raise DataError(
@@ -103,3 +113,11 @@ def warn_of_classes(classes: Sequence[str], train: Split, test: Split) -> None:
                 "gets one",
                 several[0],
             )
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True

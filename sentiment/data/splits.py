@@ -242,9 +242,11 @@ def load_splits(
         rows = frames["train"]
     if taught is not None:
         known_classes(frames, taught)
-    classes = check_classes(
-        Counter(taught or rows["label"].to_list()), positive_label, label_column
+    # A teacher's classes may be those of any row.
+    labels = Counter(
+        rows["label"].to_list() if taught is None else dict.fromkeys(taught, len(rows))
     )
+    classes = check_classes(labels, positive_label, label_column)
     for part in ("val", "test"):
         if part in frames:
             labels = Counter(frames[part]["label"].to_list())

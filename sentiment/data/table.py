@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sentiment.data.labels import is_missing
-from sentiment.data.sources import group_like
+from sentiment.data.sources import NoColumnError, group_like
 from sentiment.data.teacher import meant, teacher_columns
-from sentiment.errors import DataError, nearest
+from sentiment.errors import DataError
 from sentiment.files import write_whole
 from sentiment.records.dialect import find_column
 
@@ -69,10 +69,7 @@ def _columns(table: Any, asked: Mapping[str, Any]) -> dict[str, list[Any]]:
     for key, name in (*named.items(), *further):
         own = find_column(list(known), name)
         if own is None:
-            raise DataError(
-                f"the table has no column {name!r}{nearest(name, known)} "
-                f"(there are: {', '.join(list(known)[:20])}); name it: data.{key}=…"
-            )
+            raise NoColumnError(name, list(known), "the table", f"data.{key}")
         found[own] = known[own]
     # Those are read too, to warn of what train and test share.
     found |= {name: known[name] for name in group_like(list(known), list(found))}

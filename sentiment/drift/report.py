@@ -87,7 +87,7 @@ class Share(NamedTuple):
     window, reference : float or None
         Of the texts that are looked at, and of those that they are compared with.
     band : (float, float) or None
-        Between which the window's share has not drifted.
+        Between which the window's share has not drifted; of an estimate, its interval.
     """
 
     name: str
@@ -113,6 +113,19 @@ def shares(document: Mapping[str, Any]) -> list[Share]:
     return [*found, Share("unknown tokens", unknown["window"], unknown["reference"])]
 
 
+def accuracies(document: Mapping[str, Any]) -> list[Share]:
+    """Return the shares of right answers: as estimated, and as people's answers show."""
+    found = document["accuracy"]
+    band = None if found["estimated"] is None else (found["low"], found["high"])
+    told = [
+        Share("estimated without labels", found["estimated"], found["reference_estimated"], band)
+    ]
+    if found["answers"] or found["reference_observed"] is not None:
+        name = f"observed in {found['answers']:,} answers" if found["answers"] else "observed"
+        told.append(Share(name, found["observed"], found["reference_observed"]))
+    return told
+
+
 def _shares(document: Mapping[str, Any]) -> str:
     rows = []
     for name, window, reference, band in shares(document):
@@ -126,28 +139,12 @@ def _shares(document: Mapping[str, Any]) -> str:
 
 
 def _accuracy(document: Mapping[str, Any]) -> str:
-    accuracy = document["accuracy"]
-    interval = ""
-    if accuracy["estimated"] is not None:
-        interval = f" ({percent(accuracy['low'])} to {percent(accuracy['high'])})"
-    rows = [
-        [
-            "estimated without labels",
-            percent(accuracy["estimated"]) + interval,
-            percent(accuracy["reference_estimated"]),
-        ]
-    ]
-    if accuracy["answers"] or accuracy["reference_observed"] is not None:
-        count = f" in {accuracy['answers']:,} answers" if accuracy["answers"] else ""
-        rows.append(
-            [
-                f"observed{count}",
-                percent(accuracy["observed"]),
-                percent(accuracy["reference_observed"]),
-            ]
-        )
+    rows = []
+    for name, window, reference, band in accuracies(document):
+        ends = f" ({percent(band[0])} to {percent(band[1])})" if band else ""
+        rows.append([name, percent(window) + ends, percent(reference)])
     told = table(["accuracy", "these texts", "reference"], rows, (1, 2))
-    return f'{told}<p class="soft">{escape(accuracy["assumptions"])}</p>'
+    return f'{told}<p class="soft">{escape(document["accuracy"]["assumptions"])}</p>'
 
 
 def _words(document: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from support.reviews import balanced
 
 import sentiment
 from sentiment import TextClassifier, api, config, estimator
+from sentiment.data.loading import load
 from sentiment.data.splits import load_splits
 from sentiment.data.table import keep_table
 from sentiment.errors import DataError, ModelNotFoundError, SentimentError, UsageError
@@ -152,6 +153,19 @@ def test_what_the_config_names_of_a_table_is_read(tmp_path, words, named, kind):
     asked = {key: cfg[key] for word in words for key in [word.split("=")[0].removeprefix("data.")]}
     splits = load_splits(**SETTINGS, train=str(file), **asked)
     assert sum(map(len, splits.parts().values())) == 240
+
+
+def test_a_table_and_a_file_say_a_missing_column_alike(tmp_path):
+    table = films().drop(columns="what")
+    table.to_csv(tmp_path / "films.csv", index=False)
+    cfg = config.to_dict(config.compose(["data.group_column=flim"]))["data"]
+    with pytest.raises(DataError) as of_table:
+        keep_table(table, cfg, tmp_path)
+    with pytest.raises(DataError) as of_file:
+        load({**cfg, "source": "files", "train": str(tmp_path / "films.csv")}, 42)
+    said = str(of_table.value).removeprefix("the table ")
+    assert said.startswith("has no column 'flim'; did you mean 'film'? (columns: text, label")
+    assert str(of_file.value) == f"{tmp_path}/films.csv {said}"
 
 
 def test_groups_of_a_table_stay_on_one_side(tmp_path):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 
 import numpy as np
 import polars as pl
 import pytest
 
 from sentiment.data import division, stream
+from sentiment.data.classes import check_classes
 from sentiment.data.loading import load
 from sentiment.data.splits import Splits, load_splits
 from sentiment.errors import DataError, UsageError
@@ -35,6 +37,17 @@ def files(path, frame, **options):
     return load_splits(
         source="files", name="files", train=str(path / "a.csv"), **({"split": "hash"} | options)
     )
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_continuous_column_is_no_label(tmp_path, streaming):
+    frame = make(label=pl.Series([f"{i * 0.00231:.4f}" for i in range(400)]))
+    frame.write_csv(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="'label' looks continuous: 400 different numbers in 400"):
+        load(settings(tmp_path, streaming=streaming), 42)
+    # Grades are classes, however few rows there are, and so are many numbers of many rows each.
+    assert len(check_classes(Counter(f"{i / 2}" for i in range(20)), None, "label")) == 20
+    assert len(check_classes(Counter(f"{i % 99}" for i in range(999)), None, "label")) == 99
 
 
 def settings(path, **options):

@@ -257,6 +257,10 @@ def test_wrong_words_are_one_line(cli, tmp_path):
         (["--input", tmp_path / "no.csv", "--labels", "a,b"], "no.csv"),
         (["--input", tmp_path / "pool.csv", "--strategy", "randm"], "did you mean 'random'"),
         (["--feedback", "--output-dir", tmp_path], "feedback"),
+        (
+            ["--input", tmp_path / "pool.csv", "--labels", "a,b, a"],
+            "--labels a,b,a: 'a' stands there 2 times",
+        ),
     ):
         found = cli("label", *words, "--output", tmp_path / "out.jsonl")
         assert found.code in (1, 2), found.err

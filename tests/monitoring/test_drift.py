@@ -273,7 +273,7 @@ def test_monitor_reads_what_feedback_says(scorer, streams, tmp_path):
     assert (document["accuracy"]["observed"], document["accuracy"]["answers"]) == (0.5, 50)
     page = tmp_path / "page.html"
     shown = command(store, "--input", file, "--model", scorer.path, "--html", page).stdout
-    assert re.search(r"accuracy, observed \(50 answers\) +50\.0% +\d+\.\d%", shown)
+    assert re.search(r"accuracy, observed in 50 answers +50\.0% +\d+\.\d%", shown)
     assert "<td>observed in 50 answers</td><td class=n>50.0%</td>" in page.read_text()
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from sentiment.batch import score_file
-from sentiment.errors import SentimentError
+from sentiment.errors import Parameter, SentimentError, UsageError
 from sentiment.records.reader import Reader
 from sentiment.scorer import Scorer
 
@@ -469,6 +469,17 @@ def test_worker_processes_give_the_same_file(scorer: Scorer, tmp_path: Path) -> 
         summary = score_file(scorer, reader, str(target), "csv", workers=workers)
         assert (summary.n_rows, summary.n_null) == (300, 43)
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "3.csv").read_bytes()
+
+
+def test_more_processes_than_any_machine_has_use_of_are_refused(
+    scorer: Scorer, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "in.jsonl", [{"text": "fine"}])
+    reader = Reader(str(tmp_path / "in.jsonl"), "jsonl")
+    with pytest.raises(UsageError, match="at most 256 processes") as refused:
+        score_file(scorer, reader, str(tmp_path / "out.csv"), "csv", workers=1000)
+    assert refused.value.shown(Parameter.as_option).startswith("--workers 1000: ")
+    assert [file.name for file in tmp_path.iterdir()] == ["in.jsonl"]
 
 
 def start(words: list[Any], **options: Any) -> subprocess.Popen[bytes]:
