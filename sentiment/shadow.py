@@ -151,7 +151,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ShadowComparison:
     """What the last pairs of two models show.
 
     Attributes
@@ -324,7 +324,7 @@ def read_counts(path: Path) -> dict[str, int]:
     return {"scored": 0, "failed": 0, **dict(_read(path, "SELECT name, value FROM counts"))}
 
 
-def compare(path: Path, champion: str, challenger: str, last: int = WINDOW) -> Comparison:
+def compare(path: Path, champion: str, challenger: str, last: int = WINDOW) -> ShadowComparison:
     """Compare what two models said of the same texts.
 
     Parameters
@@ -386,7 +386,7 @@ def compare(path: Path, champion: str, challenger: str, last: int = WINDOW) -> C
             models,
         )
     ]
-    return Comparison(
+    return ShadowComparison(
         n=sum(n for _, _, n in labels),
         agreed=sum(n for a, b, n in labels if a == b),
         since=since,

@@ -59,7 +59,7 @@ class Door(StrEnum):
     INVOCATIONS = "invocations"
 
 
-class Rule(StrEnum):
+class WhoseRule(StrEnum):
     """Who says below which confidence an answer is withheld."""
 
     MODEL = "model"
@@ -212,7 +212,7 @@ class Metrics:
         self.latency.observe(seconds)
         self.batch_size.observe(len(labels))
 
-    def withheld(self, door: Door, rule: Rule, n: int) -> None:
+    def withheld(self, door: Door, rule: WhoseRule, n: int) -> None:
         """Count answers that are withheld as unsure."""
         self.abstained.labels(door, rule).inc(n)
 
@@ -228,7 +228,7 @@ class Metrics:
             self._predictions[label] = self.predictions.labels(label)
         if model.scorer.decision.withholds:
             for door in Door:
-                self.abstained.labels(door, Rule.MODEL)
+                self.abstained.labels(door, WhoseRule.MODEL)
         if before is not None:
             self.model_info.labels(before.name, before.version, before.digest).set(0)
             self.swaps.labels("success").inc()

@@ -89,6 +89,16 @@ def test_no_modules_import_one_another_in_a_circle():
     assert not {name: sorted(to & set(arrows)) for name, to in arrows.items()}
 
 
+def test_one_word_names_one_class():
+    """But for what the service's document of its API shows: that has the name of what it tells of."""
+    places: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ClassDef) and "Model" not in map(ast.unparse, node.bases):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: found for name, found in places.items() if len(found) > 1}
+
+
 def test_no_module_has_grown_past_reading():
     long = {
         str(path.relative_to(ROOT)): lines

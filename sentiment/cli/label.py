@@ -98,9 +98,9 @@ def label(
         names = session.label_names(items, known, answers.rows)
     desk = Desk(items, names, answers, labelled=known, strategy=strategy, batch=batch, seed=seed)
 
-    from sentiment.labelling.service import Service
+    from sentiment.labelling.service import LabellingService
 
-    service = Service(desk, host, port)
+    service = LabellingService(desk, host, port)
     console = stderr()
     console.print(
         f"{len(desk.items):,} texts, {len(answers.rows):,} answers in {output}; Ctrl-C ends",

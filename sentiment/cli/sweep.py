@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sentiment.cli.overrides import HYDRA_SETTINGS, LabelColumn, Overrides, TextColumn, with_file
-from sentiment.sweep.status import State, SweepState
+from sentiment.sweep.status import JobState, SweepState
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,8 +36,8 @@ SETTINGS = HYDRA_SETTINGS
 
 _SHOWN = 30  # rows of the live table
 _STYLES = {
-    State.FINISHED: "green", State.REUSED: "cyan", State.RUNNING: "yellow", State.FAILED: "red",
-    State.KILLED: "red",
+    JobState.FINISHED: "green", JobState.REUSED: "cyan", JobState.RUNNING: "yellow", JobState.FAILED: "red",
+    JobState.KILLED: "red",
 }  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def run(words: list[str], *, json_: bool = False) -> None:
     for message, count in summary.get("warnings", {}).items():
         stderr().print(f"note ({count} jobs): {message}")
     code = {SweepState.INTERRUPTED: 130, SweepState.TERMINATED: 143}.get(summary["state"], 0)
-    bad = [job for job in summary["jobs"] if job["state"] == State.FAILED]
+    bad = [job for job in summary["jobs"] if job["state"] == JobState.FAILED]
     if code or bad:
         raise typer.Exit(code or 1)
 
@@ -144,7 +144,7 @@ def _show(board: Board) -> Iterator[None]:
         board.refresh()
         for entry in list(board.entries):
             state = entry.status.state
-            if seen.get(entry.job) != state and state != State.WAITING:
+            if seen.get(entry.job) != state and state != JobState.WAITING:
                 seen[entry.job] = state
                 console.print(_line(board, entry))
 
@@ -189,11 +189,12 @@ def _live_table(board: Board, height: int) -> Table:
 
     counts = board.counts()
     done = sum(
-        counts[state] for state in (State.FINISHED, State.REUSED, State.FAILED, State.KILLED)
+        counts[state]
+        for state in (JobState.FINISHED, JobState.REUSED, JobState.FAILED, JobState.KILLED)
     )
     best = board.best()
     title = f"{done} of {board.total} jobs, {time.time() - board.begun:.0f} s"
-    if counts[State.FAILED]:
+    if counts[JobState.FAILED]:
         title += f", {counts['failed']} failed"
     if best:
         title += f", best {board.objective} {best.status.objective:.4f}"
@@ -208,13 +209,15 @@ def _live_table(board: Board, height: int) -> Table:
     entries = board.entries
     if len(entries) > room:
         # What runs and what ended last says most.
-        last = max((i for i, e in enumerate(entries) if e.status.state != State.WAITING), default=0)
+        last = max(
+            (i for i, e in enumerate(entries) if e.status.state != JobState.WAITING), default=0
+        )
         begin = max(0, min(last + 3 - room, len(entries) - room))
         entries = entries[begin : begin + room]
     for entry in entries:
         status = entry.status
         seconds = status.seconds
-        if status.state == State.RUNNING and status.started is not None:
+        if status.state == JobState.RUNNING and status.started is not None:
             seconds = time.time() - status.started
         stage = f" ({status.stage})" if status.stage else ""
         table.add_row(
@@ -270,7 +273,7 @@ def _ranking_table(summary: dict[str, Any]) -> Table:
             *(_shown(word.partition("=")[2]) for word in job["overrides"]),
             f"{job['objective']:.4f}",
             "" if job["seconds"] is None else f"{job['seconds']:.1f}",
-            str(job["run_id"])[:8] + (" reused" if job["state"] == State.REUSED else ""),
+            str(job["run_id"])[:8] + (" reused" if job["state"] == JobState.REUSED else ""),
             style="bold" if rank == 1 else None,
         )
     return table
@@ -282,7 +285,7 @@ def _print_notes(summary: dict[str, Any]) -> None:
 
     notes = stderr()
     for job in summary["jobs"]:
-        if job["state"] == State.FAILED:
+        if job["state"] == JobState.FAILED:
             words = " ".join(job["overrides"])
             notes.print(f"failed: job {job['job'] + 1} {words}: {job['error']}")
             if job["log"]:
@@ -291,11 +294,11 @@ def _print_notes(summary: dict[str, Any]) -> None:
     shown = ", ".join(f"{count} {state}" for state, count in counts.items())
     notes.print(f"{summary['state']} after {summary['seconds']:.1f} s: {shown}")
     notes.print(f"sweep run {summary['sweep_run']} in {summary['folder']}")
-    if summary["state"] != SweepState.FINISHED or State.NOT_STARTED in counts:
+    if summary["state"] != SweepState.FINISHED or JobState.NOT_STARTED in counts:
         spent = (
             summary["state"] == SweepState.FINISHED
             and summary["time_budget"]
-            and State.FAILED not in counts
+            and JobState.FAILED not in counts
         )
         why = f"the time budget of {summary['time_budget']} is used up; " if spent else ""
         notes.print(f"{why}go on with the rest: the same command with --resume")

@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Words:
+class WordCounts:
     """In how many texts of each group each word stands.
 
     Attributes
@@ -43,7 +43,7 @@ class Words:
     lengths: Ints
 
 
-def count_words(texts: Sequence[str], groups: Ints, n_groups: int) -> Words:
+def count_words(texts: Sequence[str], groups: Ints, n_groups: int) -> WordCounts:
     """Count the texts of each group that hold each word.
 
     Parameters
@@ -59,7 +59,7 @@ def count_words(texts: Sequence[str], groups: Ints, n_groups: int) -> Words:
     keys = np.unique(owners[keep].astype(np.int64) * max(len(words), 1) + corpus.ids[keep])
     owner, word = keys // max(len(words), 1), keys % max(len(words), 1)
     counts = np.bincount(groups[owner] * len(words) + word, minlength=n_groups * len(words))
-    return Words(
+    return WordCounts(
         words,
         counts.reshape(n_groups, len(words)),
         np.bincount(groups, minlength=n_groups),
@@ -87,13 +87,13 @@ class Telling:
 
 
 def telling_words(
-    found: Words, group: int, most: int, *, against: int | None = None
+    found: WordCounts, group: int, most: int, *, against: int | None = None
 ) -> list[Telling]:
     """Return the words that stand more often in the texts of a group, the surest first.
 
     Parameters
     ----------
-    found : Words
+    found : WordCounts
     group : int
     most : int
     against : int, optional
@@ -154,7 +154,9 @@ class Shift:
     less: list[Telling]
 
 
-def shift(part: str, number: int, split: Split, train: Split, found: Words, groups: Ints) -> Shift:
+def shift(
+    part: str, number: int, split: Split, train: Split, found: WordCounts, groups: Ints
+) -> Shift:
     """Hold a split against the training rows.
 
     Parameters
@@ -163,7 +165,7 @@ def shift(part: str, number: int, split: Split, train: Split, found: Words, grou
     number : int
         Its group in `found`; the training rows are group 0.
     split, train : Split
-    found : Words
+    found : WordCounts
     groups : int64[rows]
         The group of every text of `found`.
     """

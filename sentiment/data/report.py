@@ -292,7 +292,7 @@ def _suspects(suspects: Mapping[str, Any]) -> str:
     return f'{head}<div class="grid"><div>{pairs}</div><div>{hard}</div></div>{examples}'
 
 
-def _telling(found: exploration.Words, classes: Sequence[str]) -> str:
+def _telling(found: exploration.WordCounts, classes: Sequence[str]) -> str:
     ranked = sorted(range(len(classes)), key=lambda place: (-found.texts[place], classes[place]))
     shown = ranked[:_CLASSES_TOLD]
     explained = (

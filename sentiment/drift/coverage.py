@@ -11,7 +11,7 @@ from sentiment.drift.reference import Counts, Reference
 _Z = 1.959964  # 95 % of a normal distribution
 
 
-class State(StrEnum):
+class CoverageState(StrEnum):
     """Where the share answered lies."""
 
     BELOW = "below"
@@ -31,7 +31,7 @@ class Coverage:
         The same of the reference texts.
     low, high : float or None
         The band's ends; None without a window.
-    state : State or None
+    state : CoverageState or None
         None with too few texts.
     texts : int
         Texts of the window on which the model's own rule decided.
@@ -44,7 +44,7 @@ class Coverage:
     reference: float
     low: float | None
     high: float | None
-    state: State | None
+    state: CoverageState | None
     texts: int
     overridden: int
 
@@ -89,7 +89,9 @@ def measure_coverage(
     low, high = max(low - limit, 0.0), min(high + limit, 1.0)
     state = None
     if n >= minimum:
-        state = State.BELOW if seen < low else State.ABOVE if seen > high else State.INSIDE
+        state = CoverageState.INSIDE
+        if not low <= seen <= high:
+            state = CoverageState.BELOW if seen < low else CoverageState.ABOVE
     return Coverage(seen, usual, low, high, state, n, overridden)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sentiment.drift.coverage import Coverage, State, measure_coverage
+from sentiment.drift.coverage import Coverage, CoverageState, measure_coverage
 from sentiment.drift.reference import _HISTOGRAMS, _NEEDED, Counts, Ints, Reference
 from sentiment.drift.words import MovedWord, moved_words
 from sentiment.errors import UsageError, nearest
@@ -259,7 +259,9 @@ def measure(
         del values["coverage"]
     else:
         values["coverage"] = coverage.change
-        drifted["coverage"] = None if coverage.state is None else coverage.state is not State.INSIDE
+        drifted["coverage"] = (
+            None if coverage.state is None else coverage.state is not CoverageState.INSIDE
+        )
     signals = tuple(
         Signal(name, value, limits[name], drifted[name], SIGNALS[name][1])
         for name, value in values.items()

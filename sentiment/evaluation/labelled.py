@@ -24,7 +24,7 @@ Bound = tuple[str, str, float]
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedRows:
     """What a model answered to a labelled file, and how good that is.
 
     Attributes
@@ -49,7 +49,7 @@ def judge_labelled(
     keep: bool = False,
     columns: Sequence[str] = (),
     progress: Callable[[int, float | None], None] | None = None,
-) -> Judged:
+) -> JudgedRows:
     """Score a labelled file and measure the answers.
 
     Parameters
@@ -115,7 +115,7 @@ def judge_labelled(
         read(scorer, kept) if kept and scorer.compiled else None,
         scorer.decision,
     )
-    return Judged(answers, metrics, n_null)
+    return JudgedRows(answers, metrics, n_null)
 
 
 def _check_labels(labels: Sequence[str], known: Sequence[str], path: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -356,10 +356,3 @@ def _about(about: Mapping[str, str]) -> str:
     return table(
         ["", ""], [[escape(name), f"<code>{escape(value)}</code>"] for name, value in about.items()]
     )
-
-
-def slice_rows(slices: Sequence[Slice]) -> list[dict[str, Any]]:
-    """Return slices as plain containers."""
-    from dataclasses import asdict
-
-    return [asdict(one) for one in slices]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import numpy as np
 
 from sentiment.errors import DataError, Parameter, UsageError
 from sentiment.labelling.choosing import RANDOM_EVERY, choose
-from sentiment.labelling.learner import Learner, Point
+from sentiment.labelling.learner import Estimate, Learner
 
 if TYPE_CHECKING:
     from sentiment.labelling.answers import AnswerFile
@@ -79,7 +80,12 @@ class Desk:
         batch: int = 10,
         seed: int = 42,
     ) -> None:
-        self.labels = list(dict.fromkeys(labels))
+        self.labels = list(labels)
+        for label, times in Counter(labels).items():
+            if times > 1:
+                raise UsageError(
+                    Parameter("labels", ",".join(labels)), f": {label!r} stands there {times} times"
+                )
         if len(self.labels) < 2:
             raise UsageError(
                 "labelling needs two labels or more: ", Parameter("labels", "negative,positive")
@@ -113,7 +119,7 @@ class Desk:
         self._learner: Learner | None = None
         self._seed = seed
         self._taught = -1
-        self.points: list[Point] = []
+        self.points: list[Estimate] = []
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._stopped = False

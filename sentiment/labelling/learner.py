@@ -29,7 +29,7 @@ _TEACHING = 20_000  # candidates without label that are learned from at most
 
 
 @dataclass(frozen=True)
-class Point:
+class Estimate:
     """What is known of the model after some answers.
 
     Attributes
@@ -116,7 +116,7 @@ class Learner:
 
         return compile_scorer(self.vectorizer, classifier, reference_texts=texts).scorer
 
-    def estimate(self, X: Any, labels: Sequence[str], drawn: NDArray[np.bool_]) -> Point:
+    def estimate(self, X: Any, labels: Sequence[str], drawn: NDArray[np.bool_]) -> Estimate:
         """Return how good the classifier is on texts of the pool.
 
         Parameters
@@ -130,7 +130,7 @@ class Learner:
         n, n_drawn = len(names), int(drawn.sum())
         rarest = min(Counter(labels).values())
         if n_drawn < _FEWEST or rarest < 2 or len(set(labels)) < 2:
-            return Point(n, n_drawn)
+            return Estimate(n, n_drawn)
         right, half_right = self._judged(X, names, drawn)
         accuracy = float(right.mean())
         low, high = wilson(int(right.sum()), n_drawn)
@@ -138,7 +138,7 @@ class Learner:
         errors, at_half = _smoothed(right), _smoothed(half_right)
         exponent = min(max(math.log2(at_half / errors), 0.0), 1.0)
         more = 1 - (1 - accuracy) * ((n + MORE) / n) ** -exponent
-        return Point(n, n_drawn, accuracy, low, high, more)
+        return Estimate(n, n_drawn, accuracy, low, high, more)
 
     def _judged(
         self, X: Any, names: NDArray[np.object_], drawn: NDArray[np.bool_]

@@ -16,7 +16,7 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 _TOKEN_BYTES = 24
 
 
-class Service:
+class LabellingService:
     """A desk behind an address; it listens from now on, and answers while `run` runs.
 
     Parameters

@@ -17,7 +17,7 @@ from sentiment.text.hashing import hash_columns, hash_ngrams
 from sentiment.text.spec import TextSpec, clean, compile_pattern, spaced
 
 
-class Linear(Protocol):
+class LinearScorer(Protocol):
     """What an explanation needs of a scorer."""
 
     labels: tuple[str, ...]
@@ -43,12 +43,12 @@ class ClassFeature:
     weight: float
 
 
-def score_labels(scorer: Linear) -> tuple[str, ...]:
+def score_labels(scorer: LinearScorer) -> tuple[str, ...]:
     """Return the label that each score speaks for."""
     return scorer.labels[1:] if len(scorer.intercept) == 1 else scorer.labels
 
 
-def explain(scorer: Linear, text: str, top: int | None = None) -> Explanation:
+def explain(scorer: LinearScorer, text: str, top: int | None = None) -> Explanation:
     """Explain one prediction; see `Scorer.explain`."""
     prediction = scorer.predict([text])
     items: list[Contribution] = []
@@ -79,7 +79,7 @@ def explain(scorer: Linear, text: str, top: int | None = None) -> Explanation:
     )
 
 
-def strongest(scorer: Linear, texts: Sequence[str], top: int) -> list[list[Strong]]:
+def strongest(scorer: LinearScorer, texts: Sequence[str], top: int) -> list[list[Strong]]:
     """Return of each text what adds most to a score or takes most from it, the strongest first.
 
     As the contributions of `explain`, without the places in the text, whose search takes most of
@@ -87,7 +87,7 @@ def strongest(scorer: Linear, texts: Sequence[str], top: int) -> list[list[Stron
 
     Parameters
     ----------
-    scorer : Linear
+    scorer : LinearScorer
     texts : sequence of str
     top : int
         How many of each text.
@@ -192,7 +192,7 @@ def _single_spaces(cleaned: str) -> list[int]:
     return [place for place in range(len(cleaned)) if place not in dropped]
 
 
-def top_features(scorer: Linear, n: int = 20) -> dict[str, list[ClassFeature]]:
+def top_features(scorer: LinearScorer, n: int = 20) -> dict[str, list[ClassFeature]]:
     """Return the strongest n-grams per label; see `Scorer.top_features`."""
     best: dict[str, list[ClassFeature]] = {label: [] for label in scorer.labels}
     for view in scorer.views:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment.sweep.search import Assignment
-from sentiment.sweep.status import State, Status
+from sentiment.sweep.status import JobState, Status
 
 
 @dataclass
@@ -101,10 +101,10 @@ class Board:
         """Say of every job that nothing more happens to it."""
         self.refresh()
         for entry in self.entries:
-            if entry.status.state == State.RUNNING:
-                entry.status.state = State.KILLED
-            elif entry.status.state == State.WAITING:
-                entry.status.state = State.NOT_STARTED
+            if entry.status.state == JobState.RUNNING:
+                entry.status.state = JobState.KILLED
+            elif entry.status.state == JobState.WAITING:
+                entry.status.state = JobState.NOT_STARTED
 
     def ranked(self) -> list[Entry]:
         """Return the jobs with a result, the best first; equal ones in the order of the search."""
@@ -118,7 +118,7 @@ class Board:
             (
                 entry
                 for entry in self.entries
-                if entry.status.state in (State.FINISHED, State.REUSED)
+                if entry.status.state in (JobState.FINISHED, JobState.REUSED)
                 and entry.status.objective is not None
                 and not math.isnan(entry.status.objective)
             ),

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from sentiment.errors import SentimentError, UsageError
 from sentiment.parent import end_with_parent
 from sentiment.progress import repeating
-from sentiment.sweep.status import CANCEL, REPLACED, STATUS, STOP, State, Status
+from sentiment.sweep.status import CANCEL, REPLACED, STATUS, STOP, JobState, Status
 from sentiment.tracking.tags import SWEEP
 
 if TYPE_CHECKING:
@@ -84,26 +84,26 @@ class Job:
             end_with_parent(self.process)
         out_of_time = self.deadline is not None and time.time() >= self.deadline
         if out_of_time or (Path(self.folder) / STOP).exists() or hydra.job.num < self._replaced():
-            status.state = State.NOT_STARTED
+            status.state = JobState.NOT_STARTED
             status.write(folder)
             return asdict(status)
-        status.state = State.RUNNING
+        status.state = JobState.RUNNING
         status.write(folder)
         with _quiet(status), beating(folder):
             try:
                 self._train(cfg, words, status, folder)
-                status.state = State.FINISHED
+                status.state = JobState.FINISHED
             except Exception as error:
                 log.exception("the job failed")
-                status.state, status.error = State.FAILED, _reason(error)
+                status.state, status.error = JobState.FAILED, _reason(error)
                 # What the config forbids it will forbid again.
                 status.again = not isinstance(error, UsageError)
                 if self.stop_on_error:
                     (Path(self.folder) / STOP).touch()
             except Cancelled:
-                status.state = State.KILLED
+                status.state = JobState.KILLED
             except BaseException:
-                status.state = State.KILLED
+                status.state = JobState.KILLED
                 raise
             finally:
                 status.seconds = time.time() - (status.started or 0)
@@ -226,7 +226,7 @@ def _quiet(status: Status) -> Iterator[None]:
             status.log = handler.baseFilename
         elif type(handler) is logging.StreamHandler:
             root.removeHandler(handler)
-    collector = _Collector(status.warnings)
+    collector = _WarningCollector(status.warnings)
     root.addHandler(collector)
     logging.captureWarnings(True)
     try:
@@ -246,7 +246,7 @@ def beating(folder: Path, seconds: float = BEAT) -> AbstractContextManager[None]
     return repeating(beat, seconds)
 
 
-class _Collector(logging.Handler):
+class _WarningCollector(logging.Handler):
     """Collects warnings, each once."""
 
     def __init__(self, messages: list[str]) -> None:

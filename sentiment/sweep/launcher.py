@@ -20,7 +20,7 @@ from sentiment.files import write_whole
 from sentiment.sweep.board import Board, Entry
 from sentiment.sweep.job import Job, thread_limits
 from sentiment.sweep.record import SweepRun
-from sentiment.sweep.status import REPLACED, STATUS, STOP, State, Status
+from sentiment.sweep.status import REPLACED, STATUS, STOP, JobState, Status
 from sentiment.tracking.origin import search_path
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Launches:
             again = [
                 entry
                 for entry in entries
-                if entry.status.state == State.FAILED
+                if entry.status.state == JobState.FAILED
                 and entry.status.again
                 and entry.status.attempts <= self.config.sweep.retries
             ]
@@ -102,54 +102,58 @@ class Launches:
             # A failure that is tried again has not stopped the sweep yet.
             (self.folder / STOP).unlink(missing_ok=True)
             entries = again + [
-                entry for entry in entries if entry.status.state == State.NOT_STARTED
+                entry for entry in entries if entry.status.state == JobState.NOT_STARTED
             ]
 
     def _launch(self, entries: list[Entry]) -> None:
         """Run the entries; when a process dies and takes its launch along, go on with the rest."""
         begun = self._target != _JOBLIB  # processes of this machine are started once more
-        while entries:
-            crash = self._launch_once(entries)
-            if crash is None:
-                for entry in entries:
-                    if entry.status.state == State.RUNNING:
-                        self._mark_dead(entry, "no reason is known")
-                    elif entry.status.state == State.WAITING:
-                        entry.status.state = State.FAILED
-                        entry.status.error = "the launcher did not run it"
-                return
-            if self.config.sweep.on_error == "stop":
-                (self.folder / STOP).touch()
-            if self._target not in (_BASIC, _JOBLIB):
-                outlast(entries, self.board, self.folder / REPLACED, self._launched)
-            for entry in entries:
-                if entry.status.state == State.RUNNING:
-                    self._mark_dead(entry, str(crash))
-            self.record.end_dead_runs("FAILED")
-            left = [
-                entry
-                for entry in entries
-                if entry.status.state in (State.WAITING, State.NOT_STARTED)
-            ]
+        while entries and (crash := self._launch_once(entries)) is not None:
+            left = self._left_by(crash, entries)
             if (self.folder / STOP).exists() or self.out_of_time():
                 for entry in left:
-                    entry.status.state = State.NOT_STARTED
+                    entry.status.state = JobState.NOT_STARTED
                 return
-            if len(left) == len(entries) and not begun:
-                begun = True
-                for entry in entries:
-                    entry.status.attempts -= 1
-                continue
             if len(left) == len(entries):
-                if not any(entry.status.ended for entry in self.board.entries):
-                    raise crash
+                if begun:
+                    self._give_up(crash, left)
+                    return
+                begun = True
                 for entry in left:
-                    entry.status.state, entry.status.error = State.FAILED, str(crash)
-                return
+                    entry.status.attempts -= 1
             entries = left
+        for entry in entries:
+            if entry.status.state == JobState.RUNNING:
+                self._mark_dead(entry, "no reason is known")
+            elif entry.status.state == JobState.WAITING:
+                entry.status.state = JobState.FAILED
+                entry.status.error = "the launcher did not run it"
+
+    def _left_by(self, crash: Exception, entries: list[Entry]) -> list[Entry]:
+        """Wait for what a crash has left running, and return the entries that never began."""
+        if self.config.sweep.on_error == "stop":
+            (self.folder / STOP).touch()
+        if self._target not in (_BASIC, _JOBLIB):
+            outlast(entries, self.board, self.folder / REPLACED, self._launched)
+        for entry in entries:
+            if entry.status.state == JobState.RUNNING:
+                self._mark_dead(entry, str(crash))
+        self.record.end_dead_runs("FAILED")
+        return [
+            entry
+            for entry in entries
+            if entry.status.state in (JobState.WAITING, JobState.NOT_STARTED)
+        ]
+
+    def _give_up(self, crash: Exception, left: list[Entry]) -> None:
+        """Take for failed what no launch begins; a sweep in which nothing ever ran ends with the crash."""
+        if not any(entry.status.ended for entry in self.board.entries):
+            raise crash
+        for entry in left:
+            entry.status.state, entry.status.error = JobState.FAILED, str(crash)
 
     def _mark_dead(self, entry: Entry, reason: str) -> None:
-        entry.status.state, entry.status.again = State.FAILED, True
+        entry.status.state, entry.status.again = JobState.FAILED, True
         entry.status.error = f"its process died: {reason}"
         self.record.end_run(entry.status.run_id)
 
@@ -186,10 +190,10 @@ class Launches:
         # On a cluster without a shared folder the statuses come back this way alone.
         for entry, result in zip(entries, returned, strict=False):
             value = result._return_value
-            if entry.status.state == State.WAITING and isinstance(value, dict):
+            if entry.status.state == JobState.WAITING and isinstance(value, dict):
                 entry.status = Status(**{**value, "attempts": entry.status.attempts})
             elif isinstance(value, Exception) and not entry.status.ended:
-                entry.status.state, entry.status.error = State.FAILED, str(value)
+                entry.status.state, entry.status.error = JobState.FAILED, str(value)
         return crash
 
     def _set_up_launcher(self, job: Job) -> Launcher:
@@ -295,7 +299,7 @@ def outlast(
         now = time.monotonic()
         alive = False
         for entry in entries:
-            if entry.status.state == State.RUNNING and entry.folder is not None:
+            if entry.status.state == JobState.RUNNING and entry.folder is not None:
                 beat = Status.beat(entry.folder)
                 if entry.job not in seen or beat != seen[entry.job][0]:
                     seen[entry.job] = beat, now
@@ -306,7 +310,7 @@ def outlast(
             quiet = now
             write_whole(replaced, str(launched))
         elif now - quiet >= silence or all(
-            entry.status.state != State.WAITING for entry in entries
+            entry.status.state != JobState.WAITING for entry in entries
         ):
             return
         time.sleep(1)

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from sentiment.errors import Parameter, SentimentError, UsageError
 from sentiment.sweep.board import Board
 from sentiment.sweep.search import Space
-from sentiment.sweep.status import State, Status, SweepState
+from sentiment.sweep.status import JobState, Status, SweepState
 from sentiment.tracking.tags import (
     BEST_OVERRIDES,
     BEST_RUN,
@@ -176,7 +176,7 @@ class SweepRun:
             if None in key or self.board.objective not in run.data.metrics:
                 continue
             status = Status(
-                state=State.REUSED,
+                state=JobState.REUSED,
                 run_id=run.info.run_id,
                 objective=run.data.metrics[self.board.objective],
                 metrics={k: v for k, v in run.data.metrics.items() if k[:4] in ("val_", "test")},
@@ -265,6 +265,6 @@ class SweepRun:
             }
             self.run.log_metrics({f"best_{board.objective}": best.status.objective})
         self.run.set_tags(tags)
-        failed = board.counts()[State.FAILED] and not best
+        failed = board.counts()[JobState.FAILED] and not best
         ended = ("FAILED" if failed else "FINISHED") if state == SweepState.FINISHED else "KILLED"
         self.run.end(ended)

@@ -18,7 +18,7 @@ REPLACED = "replaced"  # holds a number: jobs below it that have not begun were 
 MARKERS = (STOP, CANCEL, REPLACED)
 
 
-class State(StrEnum):
+class JobState(StrEnum):
     """Where a job stands."""
 
     WAITING = "waiting"
@@ -45,7 +45,7 @@ class Status:
 
     Attributes
     ----------
-    state : State
+    state : JobState
     stage : str
         Of a running job.
     objective : float or None
@@ -56,7 +56,7 @@ class Status:
         Whether a failed job might succeed when tried again.
     """
 
-    state: State = State.WAITING
+    state: JobState = JobState.WAITING
     stage: str = ""
     run_id: str | None = None
     objective: float | None = None
@@ -73,12 +73,12 @@ class Status:
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.state = State(self.state)  # a plain word when it was read from JSON
+        self.state = JobState(self.state)  # a plain word when it was read from JSON
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return self.state not in (State.WAITING, State.RUNNING)
+        return self.state not in (JobState.WAITING, JobState.RUNNING)
 
     def write(self, folder: Path) -> None:
         """Replace ``status.json``: a reader sees the old one or the new one."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sentiment.sweep.search import Space
 
 
-class Summary:
+class SweepSummary:
     """What ``sweep.json`` holds.
 
     Parameters

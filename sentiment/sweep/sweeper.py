@@ -40,8 +40,8 @@ from sentiment.sweep.search import (
     paired,
     word_of,
 )
-from sentiment.sweep.status import CANCEL, MARKERS, STOP, State, Status, SweepState
-from sentiment.sweep.summary import Summary
+from sentiment.sweep.status import CANCEL, MARKERS, STOP, JobState, Status, SweepState
+from sentiment.sweep.summary import SweepSummary
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Sweep(Sweeper):
             for source in sources
             if source.provider in ("main", "command-line") and Path(source.path) != CONFIG_DIR
         ]
-        summary = Summary(
+        summary = SweepSummary(
             self.board, self.space, settings, default, self.folder, self._compose, folders
         )
         if settings.dry_run:
@@ -157,7 +157,7 @@ class Sweep(Sweeper):
         task.summary = self._close(state, summary)
         return task.summary
 
-    def _close(self, state: SweepState, summary: Summary) -> dict[str, Any]:
+    def _close(self, state: SweepState, summary: SweepSummary) -> dict[str, Any]:
         """End what is still open, rank the results, draw them and log the answer."""
         self.board.close()
         with self.record.though_away():
@@ -170,7 +170,7 @@ class Sweep(Sweeper):
             artifacts.pop()
         best = self.board.best()
         written = self.config.sweep.report  # by the job itself
-        if best is not None and best.status.state == State.FINISHED and not written:
+        if best is not None and best.status.state == JobState.FINISHED and not written:
             with self.record.though_away():
                 summary.write_report(best, self.record)
         self.record.end(state, artifacts)
@@ -268,14 +268,16 @@ class Sweep(Sweeper):
             for entry, _ in batch:
                 if keys.get(entry.job) in done:
                     entry.status = done[keys[entry.job]]
-            self.launches.run([entry for entry, _ in batch if entry.status.state == State.WAITING])
+            self.launches.run(
+                [entry for entry, _ in batch if entry.status.state == JobState.WAITING]
+            )
             for entry, _ in batch:
                 search.tell(entry.assignment, entry.status.objective)
-                if entry.job in keys and entry.status.state == State.FINISHED:
+                if entry.job in keys and entry.status.state == JobState.FINISHED:
                     done[keys[entry.job]] = reused(entry.status)
             self._remove_models()
         for entry, _ in waiting:
-            entry.status.state = State.NOT_STARTED
+            entry.status.state = JobState.NOT_STARTED
 
     def _recall(self, search: Optuna, done: Mapping[tuple[str, str], Status]) -> None:
         """Put the results of a continued study on the board: they are in the ranking too."""
@@ -301,7 +303,7 @@ class Sweep(Sweeper):
 def reused(status: Status) -> Status:
     """Return the status of a job whose result another run has."""
     return Status(
-        state=State.REUSED, run_id=status.run_id, objective=status.objective, metrics=status.metrics,
+        state=JobState.REUSED, run_id=status.run_id, objective=status.objective, metrics=status.metrics,
         digest=status.digest, model=status.model, seconds=status.seconds,
     )  # fmt: skip
 

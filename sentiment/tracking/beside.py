@@ -239,7 +239,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     said: list[tuple[int, str]] = []
-    logging.getLogger(_LOGGER).addHandler(_Collector(said))
+    logging.getLogger(_LOGGER).addHandler(_LogCollector(said))
     logging.getLogger(_LOGGER).propagate = False
     with contextlib.suppress(Exception):  # raised when it is asked for
         import_mlflow()
@@ -324,7 +324,7 @@ def _cause(error: BaseException | None) -> tuple[int, str, str | None] | None:
     return None
 
 
-class _Collector(logging.Handler):
+class _LogCollector(logging.Handler):
     def __init__(self, said: list[tuple[int, str]]) -> None:
         super().__init__(logging.WARNING)
         self._said = said

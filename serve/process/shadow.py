@@ -36,7 +36,7 @@ WAIT_SECONDS = 60.0
 _AT_ONCE = 16  # texts: what was seen is written often, however slow the challenger is
 
 
-class Contender(Protocol):
+class Predictor(Protocol):
     """What can score."""
 
     labels: tuple[str, ...]
@@ -47,12 +47,12 @@ class Contender(Protocol):
         ...
 
 
-def pairs_of(contender: Contender, digest: str, texts: Sequence[dict[str, Any]]) -> list[Pair]:
+def pairs_of(contender: Predictor, digest: str, texts: Sequence[dict[str, Any]]) -> list[Pair]:
     """Score texts and pair each answer with the champion's.
 
     Parameters
     ----------
-    contender : Contender
+    contender : Predictor
         The challenger.
     digest : str
         Its own.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic_core import to_json
 
-from sentiment.drift.coverage import State as CoverageState
+from sentiment.drift.coverage import CoverageState
 from serve.endpoint import Endpoint
 from serve.exchange import Exchange
 from serve.reply import Reply

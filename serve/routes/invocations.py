@@ -62,7 +62,7 @@ Columns = Annotated[
 ]
 
 
-class Table(Model):
+class DataframeSplit(Model):
     """A table as columns and rows; the texts stand in the column ``text``, or in the only one.
 
     A schema cannot say that each row has as many cells as there are columns, nor which of several
@@ -131,7 +131,7 @@ class InvocationsRequest(Model):
     instances: Annotated[
         list[str | None] | Records | None, Field(description="Texts or records.")
     ] = None
-    dataframe_split: Table | None = None
+    dataframe_split: DataframeSplit | None = None
     dataframe_records: Records | None = None
     params: Annotated[
         Parameters | None, Field(description="`min_confidence`; others are ignored.")
@@ -244,7 +244,7 @@ def _texts(request: InvocationsRequest) -> Texts:
     ((name, value),) = forms.items()
     if isinstance(value, str):
         return [value]
-    if isinstance(value, Table):
+    if isinstance(value, DataframeSplit):
         columns = value.columns or ["text"]
         place = columns.index(_column(columns, name))
         if any(len(row) != len(columns) for row in value.data):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from sentiment.records.answers import Note, note_of
 from sentiment.scorer import Prediction, Predictions
 from serve.exchange import Exchange, Limits
-from serve.metrics import Door, Rule
+from serve.metrics import Door, WhoseRule
 from serve.model import LoadedModel
 from serve.problems import ApiError, not_ready
 from serve.state import State
@@ -122,8 +122,8 @@ async def classify(
     return pieces
 
 
-def _rule(least: float | None) -> Rule:
-    return Rule.MODEL if least is None else Rule.REQUEST
+def _rule(least: float | None) -> WhoseRule:
+    return WhoseRule.MODEL if least is None else WhoseRule.REQUEST
 
 
 class Row(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from sentiment.drift.coverage import State, by_chance, measure_coverage
+from sentiment.drift.coverage import CoverageState, by_chance, measure_coverage
 from sentiment.drift.reference import Reference
 from sentiment.drift.report import html_report
 from sentiment.drift.signals import MINIMUM_TEXTS, measure, parse_limits
@@ -88,20 +88,20 @@ def test_the_band_is_chance_and_the_limit(scorer):
     reference = Reference(altered(scorer, answered=900, n=1000))
     low, high = by_chance(900, 1000, 500)
     for answered, state in (
-        (450, State.INSIDE),
-        (round((low - 0.05) * 500 - 1), State.BELOW),
-        (round((low - 0.05) * 500 + 1), State.INSIDE),
-        (500, State.ABOVE),
+        (450, CoverageState.INSIDE),
+        (round((low - 0.05) * 500 - 1), CoverageState.BELOW),
+        (round((low - 0.05) * 500 + 1), CoverageState.INSIDE),
+        (500, CoverageState.ABOVE),
     ):
         counts = counted(reference, 500, answered, overridden=7)
         found = measure_coverage(reference, counts, 0.05, MINIMUM_TEXTS)
         assert (found.low, found.high) == pytest.approx((low - 0.05, high + 0.05))
         assert (found.state, found.texts, found.overridden) == (state, 500, 7), answered
         (signal,) = (s for s in measure(reference, counts).signals if s.name == "coverage")
-        assert signal.drifted is (state is not State.INSIDE)
+        assert signal.drifted is (state is not CoverageState.INSIDE)
         assert signal.value == pytest.approx(abs(answered / 500 - 0.9))
     wider = measure(reference, counted(reference, 500, 500), parse_limits("coverage=0.2"))
-    assert wider.coverage.state is State.INSIDE
+    assert wider.coverage.state is CoverageState.INSIDE
     assert wider.coverage.high == 1
 
 
