@@ -181,7 +181,7 @@ def compile_scorer(
         )
     ends = np.cumsum(widths)
     parts = [
-        (step, linear.coef[:, end - width : end] * factor)
+        (step, linear.coef[:, end - width : end], factor)
         for (_, step, factor), width, end in zip(steps, widths, ends, strict=True)
     ]
     document: dict[str, Any] = {
@@ -215,7 +215,7 @@ def compile_scorer(
 
 def _assemble(
     document: dict[str, Any],
-    parts: Sequence[tuple[Any, Floats]],
+    parts: Sequence[tuple[Any, Floats, float]],
     dtype: str,
     keep: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> CompiledScorer:
@@ -223,9 +223,9 @@ def _assemble(
     views: list[dict[str, Any]] = []
     tensors: Tensors = {}
     n_features = 0
-    for number, (step, coef) in enumerate(parts):
+    for number, (step, coef, factor) in enumerate(parts):
         kept = None if keep is None else keep[number]
-        view, arrays = compile_view(step, coef, np.dtype(dtype), kept)
+        view, arrays = compile_view(step, coef, factor, np.dtype(dtype), kept)
         views.append(view)
         tensors.update({f"view{number}.{key}": array for key, array in arrays.items()})
         n_features += coef.shape[1] if kept is None else int(kept.sum())

@@ -27,14 +27,14 @@ def is_hashing(step: Any) -> bool:
     return hasattr(step, "spec_") and hasattr(step, "alternate_sign")
 
 
-def inverse_frequency(step: Any, n_features: int) -> Floats:
-    """Return the factor of each feature inside the norm."""
+def inverse_frequency(step: Any, n_features: int) -> NDArray[np.floating[Any]]:
+    """Return the factor of each feature inside the norm, as precise as the vectorizer knows it."""
     idf = None if is_hashing(step) else step.idf_
-    return np.ones(n_features) if idf is None else np.asarray(idf, dtype=np.float64)
+    return np.ones(n_features) if idf is None else np.asarray(idf)
 
 
 def compile_view(
-    step: Any, coef: Floats, dtype: np.dtype[Any], keep: Bools | None = None
+    step: Any, coef: Floats, factor: float, dtype: np.dtype[Any], keep: Bools | None = None
 ) -> tuple[dict[str, Any], Tensors]:
     """Lay one vectorizer out.
 
@@ -44,6 +44,8 @@ def compile_view(
         Fitted, of `sentiment.vectorizers`.
     coef : float64[scores, n_features]
         Weights of its features.
+    factor : float
+        Of the view: what its features count.
     dtype : dtype
         Of the stored values, float32 or float16.
     keep : bool[n_features], optional
@@ -61,7 +63,7 @@ def compile_view(
     if is_hashing(step):
         columns = np.arange(coef.shape[1])
         values, view["scale"] = _values(
-            coef, idf, [(columns, columns, 0)], len(columns), step.norm, dtype
+            coef, factor, idf, [(columns, columns, 0)], len(columns), step.norm, dtype
         )
         view |= {"kind": HashView.kind, "alternate_sign": bool(step.alternate_sign)}
         return view, {"values": values}
@@ -78,6 +80,7 @@ def compile_view(
     below = len(tokens) + 2
     values, view["scale"] = _values(
         coef,
+        factor,
         idf,
         [(first[single], single + 1, 0), (keyed.columns, slots, below)],
         below + len(table.keys),
@@ -101,13 +104,17 @@ def compile_view(
     }
     if not keyed.exact:
         tensors["ngrams"] = np.zeros((len(table.keys), len(levels)), dtype=np.uint32)
-        tensors["ngrams"][slots] = _digits(levels)
+        at = 0
+        for digits in _digits(levels):
+            tensors["ngrams"][slots[at : at + len(digits)]] = digits
+            at += len(digits)
     return view, tensors
 
 
 def _values(
     coef: Floats,
-    idf: Floats,
+    factor: float,
+    idf: NDArray[np.floating[Any]],
     places: Sequence[tuple[Any, Columns, int]],
     n_rows: int,
     norm: str | None,
@@ -123,11 +130,11 @@ def _values(
         for columns, rows, first_row in places:
             for begin in range(0, len(columns), _PART):
                 cut = slice(begin, begin + _PART)
-                inside = idf[columns[cut]]
-                weighted = (coef[:, columns[cut]] * inside).T
+                inside = idf[columns[cut]].astype(np.float64)
+                weighted = (coef[:, columns[cut]] * factor * inside).T
                 if norm is not None:
                     weighted = np.column_stack([inside, weighted])
-                yield rows[cut] + first_row, weighted
+                yield rows[cut].astype(np.int64) + first_row, weighted
 
     width = len(coef) + int(norm is not None)
     top = np.ones(width)
@@ -141,19 +148,17 @@ def _values(
     return values, top.tolist() if dtype == np.float16 else None
 
 
-def _digits(levels: list[Level]) -> NDArray[np.uint32]:
-    """Return the token ids of all features of two tokens and more, 0 before the first."""
-    width = len(levels)
-    digits = np.zeros((len(levels[0]), width), dtype=np.uint32)
-    digits[:, -1] = levels[0].last + 1
-    kept = [np.zeros((0, width), dtype=np.uint32)]
-    for level in levels[1:]:
-        longer = np.zeros((len(level), width), dtype=np.uint32)
-        longer[:, :-1] = digits[level.prefix][:, 1:]
-        longer[:, -1] = level.last + 1
-        digits = longer
-        kept.append(digits[level.column >= 0])
-    return np.concatenate(kept)
+def _digits(levels: list[Level]) -> Iterator[NDArray[np.uint32]]:
+    """Yield the token ids of all features of two tokens and more, some at a time, 0 before the first."""
+    for order, level in enumerate(levels[1:], start=1):
+        features = np.flatnonzero(level.column >= 0)
+        for begin in range(0, len(features), _PART):
+            entries: NDArray[Any] = features[begin : begin + _PART]
+            digits = np.zeros((len(entries), len(levels)), dtype=np.uint32)
+            for back, below in enumerate(levels[order::-1], start=1):
+                digits[:, -back] = below.last[entries] + 1
+                entries = below.prefix[entries]
+            yield digits
 
 
 def _pruned(tokens: list[str], levels: list[Level], keep: Bools) -> tuple[list[str], list[Level]]:

@@ -20,7 +20,10 @@ _STEPS = 12
 
 
 def prune_features(
-    scorer: Scorer, parts: Sequence[tuple[Any, Floats]], texts: Sequence[str], tolerance: float
+    scorer: Scorer,
+    parts: Sequence[tuple[Any, Floats, float]],
+    texts: Sequence[str],
+    tolerance: float,
 ) -> list[Bools | None]:
     """Find the most n-grams that can go without changing more labels than allowed.
 
@@ -31,8 +34,8 @@ def prune_features(
     ----------
     scorer : Scorer
         With every n-gram.
-    parts : sequence of (vectorizer, float64[scores, n_features])
-        What it was made of.
+    parts : sequence of (vectorizer, float64[scores, n_features], float)
+        What it was made of: the weights are times the last.
     texts : sequence of str
         Held-out texts.
     tolerance : float
@@ -44,11 +47,11 @@ def prune_features(
         Features to keep of each view; None for a hashing view, which has no n-grams to drop.
     """
     importance = [
-        np.abs(coef * inverse_frequency(step, coef.shape[1])).max(axis=0, initial=0.0)
-        for step, coef in parts
+        np.abs(coef * factor * inverse_frequency(step, coef.shape[1])).max(axis=0, initial=0.0)
+        for step, coef, factor in parts
     ]
     prunable = [
-        value for (step, _), value in zip(parts, importance, strict=True) if not is_hashing(step)
+        value for (step, _, _), value in zip(parts, importance, strict=True) if not is_hashing(step)
     ]
     ranked = np.sort(np.concatenate(prunable)) if prunable else np.zeros(0)
     found = [view.count(texts)[0] for view in scorer.views]
@@ -70,7 +73,7 @@ def prune_features(
     limit = threshold(low) if low else 0.0
     return [
         None if is_hashing(step) else value >= limit
-        for (step, _), value in zip(parts, importance, strict=True)
+        for (step, _, _), value in zip(parts, importance, strict=True)
     ]
 
 

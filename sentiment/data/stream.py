@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 CHUNK_ROWS = 10_000
 # Held-out rows are kept in memory: so many measure an accuracy to within half a point.
 MAX_HELD_OUT = 50_000
+_NEVER = (math.inf, math.inf)  # times at which validation and test rows begin
 _LEFT_OUT = {VAL: -1, TEST: -2}  # held out, but more than are kept, and they do not train either
 
 
@@ -228,7 +229,7 @@ def survey(
             progress(f"{part} rows", done, 0)
 
     surveyed = _versions(train)
-    bounds = (math.inf, math.inf)
+    bounds = _NEVER
     if plan.time_column is not None:
         times = [times_of(frame, plan.time_column) for frame in read(train, "train", {})]
         bounds = time_bounds(np.concatenate(times), plan, MAX_HELD_OUT)
@@ -240,52 +241,22 @@ def survey(
         labels.update(chunk.labels)
         held.offer(frame, chunk)
     classes = check_classes(labels, positive_label, label_column)
-    rest = labels - Counter(label for rows in held.rows.values() for _, _, label in rows)
-    if missing := sorted(set(classes) - set(rest)):
-        raise DataError(
-            f"no training row of the label {missing[0]!r} is left ({labels[missing[0]]} rows in "
-            "all): give more rows of it, or another seed"
-        )
+    _check_trained(labels, held)
     splits = {"val": held.take(VAL), "test": held.take(TEST)}
     left_out = {"val": held.left_out[VAL], "test": held.left_out[TEST]}
     for part, file in (("val", val), ("test", test)):
         if file is not None:
-            whole = _HeldOut(Plan("hash", 0.0, 0.0, seed), bounds, all_of_it=True)
-            for frame in read(file, part, report):
-                whole.offer(frame, as_split(frame, plan))
-            splits[part], left_out[part] = whole.take(TEST), whole.left_out[TEST]
+            splits[part], left_out[part] = _whole_file(read(file, part, report), plan)
             found = Counter(splits[part].labels)
             check_classes(found, None, label_column, known=classes, part=part)
     if not len(splits["test"]):
         raise DataError(f"{train} leaves no row to test on: give a larger share, or data.test")
-    for part, number in left_out.items():
-        if number:
-            report[f"rows_left_out_{part}"] = number
-            log.warning(
-                "%s: %s of %s rows are judged, drawn by their texts' hashes: more would stand in memory",
-                part, f"{len(splits[part]):,}", f"{len(splits[part]) + number:,}",
-            )  # fmt: skip
+    _tell_left_out(splits, left_out, report)
     report |= {"rows_val": len(splits["val"]), "rows_test": len(splits["test"])}
     report["rows_train"] = held.rows_train
     for part, split in splits.items():
         also = np.isin(row_hashes(split.texts), held.train_hashes)
         report[f"{part}_texts_also_in_train"] = int(also.sum())
-
-    def check_unchanged() -> None:
-        if _versions(train) != surveyed:
-            raise DataError(
-                f"{train}: has changed since its rows were divided: read a copy, or when nobody writes it"
-            )
-
-    def chunks() -> Iterator[Split]:
-        check_unchanged()
-        for frame in read(train, "train", {}):
-            chunk = as_split(frame, plan)
-            keep = np.flatnonzero(held.trains(frame, chunk))
-            if len(keep):
-                yield Split([chunk.texts[i] for i in keep], [chunk.labels[i] for i in keep])
-        check_unchanged()
-
     return Stream(
         Splits(
             name=name,
@@ -300,10 +271,60 @@ def survey(
             train_hashes=held.train_hashes,
             notes=notes,
         ),
-        chunks,
+        lambda: _rows_that_train(train, surveyed, read(train, "train", {}), held),
         np.array(held.labels, dtype=object) if as_in_memory else None,
         grouped=plan.group_column is not None,
     )
+
+
+def _check_trained(labels: Counter[str], held: _HeldOut) -> None:
+    """Refuse to hold all rows of a label out."""
+    rest = labels - Counter(label for rows in held.rows.values() for _, _, label in rows)
+    if missing := sorted(set(labels) - set(rest)):
+        raise DataError(
+            f"no training row of the label {missing[0]!r} is left ({labels[missing[0]]} rows in "
+            "all): give more rows of it, or another seed"
+        )
+
+
+def _whole_file(frames: Iterator[pl.DataFrame], plan: Plan) -> tuple[Split, int]:
+    """Return the rows of a file that are judged, and how many are not."""
+    held = _HeldOut(Plan("hash", 0.0, 0.0, plan.seed), _NEVER, all_of_it=True)
+    for frame in frames:
+        held.offer(frame, as_split(frame, plan))
+    return held.take(TEST), held.left_out[TEST]
+
+
+def _tell_left_out(
+    splits: Mapping[str, Split], left_out: Mapping[str, int], report: dict[str, int]
+) -> None:
+    for part, number in left_out.items():
+        if number:
+            report[f"rows_left_out_{part}"] = number
+            log.warning(
+                "%s: %s of %s rows are judged, drawn by their texts' hashes: more would stand in memory",
+                part, f"{len(splits[part]):,}", f"{len(splits[part]) + number:,}",
+            )  # fmt: skip
+
+
+def _rows_that_train(
+    train: str, surveyed: list[tuple[str, str]], frames: Iterator[pl.DataFrame], held: _HeldOut
+) -> Iterator[Split]:
+    """Yield the training rows, where the file is as it was when it was divided."""
+
+    def check_unchanged() -> None:
+        if _versions(train) != surveyed:
+            raise DataError(
+                f"{train}: has changed since its rows were divided: read a copy, or when nobody writes it"
+            )
+
+    check_unchanged()
+    for frame in frames:
+        chunk = as_split(frame, held.plan)
+        keep = np.flatnonzero(held.trains(frame, chunk))
+        if len(keep):
+            yield Split([chunk.texts[i] for i in keep], [chunk.labels[i] for i in keep])
+    check_unchanged()
 
 
 def _versions(where: str) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -170,7 +171,12 @@ class _Transpose:
 
 
 def fit_logistic(
-    model: Any, X: Blocks, y: NDArray[Any], sample_weight: NDArray[np.float64] | None = None
+    model: Any,
+    X: Blocks,
+    y: NDArray[Any],
+    sample_weight: NDArray[np.float64] | None = None,
+    *,
+    watch: Callable[[float], None] = lambda _gradient: None,
 ) -> Any:
     """Fit scikit-learn's logistic regression on blocks, by its own objective and its own method.
 
@@ -181,6 +187,8 @@ def fit_logistic(
     X : Blocks
     y : ndarray of shape (n_samples,)
     sample_weight : ndarray of shape (n_samples,), optional
+    watch : callable
+        Told the largest part of the gradient each time that one is computed.
 
     Raises
     ------
@@ -208,8 +216,14 @@ def fit_logistic(
         fit_intercept=model.fit_intercept,
     )
     n_targets = 1 if two else len(classes)
+
+    def objective(w: NDArray[Any], *words: Any) -> tuple[float, NDArray[Any]]:
+        value, gradient = loss.loss_gradient(w, *words)
+        watch(float(max(gradient.max(), -gradient.min())))
+        return value, gradient
+
     found = scipy.optimize.minimize(
-        loss.loss_gradient,
+        objective,
         np.zeros(n_targets * (n_features + intercept), dtype=dtype),
         args=(_Matrix(X, dtype), codes.astype(dtype), weight, 1.0 / (C * total), 1),
         method="L-BFGS-B",

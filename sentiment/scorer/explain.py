@@ -16,6 +16,8 @@ from sentiment.scorer.view import HashView, NgramView, View, contributions
 from sentiment.text.hashing import hash_columns, hash_ngrams
 from sentiment.text.spec import TextSpec, clean, compile_pattern, spaced
 
+_ROWS = 1 << 20  # weights that are looked at together
+
 
 class LinearScorer(Protocol):
     """What an explanation needs of a scorer."""
@@ -196,17 +198,19 @@ def top_features(scorer: LinearScorer, n: int = 20) -> dict[str, list[ClassFeatu
     """Return the strongest n-grams per label; see `Scorer.top_features`."""
     best: dict[str, list[ClassFeature]] = {label: [] for label in scorer.labels}
     for view in scorer.views:
-        weights = view.weights()
-        for number, label in enumerate(scorer.labels):
-            column = -weights[:, 0] if len(scorer.intercept) == 1 else weights[:, number]
-            if len(scorer.intercept) == 1 and number == 1:
-                column = -column
-            rows = np.flatnonzero(column > 0)
-            if len(rows) > n:
-                rows = rows[np.argpartition(-column[rows], n - 1)[:n]]
-            best[label] += [
-                ClassFeature(view.ngram(row), float(column[row])) for row in rows.tolist()
-            ]
+        for first in range(0, len(view.values), _ROWS):
+            weights = view.weights(slice(first, first + _ROWS))
+            for number, label in enumerate(scorer.labels):
+                column = -weights[:, 0] if len(scorer.intercept) == 1 else weights[:, number]
+                if len(scorer.intercept) == 1 and number == 1:
+                    column = -column
+                rows = np.flatnonzero(column > 0)
+                if len(rows) > n:
+                    rows = rows[np.argpartition(-column[rows], n - 1)[:n]]
+                best[label] += [
+                    ClassFeature(view.ngram(first + row), float(column[row]))
+                    for row in rows.tolist()
+                ]
     return {
         label: sorted(features, key=lambda feature: (-feature.weight, feature.ngram))[:n]
         for label, features in best.items()

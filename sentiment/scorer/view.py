@@ -223,9 +223,9 @@ class NgramView:
         separator = " " if self.spec.analyzer == "word" else ""
         return separator.join(self.tokens[digit - 1] for digit in self.digits(row))
 
-    def weights(self) -> Floats:
-        """Return the weight of every row towards every score, float64 [rows, scores]."""
-        return values_at(self)[:, int(self.norm is not None) :]
+    def weights(self, some: slice) -> Floats:
+        """Return the weight of some rows towards every score, float64 [rows, scores]."""
+        return values_at(self, some)[:, int(self.norm is not None) :]
 
 
 def _split(text: str, lengths: NDArray[Any], frequency: NDArray[Any]) -> tuple[list[str], Ints]:
@@ -277,9 +277,9 @@ class HashView:
         """Return a text's tokens, in order."""
         return self._tokenizer(text)
 
-    def weights(self) -> Floats:
-        """Return the weight of every column towards every score, float64 [columns, scores]."""
-        return values_at(self)[:, int(self.norm is not None) :]
+    def weights(self, some: slice) -> Floats:
+        """Return the weight of some columns towards every score, float64 [columns, scores]."""
+        return values_at(self, some)[:, int(self.norm is not None) :]
 
     def count(self, texts: Sequence[str]) -> tuple[Found, Ints, Ints]:
         """Return the features of many texts and the tokens of each text; none is unknown."""
@@ -370,9 +370,9 @@ def term_frequency(counts: Floats, tf: str) -> Floats:
     return counts
 
 
-def values_at(view: View, rows: Ints | None = None) -> Floats:
-    """Return the values of some rows or all as they are meant: narrow ones are stored scaled."""
-    stored = view.values if rows is None else view.values.take(rows, axis=0)
+def values_at(view: View, rows: Ints | slice) -> Floats:
+    """Return the values of some rows as they are meant: narrow ones are stored scaled."""
+    stored = view.values[rows] if isinstance(rows, slice) else view.values.take(rows, axis=0)
     values: Floats = stored.astype(np.float64)
     return values if view.scale is None else values * view.scale
 

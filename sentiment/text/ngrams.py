@@ -125,7 +125,7 @@ class KeyedNgrams:
         The numbers of tokens from 2 that any feature has, ascending.
     table : Table
         Of the keys.
-    slots, columns : ndarray of int64, shape (n,)
+    slots, columns : ndarray of int32 (slots: of int64 where there are too many), shape (n,)
         Slot in the table and column of each feature of two tokens and more, order by order.
     of_token, of_slot : ndarray of int32
         The column of each token, and at the end -1 for an unknown one; that of each slot.
@@ -136,8 +136,8 @@ class KeyedNgrams:
     exact: bool
     orders: tuple[int, ...]
     table: Table
-    slots: LongArray
-    columns: LongArray
+    slots: npt.NDArray[np.signedinteger[Any]]
+    columns: IntArray
     of_token: IntArray
     of_slot: IntArray
 
@@ -241,17 +241,20 @@ def key_ngrams(levels: list[Level], n_tokens: int) -> KeyedNgrams:
     )
 
 
-def _keys(levels: list[Level], base: np.uint64) -> tuple[Ids, LongArray]:
+def _keys(levels: list[Level], base: np.uint64) -> tuple[Ids, IntArray]:
+    n = sum(int(np.count_nonzero(level.column >= 0)) for level in levels[1:])
+    found, columns = np.empty(n, np.uint64), np.empty(n, np.int32)
     keys = levels[0].last.astype(np.uint64) + _ONE
-    kept_keys: list[Ids] = [np.zeros(0, np.uint64)]
-    kept_columns: list[LongArray] = [np.zeros(0, np.int64)]
+    at = 0
     for level in levels[1:]:
-        keys = keys[level.prefix] * base
-        keys += level.last.astype(np.uint64) + _ONE
+        keys = keys[level.prefix]
+        keys *= base
+        keys += level.last.astype(np.uint64)
+        keys += _ONE
         features = level.column >= 0
-        kept_keys.append(keys[features])
-        kept_columns.append(level.column[features].astype(np.int64))
-    return np.concatenate(kept_keys), np.concatenate(kept_columns)
+        here = slice(at, at := at + int(np.count_nonzero(features)))
+        found[here], columns[here] = keys[features], level.column[features]
+    return found, columns
 
 
 def count_keys(keys: LongArray) -> tuple[LongArray, LongArray, LongArray]:

@@ -8,7 +8,9 @@ two gathers, the first from a small array that stays in the cache, and needs no 
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +19,13 @@ _LOAD = 0.9
 _BUCKET_SIZE = 3.0
 _TRIES = 5_000
 
+_PART = (
+    1 << 22
+)  # keys that are sorted at a time: a large vocabulary takes little more than its table
+
 U64 = NDArray[np.uint64]
 # The jobs of a sweep share vocabularies, of up to three views each: theirs need building once.
-_built: deque[tuple[int, Table, NDArray[np.int64]]] = deque(maxlen=3)
+_built: deque[tuple[int, Table, NDArray[np.signedinteger[Any]]]] = deque(maxlen=3)
 _HALF = np.uint64(32)
 
 
@@ -74,7 +80,7 @@ class Table:
         return slots, self.keys.take(slots) == keys
 
 
-def build_table(keys: U64, seed: int = 0) -> tuple[Table, NDArray[np.int64]]:
+def build_table(keys: U64, seed: int = 0) -> tuple[Table, NDArray[np.signedinteger[Any]]]:
     """Place distinct non-zero keys so that each is found in one probe.
 
     Parameters
@@ -87,7 +93,7 @@ def build_table(keys: U64, seed: int = 0) -> tuple[Table, NDArray[np.int64]]:
     Returns
     -------
     table : Table
-    slots : int64[n]
+    slots : int32[n], or int64[n] where there are too many
         Where each key stands, in ``[0, len(table.keys))``.
 
     Raises
@@ -124,19 +130,16 @@ def build_table(keys: U64, seed: int = 0) -> tuple[Table, NDArray[np.int64]]:
 
 def _place(
     mixed: U64, bucket_bits: int, n_slots: int, generator: np.random.Generator
-) -> tuple[NDArray[np.uint32], NDArray[np.int64]] | None:
+) -> tuple[NDArray[np.uint32], NDArray[np.signedinteger[Any]]] | None:
     """Find every bucket's displacement, largest buckets first; None when this mixer fails."""
-    buckets = (mixed >> np.uint64(64 - bucket_bits)).view(np.int64)
-    hashed = (mixed >> np.uint64(32 - bucket_bits)).astype(np.uint32)
-    by_bucket = hashed[np.argsort(buckets, kind="stable")]
-    sizes = np.bincount(buckets, minlength=1 << bucket_bits)
-    # As long as the vocabulary, each of these: made again at the end rather than kept.
-    del buckets, hashed
+    bucket_shift, hash_shift = np.uint64(64 - bucket_bits), np.uint64(32 - bucket_bits)
+    sizes, by_bucket = _deal(mixed, bucket_bits)
     starts = np.cumsum(sizes) - sizes
     displacements = np.zeros(1 << bucket_bits, dtype=np.uint32)
     taken = np.zeros(n_slots, dtype=np.bool_)
     # Places in 32 bits where they fit.
-    owner = np.zeros(n_slots, dtype=np.int32 if n_slots < 2**31 else np.int64)
+    place: type[np.signedinteger[Any]] = np.int32 if n_slots < 2**31 else np.int64
+    owner = np.zeros(n_slots, dtype=place)
 
     def slots_of(hashes: NDArray[np.uint32]) -> NDArray[np.int64]:
         return ((hashes * np.uint64(n_slots)) >> np.uint64(32)).view(np.int64)
@@ -162,6 +165,31 @@ def _place(
             waiting = np.delete(waiting, winners)
         if len(waiting):
             return None
-    hashed = (mixed >> np.uint64(32 - bucket_bits)).astype(np.uint32)
-    hashed += displacements[(mixed >> np.uint64(64 - bucket_bits)).view(np.int64)]
-    return displacements, slots_of(hashed)
+    del taken, owner, by_bucket
+    slots = np.empty(len(mixed), dtype=place)
+    for first in range(0, len(mixed), _PART):
+        part = mixed[first : first + _PART]
+        hashed = (part >> hash_shift).astype(np.uint32)
+        hashed += displacements[(part >> bucket_shift).view(np.int64)]
+        slots[first : first + _PART] = slots_of(hashed)
+    return displacements, slots
+
+
+def _deal(mixed: U64, bucket_bits: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Return how many keys each bucket has, and the hashes of all, bucket by bucket."""
+    buckets = np.empty(len(mixed), np.uint32)
+    sizes = np.zeros(1 << bucket_bits, np.int64)
+    for first in range(0, len(mixed), _PART):
+        part = (mixed[first : first + _PART] >> np.uint64(64 - bucket_bits)).view(np.int64)
+        buckets[first : first + _PART] = part
+        sizes += np.bincount(part, minlength=len(sizes))
+    by_bucket = np.empty(len(mixed), np.uint32)
+    n_parts = -(-len(mixed) // _PART)
+    cuts = [(part << bucket_bits) // max(n_parts, 1) for part in range(n_parts + 1)]
+    at = 0
+    for low, high in itertools.pairwise(cuts):
+        here = np.flatnonzero((buckets >= low) & (buckets < high)) if n_parts > 1 else slice(None)
+        keys = mixed[here][np.argsort(buckets[here], kind="stable")]
+        by_bucket[at : at + len(keys)] = keys >> np.uint64(32 - bucket_bits)
+        at += len(keys)
+    return sizes, by_bucket

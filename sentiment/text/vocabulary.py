@@ -14,6 +14,8 @@ time grew linearly, 23 s for every 100,000 reviews (tests/benchmarks/bench_vecto
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -125,16 +127,8 @@ def choose_features(
             kept[k - 1] &= _begins_and_ends(levels, k, tokens.index(" ") if " " in tokens else -1)
         else:
             kept[k - 1][:] = False
-    # A token with a character below the space sorts its n-grams elsewhere than its rank does.
-    control = (
-        separator == " " and high > 1 and any(min(token, default="!") < " " for token in tokens)
-    )
-
-    def number(kept: list[BoolArray]) -> list[IntArray]:
-        columns = _lexicographic(levels, kept)
-        return _by_strings(levels, columns, tokens, separator) if control else columns
-
-    columns = number(kept)
+    places = _places(tokens) if separator == " " and high > 1 else None
+    columns = _lexicographic(levels, kept, places)
     n_kept = sum(int(keep.sum()) for keep in kept)
     if max_features is not None and n_kept > max_features:
         counts = np.zeros(n_kept, count_dtype)
@@ -143,7 +137,7 @@ def choose_features(
         chosen = np.zeros(n_kept, np.bool_)
         chosen[(-counts).argsort()[:max_features]] = True  # scikit-learn's line, for its ties
         kept = [keep & chosen[column] for column, keep in zip(columns, kept, strict=True)]
-        columns = number(kept)
+        columns = _lexicographic(levels, kept, places)
     index = compact(levels, columns, tokens, separator)
     return index, [np.append(column, np.int32(-1)) for column in columns]
 
@@ -282,10 +276,43 @@ def _count_pairs(
     return numbers, keys[begins[enough]].view(np.int64), df[enough], tf[enough]
 
 
-def _lexicographic(levels: list[Level], kept: list[BoolArray]) -> list[IntArray]:
+@dataclass(frozen=True)
+class _Places:
+    """Where tokens stand among all tokens and all tokens with a space behind.
+
+    Attributes
+    ----------
+    alone, followed : ndarray of int32, shape (n_tokens,)
+        Place of the token, and of the token with a space behind.
+    parted : ndarray of bool, shape (n_tokens,)
+        Whether something stands between the two: the token with a character below the space behind.
+    """
+
+    alone: IntArray
+    followed: IntArray
+    parted: BoolArray
+
+
+def _places(tokens: list[str]) -> _Places | None:
+    """Return the places of tokens, or None where no token is parted from its extensions."""
+    if not any(min(token, default="!") < " " for token in tokens):
+        return None
+    n = len(tokens)
+    both = [*tokens, *(f"{token} " for token in tokens)]
+    place = np.empty(2 * n, np.int32)
+    place[sorted(range(2 * n), key=both.__getitem__)] = np.arange(2 * n, dtype=np.int32)
+    alone, followed = place[:n], place[n:]
+    parted = followed != alone + 1
+    return _Places(alone, followed, parted) if parted.any() else None
+
+
+def _lexicographic(
+    levels: list[Level], kept: list[BoolArray], places: _Places | None = None
+) -> list[IntArray]:
     """Give kept n-grams their columns in the order of their strings; -1 to the others.
 
-    An n-gram comes right before its extensions: this is the pre-order of the prefix tree.
+    An n-gram comes right before its extensions: this is the pre-order of the prefix tree. But where
+    tokens are parted from their extensions, siblings stand between the two.
     """
     # With many millions of n-grams every array of this length counts: in place, and 32 bits.
     sizes = [keep.astype(np.int32) for keep in kept]
@@ -296,37 +323,72 @@ def _lexicographic(levels: list[Level], kept: list[BoolArray]) -> list[IntArray]
         if len(first):
             sizes[k - 1][levels[k].prefix[first]] += np.add.reduceat(sizes[k], first)
     columns = []
-    starts = np.empty(0, np.int32)
+    inside = np.empty(0, np.int32)  # where the extensions of each n-gram below begin
     for k, (level, keep) in enumerate(zip(levels, kept, strict=True)):
-        before = np.cumsum(sizes[k], dtype=np.int32)
-        before -= sizes[k]
+        starts = np.cumsum(sizes[k], dtype=np.int32)
+        starts -= sizes[k]
+        first = firsts[k]
+        if k > 0:
+            # The first sibling comes where the extensions of their prefix begin.
+            shift = inside[level.prefix[first]] - starts[first]
+            starts += np.repeat(shift, np.diff(first, append=len(starts)))
+        inside = starts + keep
+        if places is not None:
+            _part(level, first, keep, sizes[k], starts, inside, places)
         sizes[k] = np.empty(0, np.int32)
-        if k == 0:
-            starts = before
-        else:
-            # The first sibling comes right after their prefix.
-            first = firsts[k]
-            prefix = level.prefix[first]
-            shift = starts[prefix] + kept[k - 1][prefix] - before[first]
-            before += np.repeat(shift, np.diff(first, append=len(before)))
-            starts = before
         columns.append(np.where(keep, starts, np.int32(-1)))
     return columns
 
 
-def _by_strings(
-    levels: list[Level], columns: list[IntArray], tokens: list[str], separator: str
-) -> list[IntArray]:
-    """Give the columns the order of the strings themselves."""
-    numbered = [
-        Level(level.prefix, level.last, column, level.df)
-        for level, column in zip(levels, columns, strict=True)
-    ]
-    names = NgramIndex(tokens, numbered, separator).ngrams()
-    rank = np.empty(len(names) + 1, np.int32)
-    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
-    rank[-1] = -1
-    return [rank[column] for column in columns]
+def _part(
+    level: Level,
+    first: LongArray,
+    keep: BoolArray,
+    sizes: IntArray,
+    starts: IntArray,
+    inside: IntArray,
+    places: _Places,
+) -> None:
+    """Put siblings between parted ones and their extensions: `starts` and `inside` are changed.
+
+    Parameters
+    ----------
+    level : Level
+    first : ndarray of int64
+        The first of each group of siblings.
+    keep, sizes
+        Of each n-gram: whether it has a column, and how many it has with its extensions.
+    starts, inside : ndarray of int32
+        Where it stands, and where its extensions begin.
+    places : _Places
+    """
+    if not len(first):
+        return
+    group = np.searchsorted(first, np.flatnonzero(places.parted[level.last]), side="right") - 1
+    ends = np.append(first[1:], len(level))
+    groups = np.unique(group)
+    lengths = ends[groups] - first[groups]
+    begins = np.repeat(first[groups], lengths)
+    entries = begins + np.arange(len(begins)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    tokens = level.last[entries]
+    # Each is there twice: as itself, and with all its extensions.
+    place = np.concatenate([places.alone[tokens], places.followed[tokens]]).astype(np.int64)
+    order = np.argsort(np.tile(begins, 2) << 32 | place, kind="stable")
+    alone = keep[entries].astype(np.int64)
+    length = np.concatenate([alone, sizes[entries] - alone])[order]
+    at = np.empty_like(length)
+    at[order] = np.cumsum(length) - length
+    # Counted from the first group on; each begins where it began.
+    base = starts[begins] - np.repeat(np.cumsum(_sums(sizes[entries], lengths)), lengths)
+    base += np.repeat(_sums(sizes[entries], lengths), lengths)
+    starts[entries], inside[entries] = base + at[: len(base)], base + at[len(base) :]
+
+
+def _sums(values: IntArray, lengths: LongArray) -> LongArray:
+    ends = np.cumsum(lengths)
+    total = np.append(0, np.cumsum(values, dtype=np.int64))
+    found: LongArray = total[ends] - total[ends - lengths]
+    return found
 
 
 def compact(

@@ -182,7 +182,8 @@ class FeatureCache:
                     shutil.rmtree(work, ignore_errors=True)
                     (self.folder / f"{key}.lock").unlink(missing_ok=True)
                 raise
-            _write_entry(work, vectorizer, {}, X.description())
+            state = _write_entry(work, vectorizer, {}, X.description())
+            read_fitted(vectorizer, state["fitted"], work)  # mapped, as what else is on disk
             if X.size() <= self.max_bytes:
                 (work / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
                 work.rename(self.folder / key)
@@ -306,11 +307,12 @@ def _write_entry(
     vectorizer: Any,
     matrices: Matrices,
     blocks: dict[str, Any] | None = None,
-) -> None:
+) -> dict[str, Any]:
     for name, X in matrices.items():
         _write_matrix(place, name, X)
     state = {"fitted": write_fitted(vectorizer, place), "splits": list(matrices), "blocks": blocks}
     (place / _STATE).write_text(json.dumps(state), encoding="utf-8")
+    return state
 
 
 def _cacheable(vectorizer: Any) -> bool:

@@ -139,7 +139,7 @@ def vectorize(
             # The kernel's products are in single precision.
             dtype="float32" if isinstance(classifier, NBSVM) else None,
             layout=found,
-            sizes=Sizes.within(memory),
+            sizes=Sizes.within(memory, vectorizer),
             resume=resume,
         )
     except SentimentError:
@@ -158,6 +158,7 @@ def fit(
     weighing: Weighing,
     passes: int,
     seed: int,
+    resume: bool = False,
 ) -> Fitted:
     """Fit the classifier.
 
@@ -176,6 +177,8 @@ def fit(
         What the rows of each class count.
     passes, seed : int
         Of a stream.
+    resume : bool
+        Leave the blocks there until the run is whole.
 
     Raises
     ------
@@ -187,7 +190,9 @@ def fit(
             X, labels = features["train"], np.array(data.train_labels, dtype=object)
             learn_in_blocks(pipeline[-1], X, labels, weighing.weights_of(data), progress)
             weighing.restore(pipeline[-1])
-            cache.release(features.pop("train"))  # many gigabytes, and not needed any more
+            blocks = features.pop("train")
+            if not resume:
+                cache.release(blocks)  # many gigabytes, and not needed any more
         elif data.stream is not None:
             data.stream.fit(
                 pipeline[0], pipeline[-1], passes=passes, seed=seed, weigh=weighing.steps
@@ -226,11 +231,8 @@ def learn_in_blocks(
     from sentiment.models import NBSVM
     from sentiment.models.blocks import fit_logistic
 
-    total = _expected(classifier, X, labels)
-    engine = X.engine
-    X.engine = Watched(
-        engine, lambda done: progress("products", done, max(done, total) if total else 0)
-    )
+    engine, products = X.engine, _Products(_expected(classifier, X, labels), progress)
+    X.engine = Watched(engine, products.told)
     try:
         if X.joined:
             more = {} if weights is None else {"sample_weight": weights}
@@ -239,7 +241,11 @@ def learn_in_blocks(
         elif isinstance(classifier, NBSVM):
             classifier.fit(X, labels, weights)
         elif isinstance(classifier, LogisticRegression):
-            fit_logistic(classifier, X, labels, weights)
+            fall = descent.Fall(float(classifier.tol))
+            fit_logistic(
+                classifier, X, labels, weights,
+                watch=lambda gradient: products.expect(fall(gradient)),
+            )  # fmt: skip
         else:  # naive Bayes: a sum over the texts
             classes = np.unique(labels)
             for number, (first, last) in enumerate(itertools.pairwise(X.starts)):
@@ -251,16 +257,35 @@ def learn_in_blocks(
         X.engine = engine
 
 
+class _Products:
+    """Tells of products with blocks, and of about how many there will be (0: not known)."""
+
+    def __init__(self, expected: int, progress: Progress) -> None:
+        self._expected = expected
+        self._progress = progress
+        self._done = 0
+
+    def told(self, done: int) -> None:
+        self._done = done
+        self._progress("products", done, max(done, self._expected) if self._expected else 0)
+
+    def expect(self, share: float) -> None:
+        """Take note of the share of the way that is done; 0 is not known."""
+        self._expected = round(self._done / share) if share else 0
+
+
 def _watched(
     classifier: Any, labels: NDArray[np.object_], progress: Progress
 ) -> AbstractContextManager[None]:
-    """Tell of the passes of a descent; scikit-learn's other loops over one file tell nothing."""
+    """Tell how far scikit-learn's loops over one file are, where they tell it themselves."""
     from sklearn.linear_model import SGDClassifier
 
-    if not isinstance(classifier, SGDClassifier):
-        return nullcontext()
-    n_classes = len(set(labels))
-    return descent.watched(classifier, n_classes, lambda done, of: progress("passes", done, of))
+    if isinstance(classifier, SGDClassifier):
+        n_classes = len(set(labels))
+        return descent.passes(classifier, n_classes, lambda done, of: progress("passes", done, of))
+    if getattr(classifier, "solver", None) == "newton-cg":
+        return descent.newton_steps(classifier, lambda done, of: progress("steps", done, of))
+    return nullcontext()
 
 
 def _expected(classifier: Any, X: BlockMatrix, labels: NDArray[np.object_]) -> int:

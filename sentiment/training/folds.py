@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from sentiment.data.loading import Data
+    from sentiment.evaluation.decisions import Chosen, Rule
     from sentiment.scorer.decision import Decision
     from sentiment.training.cache import FeatureCache
     from sentiment.training.judging import Metric
@@ -225,6 +226,54 @@ def out_of_fold(
             probabilities[test] = classifier.predict_proba(features[test])
         folds.append(test)
     return OutOfFold(labels, list(classes), probabilities, folds)
+
+
+def judged(
+    pipeline: Pipeline,
+    features: Any,
+    data: Data,
+    cache: FeatureCache,
+    progress: Progress,
+    *,
+    n_folds: int,
+    weighing: Weighing,
+    rule: Rule,
+    seed: int,
+    own: Mapping[str, Metric],
+) -> tuple[Chosen, dict[str, float], list[dict[str, float]]]:
+    """Choose the decision on folds, and say how good the config is over them.
+
+    Parameters
+    ----------
+    pipeline, features, data, cache, progress, n_folds, weighing, seed
+        As for `out_of_fold`.
+    rule : Rule
+        Of the decision.
+    own : mapping of str to Metric
+        From `sentiment.training.judging.own_metrics`.
+
+    Returns
+    -------
+    chosen : Chosen
+    metrics : dict of str to float
+        Of all folds: see `figures_of`. Empty where validation rows have figures of their own.
+    folds : list of dict of str to float
+        Of each.
+    """
+    from sentiment.evaluation import decisions
+
+    held = out_of_fold(
+        pipeline, features, data, cache, progress, n_folds=n_folds, weighing=weighing, seed=seed
+    )
+    positive_label = data.splits.positive_label
+    chosen = decisions.choose(
+        rule, held.labels, held.probabilities, held.classes,
+        positive_label=positive_label, factors=weighing.factors, rows=decisions.FOLDS,
+    )  # fmt: skip
+    metrics, each = figures_of(
+        held, chosen.decision, positive_label=positive_label, seed=seed, own=own
+    )
+    return chosen, {} if len(data.splits.val) else metrics, each
 
 
 def _of_fold(name: str, progress: Progress) -> Progress:

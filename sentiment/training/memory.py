@@ -32,12 +32,28 @@ _TASKS = 0.35  # of the rest; the vocabulary and vectors over it need theirs
 # (tests/benchmarks/bench_scale.py), and more with the number of n-grams.
 _MEMORY_PER_BYTE = 20
 _DISK_PER_BYTE = 18
-# The vocabulary, weights, the vectors that solve for them, and the compiled model are arrays as long.
-_MEMORY_PER_NGRAM = 160
+# What a training has that has made its features in blocks, beside its n-grams; measured.
+_AFTER_TASKS = 850_000_000
+# Bytes of an n-gram: the table that finds it and the compiled model, and for each score a weight in both.
+_FOUND, _SCORED = 48, 20
+# Of its weights while they are solved for, for each score; measured, or counted from the vectors.
+_SOLVED = {
+    "NBSVM": 40,
+    "lbfgs": 340,  # L-BFGS keeps twice ten steps
+    "newton-cg": 120,
+    "sag": 60,
+    "saga": 60,
+    "SGDClassifier": 50,
+}
 # A byte of a packed file is so many of text.
 _PACKED = 3
 _CHARACTERS = 4  # n-grams of characters a text has for one of words
 _VECTORIZERS = ("TfidfVectorizer", "CountVectorizer", "HashingVectorizer")
+# What scikit-learn's logistic regression cannot do in blocks, by its solver.
+_WHOLE_ONLY = {
+    "liblinear": "copies all features into memory",
+    "newton-cholesky": "makes a square as wide as all features",
+}
 # Solvers' products want the columns too; descent along the gradient draws single rows.
 _LAYOUTS: Mapping[str, Layout] = {
     "NBSVM": "columns",
@@ -101,8 +117,8 @@ def for_tasks(given: object) -> int:
     return int(_TASKS * max(limit(given) - _PROCESS, _PROCESS))
 
 
-def check_vocabulary(given: object, n_ngrams: int) -> None:
-    """Say when a vocabulary takes more than ``data.memory``: blocks bound all but that.
+def check_vocabulary(given: object, n_ngrams: int, classifier: Any, n_classes: int) -> None:
+    """Say when n-grams and their weights take more than ``data.memory``: blocks bound all but that.
 
     Parameters
     ----------
@@ -110,12 +126,21 @@ def check_vocabulary(given: object, n_ngrams: int) -> None:
         The key ``data.memory``.
     n_ngrams : int
         That were found.
+    classifier : estimator
+        Will learn a weight of each.
+    n_classes : int
     """
-    needed = _PROCESS + n_ngrams * _MEMORY_PER_NGRAM
+    n_scores = 1 if n_classes == 2 else n_classes
+    name = type(classifier).__name__
+    solver = getattr(classifier, "solver", name)
+    solved = _SOLVED.get(solver, _SOLVED["SGDClassifier"]) * n_scores
+    needed = _AFTER_TASKS + n_ngrams * max(_FOUND + _SCORED * n_scores, solved)
     if needed > limit(given):
+        other = " (or model=nbsvm model.loss=log_loss, which solves in less)"
         log.warning(
             "%s n-grams take about %s, more than data.memory: vectorizer.min_df=5 or "
-            "vectorizer.max_features=1000000 leaves fewer", f"{n_ngrams:,}", _gb(needed),
+            "vectorizer.max_features=1000000 leaves fewer%s", f"{n_ngrams:,}", _gb(needed),
+            other if solver == "lbfgs" else "",
         )  # fmt: skip
 
 
@@ -217,8 +242,7 @@ def layout(classifier: str, solver: str | None = None) -> Layout | None:
         Its parameter of that name.
     """
     if classifier == "LogisticRegression" and solver != "lbfgs":
-        # LIBLINEAR copies the matrix; the others read it where it lies.
-        return None if solver == "liblinear" else "whole"
+        return None if solver in _WHOLE_ONLY else "whole"  # where it lies
     return _LAYOUTS.get(classifier)
 
 
@@ -237,7 +261,7 @@ def _unsupported(
             )
     name, solver = _class(model), model.get("solver", "lbfgs")
     if name == "LogisticRegression" and layout(name, solver) is None:
-        return f"model.solver={solver} copies all features into memory (model.solver=lbfgs or saga)"
+        return f"model.solver={solver} {_WHOLE_ONLY[solver]} (model.solver=lbfgs or saga)"
     if layout(name, solver) is None:
         return (
             f"{name} learns from all features in memory (model=nbsvm, logreg, naive_bayes or sgd; a "

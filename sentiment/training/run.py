@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -118,7 +118,6 @@ def train(
     from sentiment.tracking import origin
     from sentiment.training import folds, weighing
     from sentiment.training.recipe import Recipe
-    from sentiment.training.start import check_labels
 
     begin = time.perf_counter()
     stages = Stages(watch, progress)
@@ -133,29 +132,17 @@ def train(
     config.cache_dir(cfg)
     experiment = None if run is not None else _experiment(cfg, beside)
     with stages("load"):
-        data = data or load(cfg, stages.progress)
-        if cfg.start_from is not None:
-            check_labels(cfg.start_from, data.splits, Path(cfg.output_dir))
-        if cfg.cv is not None:
-            data = folds.pooled(data)
-            folds.check_folds(cfg.cv, data)
-        if cfg.curve:
-            from sentiment.training.curve import check_rows
-
-            check_rows(data.splits)
+        data = _checked(cfg, data or load(cfg, stages.progress))
         # This imports scikit-learn: not before wrong words and data have been refused.
         from sentiment.training.pipeline import build_pipeline
 
         pipeline = build_pipeline(cfg)
-        n_folds = cfg.cv
-        if n_folds is None and _on_folds(rule, data):
-            n_folds = folds.check_decision(data, time_column=cfg.data.time_column)
+        n_folds = _n_folds(cfg, rule, data)
         weighed = weighing.weigh(
             pipeline[-1], resolved["model"].get("class_weight"), cfg.data.balance, data, cfg.seed
         )
         if weighed.limits:
             log.warning("data.balance=%s: %s", cfg.data.balance, weighed.told())
-    from sentiment import engines
     from sentiment.patterns import check_patterns, patterns_of
     from sentiment.training import memory
     from sentiment.training.artifacts import publish
@@ -168,14 +155,7 @@ def train(
     own = own_metrics(resolved["metrics"])
     cache = FeatureCache(config.cache_dir(cfg) / "features", int(cfg.cache.max_gb * 1e9))
     with ExitStack() as stack:
-        engine: Engine = Threads()
-        if data.in_blocks:
-            engine = stack.enter_context(engines.engine(cfg.engine.name, cfg.engine.address))
-        elif cfg.engine.name != "local":
-            log.warning(
-                "engine=%s computes what is made in blocks, and this fits into memory: "
-                "data.memory=2GB bounds that", cfg.engine.name,
-            )  # fmt: skip
+        engine = stack.enter_context(_engine(cfg, data))
         if cfg.start_from is not None and data.stream is not None and not data.in_blocks:
             data = take_up(cfg.start_from, data, pipeline[0], pipeline[-1], Path(cfg.output_dir))
         try:
@@ -188,9 +168,12 @@ def train(
                 memory=memory.for_tasks(cfg.data.memory), resume=cfg.data.resume,
             )  # fmt: skip
         if data.in_blocks:
-            memory.check_vocabulary(cfg.data.memory, features["train"].shape[1])
+            memory.check_vocabulary(
+                cfg.data.memory, features["train"].shape[1], pipeline[-1], len(data.splits.classes)
+            )
+        blocks = features["train"] if data.in_blocks else None
         if not cfg.data.resume:  # what is interrupted leaves nothing
-            stack.callback(lambda: cache.release(features.get("train")))
+            stack.callback(lambda: cache.release(blocks))
         with stages("track"):
             if experiment is not None:
                 tags = run_tags(cfg) | origin.git_state()
@@ -205,22 +188,11 @@ def train(
         chosen: decisions.Chosen | None = None
         if n_folds is not None:
             with stages("folds"):
-                held = folds.out_of_fold(
+                chosen, over_folds, each = folds.judged(
                     pipeline, features["train"], data, cache, stages.progress,
-                    n_folds=n_folds, weighing=weighed, seed=cfg.seed,
-                )  # fmt: skip
-                chosen = decisions.choose(
-                    rule, held.labels, held.probabilities, held.classes,
-                    positive_label=data.splits.positive_label, factors=weighed.factors,
-                    rows=decisions.FOLDS,
-                )  # fmt: skip
-                over_folds, each = folds.figures_of(
-                    held, chosen.decision,
-                    positive_label=data.splits.positive_label, seed=cfg.seed, own=own,
+                    n_folds=n_folds, weighing=weighed, rule=rule, seed=cfg.seed, own=own,
                 )  # fmt: skip
                 run.log_text(json.dumps(each, indent=1), "folds.json")
-                if len(data.splits.val):  # it has figures of its own
-                    over_folds = {}
         with stages("fit"):
             if data.splits.unlabelled:
                 fitted, verdict = self_train(
@@ -232,7 +204,7 @@ def train(
             else:
                 fitted = fit(
                     pipeline, features, data, cache, stages.progress,
-                    weighing=weighed, passes=cfg.data.passes, seed=cfg.seed,
+                    weighing=weighed, passes=cfg.data.passes, seed=cfg.seed, resume=cfg.data.resume,
                 )  # fmt: skip
         with stages("evaluate"):
             judged = judge(
@@ -254,6 +226,7 @@ def train(
             cfg, run, data, fitted, judged, compiled, stages,
             overrides=overrides, point_latest=point_latest, draw=draw,
         )  # fmt: skip
+        cache.release(blocks)
         stages.timings["total"] = time.perf_counter() - begin
         run.log_metrics({f"seconds_{name}": value for name, value in stages.timings.items()})
     return TrainResult(
@@ -273,13 +246,56 @@ def train(
     )  # fmt: skip
 
 
-def _on_folds(rule: Rule, data: Data) -> bool:
-    """Tell whether the decision is chosen on folds: as asked, else where no row validates."""
+def _checked(cfg: DictConfig, data: Data) -> Data:
+    """Return the data as folds want them, where the config can learn from them."""
+    from sentiment.training import folds
+    from sentiment.training.start import check_labels
+
+    if cfg.start_from is not None:
+        check_labels(cfg.start_from, data.splits, Path(cfg.output_dir))
+    if cfg.cv is not None:
+        data = folds.pooled(data)
+        folds.check_folds(cfg.cv, data)
+    if cfg.curve:
+        from sentiment.training.curve import check_rows
+
+        check_rows(data.splits)
+    return data
+
+
+@contextmanager
+def _engine(cfg: DictConfig, data: Data) -> Iterator[Engine]:
+    """Give what computes with blocks."""
+    from sentiment import engines
+
+    if data.in_blocks:
+        with engines.engine(cfg.engine.name, cfg.engine.address) as engine:
+            yield engine
+        return
+    if cfg.engine.name != "local":
+        log.warning(
+            "engine=%s computes what is made in blocks, and this fits into memory: "
+            "data.memory=2GB bounds that", cfg.engine.name,
+        )  # fmt: skip
+    yield Threads()
+
+
+def _n_folds(cfg: DictConfig, rule: Rule, data: Data) -> int | None:
+    """Return how many folds there are: as asked, else where the decision is chosen on them.
+
+    That is where it is asked for, or where no row validates.
+    """
+    from sentiment.training import folds
+
+    if cfg.cv is not None:
+        return int(cfg.cv)
     if not rule.tuned or rule.tuned_on == "validation":
-        return False
+        return None
     known = data.stream is None or data.in_blocks
     alone = not len(data.splits.val) and known and not data.splits.unlabelled
-    return rule.tuned_on == "folds" or alone
+    if rule.tuned_on != "folds" and not alone:
+        return None
+    return folds.check_decision(data, time_column=cfg.data.time_column)
 
 
 def _folds_asked(rule: Rule, cfg: DictConfig) -> bool:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sentiment.text.engine import give_back
+
 log = logging.getLogger(__name__)
 
 
@@ -33,6 +35,7 @@ class Stages:
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Time the body as stage ``name``."""
+        give_back()  # what the stage before has let go
         self._watch(name, None)
         begin = time.perf_counter()
         yield

@@ -164,49 +164,64 @@ class Weighing:
         return classifier
 
     def _restored(self, classifier: Any) -> bool:
-        from sklearn.linear_model import LogisticRegression, SGDClassifier
-        from sklearn.naive_bayes import ComplementNB
-
-        from sentiment.models import NBSVM
-
-        classes = [str(label) for label in classifier.classes_]
-        factor = np.array([self.factors[label] for label in classes])
-        rows = np.array([self.rows[label] for label in classes], dtype=np.float64)
-        # Of a class against all others, as they are mixed.
-        rest = ((factor * rows).sum() - factor * rows) / (rows.sum() - rows)
-        one_by_one = np.log(factor) - (0.0 if self.own is not None else np.log(rest))
-        of_two = np.log(factor[1:] / factor[:-1])
+        factor = np.array([self.factors[str(label)] for label in classifier.classes_])
         if calibrated := getattr(classifier, "calibrated_classifiers_", None):
             if any(part.method != "sigmoid" for part in calibrated):
                 return False
             for part in calibrated:
                 for calibrator, shift in zip(
-                    part.calibrators, of_two if len(classes) == 2 else one_by_one, strict=True
+                    part.calibrators, self._shifts(classifier, one_by_one=True), strict=True
                 ):
                     calibrator.b_ += shift
             return True
-        if isinstance(classifier, ComplementNB):  # looks at no prior
-            return True
         if hasattr(classifier, "class_log_prior_"):
-            if classifier.fit_prior and classifier.class_prior is None:
-                prior = classifier.class_log_prior_ - np.log(factor)
-                classifier.class_log_prior_ = prior - np.logaddexp.reduce(prior)
+            _restore_prior(classifier, factor)
             return True
-        if isinstance(classifier, NBSVM):
-            link = classifier.link_ if classifier.calibration is not None else None
-        elif isinstance(classifier, LogisticRegression):
-            link = "softmax"
-        elif isinstance(classifier, SGDClassifier) and classifier.loss == "log_loss":
-            link = "ovr_sigmoid_normalized"
-        else:
-            return False
+        link = _link(classifier)
         if link is None:
             return False
-        shift = of_two if len(classes) == 2 else np.log(factor)
-        if len(classes) > 2 and link == "ovr_sigmoid_normalized":
-            shift = one_by_one
-        classifier.intercept_ = classifier.intercept_ - shift
+        shifts = self._shifts(classifier, one_by_one=link == "ovr_sigmoid_normalized")
+        classifier.intercept_ = classifier.intercept_ - shifts
         return True
+
+    def _shifts(self, classifier: Any, *, one_by_one: bool) -> NDArray[np.float64]:
+        """Return by how much each score is too large: of two classes, of several, or of each against all."""
+        classes = [str(label) for label in classifier.classes_]
+        factor = np.array([self.factors[label] for label in classes])
+        if len(classes) == 2:
+            factor = factor[1:] / factor[:-1]
+        shifts: NDArray[np.float64] = np.log(factor)
+        if len(classes) > 2 and one_by_one and self.own is None:
+            # Of a class against all others, as they are mixed.
+            rows = np.array([self.rows[label] for label in classes], dtype=np.float64)
+            shifts -= np.log(((factor * rows).sum() - factor * rows) / (rows.sum() - rows))
+        return shifts
+
+
+def _restore_prior(classifier: Any, factor: NDArray[np.float64]) -> None:
+    """Let a naive Bayes classifier's prior be that of the rows as they are."""
+    from sklearn.naive_bayes import ComplementNB
+
+    if isinstance(classifier, ComplementNB):  # looks at no prior
+        return
+    if classifier.fit_prior and classifier.class_prior is None:
+        prior = classifier.class_log_prior_ - np.log(factor)
+        classifier.class_log_prior_ = prior - np.logaddexp.reduce(prior)
+
+
+def _link(classifier: Any) -> str | None:
+    """Return how a linear classifier's scores become probabilities; None: by no link that is known."""
+    from sklearn.linear_model import LogisticRegression, SGDClassifier
+
+    from sentiment.models import NBSVM
+
+    if isinstance(classifier, NBSVM):
+        return classifier.link_ if classifier.calibration is not None else None
+    if isinstance(classifier, LogisticRegression):
+        return "softmax"
+    if isinstance(classifier, SGDClassifier) and classifier.loss == "log_loss":
+        return "ovr_sigmoid_normalized"
+    return None
 
 
 def check(model: Mapping[str, Any], balance: str) -> None:

@@ -31,7 +31,7 @@ from sentiment.vectorizers.block_matrix import (
     has_rows,
     join_rows,
     join_views,
-    load_array,
+    mapped,
     save_array,
     save_csr,
     save_text,
@@ -43,6 +43,8 @@ from sentiment.vectorizers.fitted import read_fitted, write_fitted
 from sentiment.vectorizers.hashing import HashingVectorizer
 from sentiment.vectorizers.making import LARGEST, Block, Int32, Making, Progress, Sizes
 from sentiment.vectorizers.ngram import CountVectorizer
+
+_ROWS = "rows.json"  # says that all rows are written
 
 Layout = Literal["rows", "columns", "whole"]
 """Blocks of rows, those and blocks of columns, or all rows in the same files."""
@@ -119,11 +121,9 @@ def _write_rows(
     vectorizer: Any, making: Making, work: Path, target: Path, dtype: npt.DTypeLike | None
 ) -> tuple[list[int], Int32]:
     """Fit a vectorizer and write all rows; return those of each block, and the texts of each column."""
-    about = work / "rows.json"
+    about = work / _ROWS
     if about.exists():
-        known = json.loads(about.read_text(encoding="utf-8"))
-        read_fitted(vectorizer, known["fitted"], work)
-        return known["lengths"], load_array(work / "filled.npy")
+        return _rows_there(vectorizer, work)
     work.mkdir(parents=True, exist_ok=True)
     target.mkdir(parents=True, exist_ok=True)
     if isinstance(vectorizer, FeatureUnion):
@@ -140,7 +140,17 @@ def _write_rows(
     save_array(work / "filled.npy", filled)
     known = {"fitted": write_fitted(vectorizer, work), "lengths": lengths}
     save_text(about, json.dumps(known))
-    return lengths, filled
+    return _rows_there(vectorizer, work)
+
+
+def _rows_there(vectorizer: Any, work: Path) -> tuple[list[int], Int32]:
+    """Give a vectorizer what it learned when all rows were written, and return what `_write_rows` does.
+
+    Arrays are mapped: what no step reads takes no memory.
+    """
+    known = json.loads((work / _ROWS).read_text(encoding="utf-8"))
+    read_fitted(vectorizer, known["fitted"], work)
+    return known["lengths"], mapped(work / "filled.npy")
 
 
 def _write_union(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,31 +91,20 @@ def count(
             samples.append(sample)
             progress(step, len(samples), 2 * len(lengths))
         ranges = _ranges(samples, making.sizes.ngrams)
-        parts, k_totals = [], [np.empty(0, np.int64)]
-        for done, (keys, k_df, k_tf) in enumerate(
+        parts = []
+        for done, part in enumerate(
             engine.map(
                 _merge, ranges, folder=work, k=k, n=len(lengths), min_count=min_count,
                 with_tf=with_tf,
             ),
             start=1,
         ):  # fmt: skip
-            parts.append(
-                Level(
-                    (keys >> bits).astype(np.int32),
-                    (keys & ((1 << bits) - 1)).astype(np.int32),
-                    np.full(len(keys), -1, np.int32),
-                    k_df,
-                )
-            )
-            k_totals.append(k_tf)
+            parts.append(part)
             progress(step, len(ranges) + done, 2 * len(ranges))
-        levels.append(_joined(parts))
-        totals.append(np.concatenate(k_totals))
-        keys = levels[-1].prefix.astype(np.int64)
-        keys <<= bits
-        keys |= levels[-1].last
-        save_array(work / f"level{k}.npy", keys)
-        del parts, k_totals, keys, k_df, k_tf
+        level, total = _kept(work, k, bits, parts)
+        levels.append(level)
+        totals.append(total)
+        del parts, part
         give_back()
     columns = vectorizer.choose(levels, totals, tokens, n_docs)
     # For a corpus of tokens alone, nothing above has written which are frequent.
@@ -126,14 +114,23 @@ def count(
     return lengths, len(columns)
 
 
-def _joined(parts: list[Level]) -> Level:
-    """Join levels, one column after the other, so that one is twice in memory and no more."""
-    columns = {}
-    for name in ("prefix", "last", "column", "df"):
-        columns[name] = np.concatenate([getattr(part, name) for part in parts])
-        for i, part in enumerate(parts):
-            parts[i] = replace(part, **{name: columns[name][:0]})
-    return Level(**columns)
+def _kept(
+    work: Path, k: int, bits: int, parts: list[tuple[Int64, Int32, Int64]]
+) -> tuple[Level, Int64]:
+    """Write the n-grams of k tokens that are kept, and return them, mapped, with their occurrences."""
+    keys, df, total = (np.concatenate(column) for column in zip(*parts, strict=True))
+    parts.clear()
+    save_array(work / f"level{k}.npy", keys)
+
+    def kept(name: str, array: npt.NDArray[Any]) -> Any:
+        save_array(work / f"level{k}-{name}.npy", array)
+        return mapped(work / f"level{k}-{name}.npy")
+
+    total, df = kept("total", total), kept("df", df)
+    last = kept("last", (keys & ((1 << bits) - 1)).astype(np.int32))
+    keys >>= bits
+    prefix = kept("prefix", keys.astype(np.int32))
+    return Level(prefix, last, np.broadcast_to(np.int32(-1), len(df)), df), total
 
 
 def _learn_block(block: Block, *, folder: Path, spec: TextSpec) -> _Learned:

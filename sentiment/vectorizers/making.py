@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.pipeline import FeatureUnion
 
 from sentiment.text.corpus import thread_count
 from sentiment.text.engine import Engine
@@ -16,8 +18,10 @@ Progress = Callable[[str, int, int], None]
 """Told a step, and how many of its parts are done, of how many (0: not known)."""
 
 # What a task takes: measured, with a margin, by tests/benchmarks/bench_scale.py.
-_BYTES_PER_CHARACTER = 14
+_BYTES_PER_CHARACTER = 5
+_BYTES_PER_OCCURRENCE = 16  # of an n-gram in a text
 _BYTES_PER_NGRAM = 44
+_WORD = 5.5  # characters, with what stands before the next
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,33 @@ class Sizes:
     ngrams: int = 8 << 20
 
     @classmethod
-    def within(cls, memory: int) -> Sizes:
-        """Return the sizes that keep all threads together within so many bytes."""
+    def within(cls, memory: int, vectorizer: Any) -> Sizes:
+        """Return the sizes that keep all threads together within so many bytes.
+
+        Parameters
+        ----------
+        memory : int
+        vectorizer : CountVectorizer, TfidfVectorizer, HashingVectorizer or a union of them
+            The more n-grams a character begins, the smaller are blocks.
+        """
         each = memory // (thread_count() + 1)  # one more waits for its turn
 
-        def share(unit: int, most: int) -> int:
-            return max(1 << 20, min(most, each // unit))
+        def share(unit: float, most: int) -> int:
+            return max(1 << 20, min(most, int(each / unit)))
 
-        return cls(share(_BYTES_PER_CHARACTER, cls.characters), share(_BYTES_PER_NGRAM, cls.ngrams))
+        of_text = _BYTES_PER_CHARACTER + _BYTES_PER_OCCURRENCE * _per_character(vectorizer)
+        return cls(share(of_text, cls.characters), share(_BYTES_PER_NGRAM, cls.ngrams))
 
 
 LARGEST = Sizes()
+
+
+def _per_character(vectorizer: Any) -> float:
+    """Return about how many n-grams a character begins: in all views, as they stand side by side."""
+    if isinstance(vectorizer, FeatureUnion):
+        return sum(_per_character(view) for _, view in vectorizer.transformer_list)
+    orders = max(vectorizer.ngram_range)  # the shorter ones are counted too
+    return float(orders) / (_WORD if vectorizer.analyzer == "word" else 1.0)
 
 
 @dataclass(frozen=True)

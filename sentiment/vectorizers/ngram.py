@@ -421,8 +421,12 @@ class TfidfVectorizer(CountVectorizer):
         self.idf_ = None
         if self.use_idf:
             smooth = int(self.smooth_idf)
-            df = self.index_.document_frequency().astype(np.float64)
-            idf = np.log((self.n_documents_ + smooth) / (df + smooth)) + 1.0
+            # In place: with tens of millions of n-grams each array is hundreds of megabytes.
+            idf = self.index_.document_frequency().astype(np.float64)
+            idf += smooth
+            np.divide(self.n_documents_ + smooth, idf, out=idf)
+            np.log(idf, out=idf)
+            idf += 1.0
             self.idf_ = idf.astype(self.dtype)
 
     def _weights(

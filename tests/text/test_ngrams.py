@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sentiment.text import corpus as corpora
-from sentiment.text import vocabulary
+from sentiment.text import table, vocabulary
 from sentiment.text.corpus import Encoder, cut_blocks, learn
 from sentiment.text.ngrams import NgramIndex, count_keys
 from sentiment.text.spec import TextSpec, Tokenizer
@@ -161,6 +162,20 @@ def test_ngrams_do_not_cross_texts_or_unknown_tokens():
     _, index, _, _ = build(texts, (2, 2))
     assert index.ngrams() == ["a b", "c d"]
     assert columns_found(index, ["b c", "a x b", "a", "x", ""], (2, 2)) == [{}] * 5
+
+
+def test_a_table_takes_little_more_than_itself_while_it_is_built(monkeypatch):
+    """With tens of millions of n-grams each array as long as the table is hundreds of megabytes."""
+    monkeypatch.setattr(table, "_PART", 20_000)
+    keys = np.unique(np.random.default_rng(0).integers(1, 2**63, 300_000, dtype=np.uint64))
+    table.build_table(keys[:1000])
+    tracemalloc.start()
+    built, slots = table.build_table(keys)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(built.keys[slots], keys)
+    assert kept < 16 * len(keys)
+    assert peak < 36 * len(keys)  # 42 where all were sorted together
 
 
 def test_columns_have_the_order_of_strings():

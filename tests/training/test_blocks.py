@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import shutil
 import signal
@@ -145,6 +146,23 @@ def test_logistic_regression_is_scikit_learns(reviews, vectorizer, tmp_path, thr
         fit_logistic(LogisticRegression(solver="liblinear"), Y, labels)
 
 
+def test_what_is_learned_in_blocks_is_mapped(reviews, vectorizer, tmp_path):
+    """The system may take its pages: with tens of millions of n-grams they are gigabytes."""
+    texts, _ = reviews
+    two = FeatureUnion([("one", clone(vectorizer)), ("other", clone(vectorizer))])
+    blocked(two, texts, tmp_path, sizes=Sizes(20_000, 9000))
+    for _, view in two.transformer_list:
+        arrays = [view.idf_]
+        for level in view.index_.levels:
+            arrays += [level.prefix, level.last, level.column, level.df]
+        assert all(isinstance(owner(array), mmap.mmap) for array in arrays)
+
+
+def owner(array):
+    """Whose memory an array is in."""
+    return owner(array.base) if isinstance(array, np.ndarray) else array
+
+
 def test_hashed_features_come_in_blocks_too(reviews, tmp_path):
     texts, _ = reviews
     hashing = HashingVectorizer(n_features=1000)
@@ -255,6 +273,13 @@ def test_what_fits_stays_in_memory_and_what_does_not_is_blocked(tmp_path):
         (
             {
                 "memory": "2GB",
+                "model": {"_target_": "x.LogisticRegression", "solver": "newton-cholesky"},
+            },
+            "model.solver=newton-cholesky makes a square .*lbfgs or saga",
+        ),
+        (
+            {
+                "memory": "2GB",
                 "vectorizer": {
                     "_target_": "x.FeatureUnion",
                     "transformer_list": [
@@ -279,16 +304,38 @@ def test_what_blocks_cannot_do_is_said_before_work(tmp_path, settings, said):
 
 
 def test_tasks_take_less_where_less_is_allowed():
-    small, large = (Sizes.within(memory.for_tasks(asked)) for asked in ("1GB", "64GB"))
+    words = TfidfVectorizer(ngram_range=(1, 3))
+    small, large = (Sizes.within(memory.for_tasks(asked), words) for asked in ("2GB", "64GB"))
     assert 1 << 20 <= small.characters < large.characters == LARGEST.characters
     assert 1 << 20 <= small.ngrams < large.ngrams == LARGEST.ngrams
 
 
+def test_blocks_are_smaller_where_a_text_has_more_ngrams():
+    """What a task takes grows with them, not with the text alone."""
+    words = TfidfVectorizer(ngram_range=(1, 3))
+    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5))
+    both = FeatureUnion([("words", words), ("characters", characters)])
+    each = [Sizes.within(1_500_000_000, one).characters for one in (words, characters, both)]
+    assert each[0] == LARGEST.characters
+    assert each[0] > 2 * each[1] > each[1] > each[2] >= 1 << 20
+
+
 def test_a_vocabulary_that_takes_more_is_said(caplog):
-    memory.check_vocabulary("2GB", 9_000_000)
+    memory.check_vocabulary("2GB", 9_000_000, NBSVM(), 2)
     assert not caplog.records
-    memory.check_vocabulary("1GB", 9_000_000)
-    assert "9,000,000 n-grams take about 1.9 GB, more than data.memory" in caplog.text
+    memory.check_vocabulary("2GB", 20_000_000, NBSVM(), 2)
+    assert "20,000,000 n-grams take about 2.2 GB, more than data.memory" in caplog.text
+    assert "nbsvm" not in caplog.text
+
+
+def test_what_solves_for_weights_is_counted(caplog):
+    """For each score, of which there are several for more than two classes."""
+    memory.check_vocabulary("2GB", 3_000_000, LogisticRegression(), 2)
+    memory.check_vocabulary("2GB", 9_000_000, NBSVM(), 3)
+    assert not caplog.records
+    memory.check_vocabulary("2GB", 3_000_000, LogisticRegression(), 3)
+    assert "about 3.9 GB" in caplog.text
+    assert "model=nbsvm model.loss=log_loss" in caplog.text
 
 
 def test_no_space_is_said_before_work_with_what_is_needed(tmp_path, monkeypatch):
