@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from sentiment import config
 from sentiment.errors import ModelError, UsageError
-from sentiment.text.engine import Engine, Threads
+from sentiment.text.engine import Engine, Threads, own_pages
 from sentiment.tracking.tags import (
     CODE_HASH,
     CONFIG_HASH,
@@ -269,6 +269,7 @@ def _engine(cfg: DictConfig, data: Data) -> Iterator[Engine]:
     from sentiment import engines
 
     if data.in_blocks:
+        own_pages()
         with engines.engine(cfg.engine.name, cfg.engine.address) as engine:
             yield engine
         return
