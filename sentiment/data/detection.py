@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sentiment.data.labels import label_of
-from sentiment.errors import DataError, Parameter, nearest
+from sentiment.errors import DataError, Parameter
 from sentiment.records import places
 from sentiment.records.batch import flat, flat_fields
-from sentiment.records.dialect import find_column
+from sentiment.records.dialect import find_column, no_column
 from sentiment.records.documents import Documents, by_class
 from sentiment.records.formats import check_readable, find_format
 from sentiment.records.reader import Reader
@@ -186,9 +186,7 @@ def _given(name: str | None, known: Sequence[str], path: str) -> str | None:
         return None
     found = find_column(list(known), name)
     if found is None:
-        raise DataError(
-            f"{path}: no column {name!r}{nearest(name, known)} (there are: {', '.join(known)})"
-        )
+        raise DataError(f"{path}: ", *no_column(name, known))
     return found
 
 

@@ -16,7 +16,7 @@ from sentiment.data.division import column
 from sentiment.data.labels import label_of
 from sentiment.data.teacher import meant
 from sentiment.errors import DataError, UsageError, nearest
-from sentiment.records.dialect import Dialect, find_column
+from sentiment.records.dialect import Dialect, find_column, no_column
 from sentiment.records.places import absent, check_file, is_remote
 
 if TYPE_CHECKING:
@@ -223,11 +223,7 @@ class NoColumnError(DataError):
 
     def __init__(self, name: str, known: Sequence[str], where: str, key: str | None = None) -> None:
         self.name, self.known, self.where = name, known, where
-        fix = "" if key is None else f"; set {key}=…"
-        super().__init__(
-            f"{where} has no column {name!r}{nearest(name, known)}"
-            f" (columns: {', '.join(known[:20])}{fix})"
-        )
+        super().__init__(f"{where}: ", *no_column(name, known, key and f"{key}=…"))
 
     def by(self, settings: Mapping[str, Any]) -> NoColumnError:
         """Return it with the key of the node ``data`` that names the column."""

@@ -13,7 +13,7 @@ from sentiment.errors import DataError, Parameter, UsageError, nearest
 from sentiment.evaluation.answers import Answers, read
 from sentiment.evaluation.metrics import evaluate
 from sentiment.records.batch import flat
-from sentiment.records.dialect import find_column
+from sentiment.records.dialect import find_column, no_column
 
 if TYPE_CHECKING:
     from sentiment.records.rows import Rows
@@ -130,11 +130,7 @@ def _check_labels(labels: Sequence[str], known: Sequence[str], path: str) -> Non
 def _column(record: Mapping[str, Any], name: str, reader: Rows, option: str) -> str:
     found = find_column(list(record), name)
     if found is None:
-        raise DataError(
-            f"{reader.path}: no column {name!r} (there are: {', '.join(record)}); give ",
-            Parameter(option),
-            nearest(name, record),
-        )
+        raise DataError(f"{reader.path}: ", *no_column(name, record, Parameter(option)))
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -134,3 +135,11 @@ def find_column(columns: list[str], wanted: str) -> str | None:
     if len(alike) > 1:
         raise DataError(f"several columns may be {wanted!r}: {', '.join(map(repr, alike))}")
     return alike[0] if alike else None
+
+
+def no_column(
+    name: str, known: Iterable[str], fix: str | Parameter | None = None
+) -> tuple[str | Parameter, ...]:
+    """Say that a column is not there, which there are, and where another is named."""
+    said = f"no column {name!r}{nearest(name, known)} (there are: {', '.join([*known][:20])}"
+    return (f"{said})",) if fix is None else (f"{said}; give ", fix, ")")

@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
-from sentiment.errors import DataError, Parameter, UsageError, nearest
+from sentiment.errors import DataError, Parameter, UsageError
 from sentiment.records import places
 from sentiment.records.batch import Batch, flat, flat_column, flat_fields
 from sentiment.records.dialect import (
@@ -30,6 +30,7 @@ from sentiment.records.dialect import (
     Dialect,
     find_column,
     find_encoding,
+    no_column,
     recoded,
 )
 from sentiment.records.encoding import not_decodable, wide_encoding
@@ -481,11 +482,7 @@ class Reader:
                     )
         if self.kind in ("csv", "tsv") and looks_like_data(names):
             return (f"no column {self.text_column!r}: {no_header(names)}",)
-        return (
-            f"no column {self.text_column!r} (there are: {shown}); give ",
-            Parameter("text_column", key="data.text_column"),
-            nearest(self.text_column, names),
-        )
+        return no_column(self.text_column, names, Parameter("text_column", key="data.text_column"))
 
 
 def one_line(error: BaseException) -> str:

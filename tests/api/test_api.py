@@ -163,9 +163,10 @@ def test_a_table_and_a_file_say_a_missing_column_alike(tmp_path):
         keep_table(table, cfg, tmp_path)
     with pytest.raises(DataError) as of_file:
         load({**cfg, "source": "files", "train": str(tmp_path / "films.csv")}, 42)
-    said = str(of_table.value).removeprefix("the table ")
-    assert said.startswith("has no column 'flim'; did you mean 'film'? (columns: text, label")
-    assert str(of_file.value) == f"{tmp_path}/films.csv {said}"
+    said = str(of_table.value).removeprefix("the table: ")
+    assert said.startswith("no column 'flim'; did you mean 'film'? (there are: text, label, film")
+    assert said.endswith("; give data.group_column=…)")
+    assert str(of_file.value) == f"{tmp_path}/films.csv: {said}"
 
 
 def test_groups_of_a_table_stay_on_one_side(tmp_path):

@@ -226,7 +226,7 @@ def test_what_cannot_be_divided_is_named_with_its_fix(tmp_path, changes, options
 )
 def test_a_column_that_is_not_there_is_named_with_its_key(tmp_path, key, value):
     make().write_csv(tmp_path / "a.csv")
-    fix = rf"no column 'flim'; did you mean 'film'\? \(columns: .*; set data\.{key}=…\)"
+    fix = rf"no column 'flim'; did you mean 'film'\? \(there are: .*; give data\.{key}=…\)"
     with pytest.raises(DataError, match=fix):
         load(settings(tmp_path, **{key: value}), 42)
 

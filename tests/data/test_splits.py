@@ -152,8 +152,8 @@ def test_unreachable_hub_says_the_way_out(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"text_column": "txt"}, r"no column 'txt'.*text_column.*did you mean 'text'\?"),
-        ({"label_column": "stars"}, r"no column 'stars'.*columns: text, label"),
+        ({"text_column": "txt"}, r"no column 'txt'; did you mean 'text'\? .*text_column"),
+        ({"label_column": "stars"}, r"no column 'stars'.*there are: text, label"),
         ({"sample_size": 101}, "data.sample_size=101 is more than the 100 usable rows"),
         ({"sample_size": 0}, "data.sample_size=0 is not a number of rows"),
         ({"val_size": 1.0}, "data.val_size=1.0 is not a share"),
