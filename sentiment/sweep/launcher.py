@@ -110,6 +110,8 @@ class Launches:
         begun = self._target != _JOBLIB  # processes of this machine are started once more
         while entries and (crash := self._launch_once(entries)) is not None:
             left = self._left_by(crash, entries)
+            for entry in left:  # which has not been tried
+                entry.status.attempts -= 1
             if (self.folder / STOP).exists() or self.out_of_time():
                 for entry in left:
                     entry.status.state = JobState.NOT_STARTED
@@ -119,8 +121,6 @@ class Launches:
                     self._give_up(crash, left)
                     return
                 begun = True
-                for entry in left:
-                    entry.status.attempts -= 1
             entries = left
         for entry in entries:
             if entry.status.state == JobState.RUNNING:

@@ -26,7 +26,6 @@ from sentiment.errors import SentimentError, UsageError
 from sentiment.sweep import job as jobs
 from sentiment.sweep import launcher as launch
 from sentiment.sweep.board import Board
-from sentiment.sweep.search import Space, grid, paired
 from sentiment.sweep.status import MARKERS, Status
 from sentiment.sweep.sweeper import Task, check
 from sentiment.tracking import client as tracking
@@ -490,28 +489,6 @@ def test_a_killed_sweep_is_resumed(place):
     assert found["counts"] == {"reused": 1, "finished": 2}
     _, runs = runs_of(place, "killed", found["sweep_run"])
     assert "RUNNING" not in {run.info.status for run in runs}
-
-
-def space(*words):
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.utils import create_config_search_path
-
-    return Space.parse({}, words, ConfigLoaderImpl(create_config_search_path(None)))
-
-
-def test_spaces():
-    found = space("a=1,2", "b=range(1,4)", "c=5", "d=[1,1],[1,2]", "a=3,3,4")
-    assert found.fixed == ("c=5",)
-    assert found.keys == ("b", "d", "a")
-    jobs = grid(found, None).ask(None)
-    assert len(jobs) == 3 * 2 * 2  # the same value twice is one job
-    assert jobs[0] == (("b", "1"), ("d", "[1,1]"), ("a", "3"))
-    assert len(grid(found, 5).ask(None)) == 5
-    assert paired(space("a=1,2", "b=x,y"), None).ask(None) == [
-        (("a", "1"), ("b", "x")),
-        (("a", "2"), ("b", "y")),
-    ]
-    assert grid(space("a=1"), None).ask(None) == [()]
 
 
 @pytest.mark.parametrize(
