@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,12 +17,15 @@ from typing import Any, TypeVar
 from sentiment.errors import MissingExtraError, Parameter, SentimentError, UsageError, nearest
 from sentiment.text.engine import Engine, Threads, call
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 NAMES = ("local", "ray", "spark")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _RETRIES = 5  # of a task whose node has died
+_PATIENCE = 10.0  # seconds until a cluster that gives no core is spoken of
 
 
 @contextmanager
@@ -91,6 +95,19 @@ def _check_address(address: str, port: int) -> None:
         Parameter("engine_address", address, key="engine.address"),
         f": no cluster answers there ({'; '.join(reasons)})",
     )
+
+
+def _await_core(given: Callable[[], bool], told: Callable[[], str]) -> None:
+    """Give a cluster some seconds for a first core, and say what it lacks: its own client waits in silence.
+
+    It goes on waiting then: cores may come, or be given back.
+    """
+    end = time.monotonic() + _PATIENCE
+    while not given():
+        if time.monotonic() >= end:
+            log.warning("%s; waiting for one (Ctrl-C stops)", told())
+            return
+        time.sleep(0.2)
 
 
 def _task(item: Any, function: Callable[..., R], shared: dict[str, Any]) -> R:
@@ -186,6 +203,14 @@ def _ray(address: str | None) -> Iterator[_Ray]:
                 f": no Ray cluster answers ({said})",
             ) from None
     try:
+        _await_core(
+            lambda: ray.available_resources().get("CPU", 0) >= 1,
+            lambda: (
+                f"the Ray cluster at {ray.get_runtime_context().gcs_address} has no free core (it has "
+                f"{int(ray.cluster_resources().get('CPU', 0))} in all): `ray start --address=… --num-cpus=N` "
+                "on another machine adds some"
+            ),
+        )
         yield _Ray(ray)
     finally:
         if ours:
@@ -230,4 +255,15 @@ def _spark(address: str | None) -> Iterator[_Spark]:
     from sentiment.spark import session
 
     with session(address) as spark:
-        yield _Spark(spark.sparkContext)
+        context = spark.sparkContext
+        if not context.master.startswith("local"):
+            workers = context._jsc.sc().getExecutorMemoryStatus  # the driver is one of them
+            memory = context.getConf().get("spark.executor.memory", "1g")
+            _await_core(
+                lambda: workers().size() > 1,
+                lambda: (
+                    f"the Spark master {context.master} has given no worker: none is there, or none has a "
+                    f"free core and {memory} of memory; `start-worker.sh {context.master}` adds one"
+                ),
+            )
+        yield _Spark(context)

@@ -16,6 +16,7 @@ from sentiment.errors import UsageError
 
 if TYPE_CHECKING:
     from sentiment.batch import Summary
+    from sentiment.parts import Plan
     from sentiment.records.rows import Rows
     from sentiment.records.suffixes import Format
     from sentiment.scorer import Scorer
@@ -121,11 +122,15 @@ def predict(
             raise UsageError(
                 f"--engine {engine} goes without --resume, --line-buffered and --workers"
             )
-        _predict_parts(
-            model, output_dir, input, output, engine, engine_address,
-            kind=format, output_format=output_format, text_column=text_column,
-            min_confidence=min_confidence, top=top, batch_size=batch_size,
+        from sentiment.parts import plan_parts
+
+        plan = plan_parts(
+            input, output, kind=format, output_format=output_format, text_column=text_column,
             dialect=Dialect(delimiter, quote, encoding), force=force,
+        )  # fmt: skip
+        _predict_parts(
+            model, output_dir, plan, engine, engine_address,
+            min_confidence=min_confidence, top=top, batch_size=batch_size,
         )  # fmt: skip
         return
     if json and output_format is None and output == "-":
@@ -255,8 +260,7 @@ def _describe(summary: Summary) -> str:
 def _predict_parts(
     model: str | None,
     output_dir: Path,
-    where: str,
-    output: str,
+    plan: Plan,
     engine_name: str,
     address: str | None,
     **options: Any,
@@ -268,6 +272,6 @@ def _predict_parts(
     stored = find_model(model, output_dir)
     print(f"model: {stored}", file=sys.stderr)
     # Once the engine has ended: its tasks end with it.
-    with nothing_begun(output), engines.engine(engine_name, address) as engine:
-        summary = score_parts(stored.path, stored.digest, where, output, engine, **options)
+    with nothing_begun(plan.output), engines.engine(engine_name, address) as engine:
+        summary = score_parts(stored.path, stored.digest, plan, engine, **options)
     print(_describe(summary), file=sys.stderr)

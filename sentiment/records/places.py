@@ -293,6 +293,41 @@ def exists(path: str) -> bool:
     return reached(path, ask)
 
 
+def names_in(folder: str) -> list[str]:
+    """Return the names of what lies in a folder or at an address; none where there is no such place."""
+    if not is_remote(folder):
+        return [p.name for p in Path(folder).iterdir()] if Path(folder).is_dir() else []
+
+    def ask() -> list[str]:
+        system, inner = _system(folder)
+        system.invalidate_cache()
+        if not system.isdir(inner):
+            return []
+        return [str(p).rpartition("/")[2] for p in system.ls(inner, detail=False)]
+
+    return reached(folder, ask)
+
+
+def remove(path: str) -> None:
+    """Remove a file of this machine or at an address, where it is.
+
+    Raises
+    ------
+    DataError
+        The store refuses.
+    """
+    if not is_remote(path):
+        Path(path).unlink(missing_ok=True)
+        return
+
+    def ask() -> None:
+        system, inner = _system(path)
+        if system.exists(inner):
+            system.rm_file(inner)
+
+    reached(path, ask)
+
+
 def upload(file: Path, path: str) -> None:
     """Put a finished file at an address: object stores show it whole or not at all.
 

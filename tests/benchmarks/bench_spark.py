@@ -1,15 +1,16 @@
-"""A column of a Spark data frame through a model on one core: `sentiment.spark.score` beside MLflow's UDF.
+"""A column of a Spark data frame through a model: `sentiment.spark.score` beside MLflow's UDF, by the core.
 
     uv run --extra spark python tests/benchmarks/bench_spark.py --texts 25000
+    uv run --extra spark python tests/benchmarks/bench_spark.py --workers 1    # a busy machine, one core
 
-Both score the same logged model in one Spark session on ``local[1]``, in pairs, over the embedded reviews;
-answers are compared. Starting Spark and the first, unmeasured scoring are left out.
+Both score the same logged model in one Spark session on a standalone master with workers of one core each,
+in pairs, over the embedded reviews; answers are compared. Starting Spark and the first, unmeasured scoring
+are left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from support.clusters import spark_master
 from support.reviews import shuffled
 
 
@@ -24,8 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, default=25_000)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
-    os.environ["PYSPARK_PYTHON"] = sys.executable
     import mlflow
     from pyspark.sql import functions as sf
 
@@ -38,8 +40,12 @@ def main() -> None:
         mlflow.set_tracking_uri(tracking_uri(Path(scratch)))
         rows = [(text, number) for number, (text, _) in enumerate(shuffled())]
         rows = (rows * -(-asked.texts // len(rows)))[: asked.texts]
-        with session("local[1]") as spark:
-            frame = spark.createDataFrame(rows, "text string, n long").repartition(4).cache()
+        with (
+            spark_master(asked.workers, Path(scratch) / "spark") as address,
+            session(address) as spark,
+        ):
+            frame = spark.createDataFrame(rows, "text string, n long")
+            frame = frame.repartition(4 * asked.workers).cache()
             frame.count()
             kind = "label string, confidence double, probability_negative double, probability_positive double"
             udf = mlflow.pyfunc.spark_udf(
@@ -67,7 +73,9 @@ def main() -> None:
                     times[name].append(time.perf_counter() - begin)
     print(f"{len(both)} answers compared, {'equal' if same else 'DIFFERENT'}")
     for name, seconds in times.items():
-        print(f"{name:10} {asked.texts / statistics.median(seconds):8,.0f} texts/s on one core")
+        print(
+            f"{name:10} {asked.texts / statistics.median(seconds) / asked.workers:8,.0f} texts/s and core"
+        )
     ratios = [b / a for a, b in zip(times["sentiment"], times["mlflow"], strict=True)]
     print(f"ratio of pairs, median: {statistics.median(ratios):.2f}")
 

@@ -17,11 +17,12 @@ from support.waiting import free_port
 
 from sentiment.data.sources import labelled_chunks
 from sentiment.errors import DataError, MissingExtraError, UsageError
+from sentiment.parts import plan_parts, score_parts
 from sentiment.records import places
 from sentiment.records.reader import Reader
 from sentiment.records.rows import Several, open_rows
-
-pytestmark = pytest.mark.slow
+from sentiment.store import resolve
+from sentiment.text.engine import Threads
 
 ROWS = [
     (f"{word} film number {number}", label)
@@ -107,6 +108,15 @@ def test_what_is_not_there_is_one_line(tmp_path: Path, where: str, monkeypatch):
     assert where.partition("*")[0] in str(error.value)
 
 
+def test_what_lies_there_is_listed_and_removed(tmp_path: Path):
+    assert places.names_in(str(tmp_path / "nowhere")) == []
+    write(tmp_path / "a.csv")
+    assert places.names_in(str(tmp_path)) == ["a.csv"]
+    for _ in range(2):  # what is gone is gone
+        places.remove(str(tmp_path / "a.csv"))
+        assert places.names_in(str(tmp_path)) == []
+
+
 def test_an_empty_folder_says_what_it_looked_for(tmp_path: Path):
     with pytest.raises(DataError, match=r"holds no file of rows \(\.csv"):
         open_rows(str(tmp_path))
@@ -129,6 +139,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path):
             list(batches)
 
 
+@pytest.mark.slow
 def test_training_reads_folders_and_keeps_partitions_as_columns(folder: Path):
     chunks = labelled_chunks(
         str(folder), text_column="text", label_column="label", extra=["year"], chunk_rows=1000
@@ -138,6 +149,7 @@ def test_training_reads_folders_and_keeps_partitions_as_columns(folder: Path):
     assert frame["column:year"].unique().sort().to_list() == ["2025", "2026"]
 
 
+@pytest.mark.slow
 def test_an_extra_that_is_missing_is_named():
     code = (
         "import sys; sys.modules['gcsfs'] = None\n"
@@ -154,6 +166,7 @@ def test_an_extra_that_is_missing_is_named():
     assert issubclass(MissingExtraError, UsageError)
 
 
+@pytest.mark.slow
 def test_https_is_read_and_never_written(folder: Path):
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -172,6 +185,7 @@ def test_https_is_read_and_never_written(folder: Path):
         read(f"{address}/a.csv")
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_answer_is_one_line_with_its_variables(monkeypatch):
     pytest.importorskip("s3fs", reason="the extra s3 is not installed")
     for name, value in s3.environment(free_port()).items():
@@ -182,6 +196,7 @@ def test_a_store_that_does_not_answer_is_one_line_with_its_variables(monkeypatch
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_a_real_store_gives_and_takes_what_every_command_reads_and_writes(
     tmp_path: Path, folder: Path, monkeypatch, cli
 ):
@@ -225,6 +240,19 @@ def test_a_real_store_gives_and_takes_what_every_command_reads_and_writes(
         )
         assert again.code == 2
         assert "exists; --force replaces it" in again.err
+
+        # An engine's parts: what stood there and is no part of these goes.
+        for name in ("_SUCCESS", "part-00003.parquet", "part-00009.parquet", "mine.txt"):
+            store.pipe(f"bucket/parts/{name}", b"x")
+        with pytest.raises(UsageError, match="holds parts already; force replaces them"):
+            plan_parts(where, "s3://bucket/parts")
+        plan = plan_parts(where, "s3://bucket/parts/", force=True)
+        stored = resolve(trained.document["digest"], tmp_path / "outputs")
+        score_parts(stored.path, stored.digest, plan, Threads())
+        assert sorted(places.names_in("s3://bucket/parts")) == [
+            "_SUCCESS", "mine.txt", *(f"part-0000{number}.parquet" for number in range(3)),
+        ]  # fmt: skip
+        assert len(read("s3://bucket/parts/part-*")) == len(ROWS)
 
         # A row that cannot be read: nothing stands at the address.
         bad = "\n".join([*[json.dumps({"text": "x"})] * 900, '{"text": 1}'])

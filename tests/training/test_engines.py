@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from threading import Thread
 import numpy as np
 import polars as pl
 import pytest
-from support.clusters import cluster_of
+from support.clusters import cluster_of, spark_master
 from support.reviews import shuffled
 from support.waiting import free_port, wait_for
 
@@ -26,7 +26,7 @@ from sentiment.batch import score_file
 from sentiment.compiler.compile import compile_scorer
 from sentiment.errors import DataError, UsageError
 from sentiment.models import NBSVM
-from sentiment.parts import DONE, nothing_begun, score_parts
+from sentiment.parts import DONE, nothing_begun, plan_parts, score_parts
 from sentiment.records.rows import open_rows
 from sentiment.scorer import Scorer
 from sentiment.text.engine import Threads
@@ -87,37 +87,101 @@ def check_parts(stored, files: Path, output: Path) -> None:
         assert there["day"].unique().to_list() == [str(day)]
 
 
+def score(stored, where: object, output: Path, engine=None, *, batch_size: int = 512, **asked):
+    plan = plan_parts(str(where), str(output), **asked)
+    return score_parts(stored.path, stored.digest, plan, engine or Threads(), batch_size=batch_size)
+
+
 def test_parts_are_what_the_command_writes_here_too(stored, files, tmp_path):
-    words = (stored.path, stored.digest, str(files), str(tmp_path / "out"), Threads())
-    summary = score_parts(*words)
+    summary = score(stored, files, tmp_path / "out")
     assert (summary.n_rows, summary.n_null) == (124, 4)
     check_parts(stored, files, tmp_path / "out")
     with pytest.raises(UsageError, match="holds parts already; force replaces them"):
-        score_parts(*words)
-    score_parts(*words, force=True)
+        plan_parts(str(files), str(tmp_path / "out"))
+    score(stored, files, tmp_path / "out", force=True)
+
+
+def test_parts_of_an_earlier_run_are_not_read_with_those_of_this(stored, files, tmp_path):
+    output = tmp_path / "out"
+    score(stored, files, output)
+    (output / DONE).unlink()  # as of a run that failed
+    (output / "part-note.txt").write_text("mine")
+    one = files / "day=1"
+    with pytest.raises(
+        UsageError, match=r"part-00001\.parquet, which no file of .*; force removes"
+    ):
+        plan_parts(str(one), str(output))
+    score(stored, one, output, force=True)
+    assert {file.name for file in output.iterdir()} == {DONE, "part-00000.parquet", "part-note.txt"}
 
 
 def test_a_part_that_cannot_be_read_leaves_no_mark_of_success(stored, files, tmp_path):
     (files / "day=2" / "b.jsonl").write_text('{"text": "good"}\n' * 5 + '{"text": 1}\n')
-    words = (stored.path, stored.digest, str(files), str(tmp_path / "out"), Threads())
+    output = tmp_path / "out"
     with pytest.raises(DataError, match=r"b\.jsonl: row 6"):
-        score_parts(*words, batch_size=2)
-    assert list((tmp_path / "out").glob("*.partial*"))
-    with pytest.raises(DataError, match=r"b\.jsonl: row 6"), nothing_begun(words[3]):
-        score_parts(*words, batch_size=2)
-    assert not (tmp_path / "out" / DONE).exists()
-    assert not list((tmp_path / "out").glob("*.partial*"))
+        score(stored, files, output, batch_size=2)
+    assert list(output.glob("*.partial*"))
+    with pytest.raises(DataError, match=r"b\.jsonl: row 6"), nothing_begun(str(output)):
+        score(stored, files, output, batch_size=2)
+    assert not (output / DONE).exists()
+    assert not list(output.glob("*.partial*"))
 
 
 def test_class_folders_are_not_scored_a_part_for_each_text(stored, tmp_path):
     for name in ("a/1.txt", "a/2.txt", "b/1.txt", "b/2.txt"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_text("a good film\nof two lines")
-    words = (stored.path, stored.digest, str(tmp_path / "in"), str(tmp_path / "out"), Threads())
+    where, output = tmp_path / "in", tmp_path / "out"
     with pytest.raises(UsageError, match="leave out engine, or for .* lines give format='lines'"):
-        score_parts(*words)
-    assert not (tmp_path / "out").exists()
-    assert score_parts(*words, kind="lines").n_rows == 8
+        plan_parts(str(where), str(output))
+    assert score(stored, where, output, kind="lines").n_rows == 8
+    assert (output / "part-00003.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("where", "output", "told"),
+    [
+        ("in", "-", "give output='FOLDER'"),
+        ("-", "out", "not standard input: split it"),
+        ("gone.csv", "out", r"no such file: .*gone\.csv"),
+        ("in,gone.csv", "out", r"no such file: gone\.csv"),
+        ("pipe", "out", "is a pipe, which is read once"),
+        ("other.csv", "out", r"other\.csv: no column 'text' \(there are: body, n\)"),
+        ("sheet.xlsx", "out", "a spreadsheet: save the sheet as CSV"),
+        ("in", "other.csv", r"other\.csv: is a file; an engine writes a folder"),
+        ("in", "other.csv/below", r"other\.csv: is a file; an engine writes a folder"),
+        ("in", "in", r"in: holds the input .*a\.csv; write to another folder"),
+        ("in", "https://host/x", "https is read only; write to"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said_before_a_cluster_is_asked(
+    where, output, told, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text("text\ngood\n")
+    (tmp_path / "other.csv").write_text("body,n\ngood,1\n")
+    (tmp_path / "sheet.xlsx").write_bytes(b"PK")
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match=told):
+        plan_parts(where, output)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_command_says_what_is_wrong_before_it_asks_for_an_engine(stored, tmp_path, cli):
+    """No cluster answers at the address, and is not asked."""
+    words = ["predict", "--output-dir", stored.path.parents[2], "--engine", "spark"]
+    words += ["--engine-address", f"spark://127.0.0.1:{free_port()}"]
+    (tmp_path / "a.csv").write_text("text\ngood\n")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / DONE).touch()
+    for where, output, told in (
+        ("b.csv", "out", "no such file"), ("a.csv", "full", "holds parts already; --force"),
+    ):  # fmt: skip
+        answer = cli(*words, "--input", tmp_path / where, "--output", tmp_path / output)
+        assert (answer.code, answer.out) == (2, "")
+        assert told in answer.err.splitlines()[-1]
 
 
 def test_an_engine_that_is_none_is_refused():
@@ -201,10 +265,10 @@ def test_ray_gives_the_same_weights_and_parts_and_survives_a_node(
             there = fit(reviews, tmp_path / "there", LosesANode())
             np.testing.assert_array_equal(there.coef_, here.coef_)
             np.testing.assert_array_equal(there.intercept_, here.intercept_)
-            score_parts(stored.path, stored.digest, str(files), str(tmp_path / "out"), engine)
+            score(stored, files, tmp_path / "out", engine)
             (files / "day=2" / "b.jsonl").write_text('{"text": 1}\n')
             with pytest.raises(DataError, match=r"b\.jsonl: row 1"):
-                score_parts(stored.path, stored.digest, str(files), str(tmp_path / "bad"), engine)
+                score(stored, files, tmp_path / "bad", engine)
             (files / "day=2" / "b.jsonl").unlink()
         check_parts(stored, files, tmp_path / "out")
 
@@ -213,47 +277,11 @@ def test_ray_gives_the_same_weights_and_parts_and_survives_a_node(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_spark_gives_the_same_answers_on_a_master_with_two_workers(
-    reviews, stored, files, tmp_path, monkeypatch
+    reviews, stored, files, tmp_path
 ):
-    pyspark = pytest.importorskip("pyspark", reason="the extra spark is not installed")
-    if shutil.which("java") is None:
-        pytest.skip("Java is not installed")
-    home = Path(pyspark.__file__).parent
-    port = free_port()
-    address = f"spark://127.0.0.1:{port}"
-    environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
-    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
-    master = ["Master", "--host", "127.0.0.1", "--port", str(port)]
-    worker = [
-        "Worker",
-        "--cores",
-        "1",
-        "--memory",
-        "1g",
-        "--work-dir",
-        str(tmp_path / "w"),
-        address,
-    ]
-    running = []
+    from sentiment import spark as on_spark
 
-    def start(words: list[str]) -> None:
-        log = (tmp_path / f"log{len(running)}").open("wb")
-        kind = f"org.apache.spark.deploy.{words[0].lower()}.{words[0]}"
-        command = [str(home / "bin" / "spark-class"), kind, "--webui-port", str(free_port())]
-        running.append(
-            subprocess.Popen([*command, *words[1:]], stdout=log, stderr=log, env=environment)
-        )
-
-    try:
-        start(master)
-        wait_for(
-            lambda: b"RUNNING" in (tmp_path / "log0").read_bytes() or _open(port), what="master"
-        )
-        start(worker)
-        start(worker)
-        from sentiment import spark as on_spark
-
+    with spark_master(2, tmp_path / "spark") as address:
         with on_spark.session(address) as session:
             frame = session.createDataFrame(
                 [(text,) for text in [*reviews[0][:50], None, "  "]], "text string"
@@ -287,23 +315,61 @@ def test_spark_gives_the_same_answers_on_a_master_with_two_workers(
             with pytest.raises(UsageError, match="holds int, not text: cast it to string"):
                 on_spark.score(frame.selectExpr("1 as text"), output_dir=output_dir)
             with engines.engine("spark", address) as engine:
-                score_parts(stored.path, stored.digest, str(files), str(tmp_path / "out"), engine)
+                score(stored, files, tmp_path / "out", engine)
                 (files / "day=2" / "b.jsonl").write_text('{"text": 1}\n')
                 with pytest.raises(DataError, match=r"b\.jsonl: row 1"):
-                    score_parts(
-                        stored.path, stored.digest, str(files), str(tmp_path / "bad"), engine
-                    )
+                    score(stored, files, tmp_path / "bad", engine)
                 (files / "day=2" / "b.jsonl").unlink()
         check_parts(stored, files, tmp_path / "out")
-    finally:
-        for process in reversed(running):
-            process.terminate()
-            process.wait(timeout=30)
 
 
-def _open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def scoring_with(engine: str, address: str, stored, files: Path, output: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "sentiment", "predict", "--input", str(files), "--output", str(output),
+            "--output-dir", str(stored.path.parents[2]), "--engine", engine, "--engine-address", address,
+        ],
+        stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    )  # fmt: skip
+
+
+def line_of(process: subprocess.Popen, told: str) -> str:
+    return next(line for line in process.stderr if told in line)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_a_spark_master_without_workers_is_spoken_of(stored, files, tmp_path):
+    with spark_master(0, tmp_path / "spark") as address:
+        process = scoring_with("spark", address, stored, files, tmp_path / "out")
+        said = line_of(process, "no worker")
+        assert f"the Spark master {address} has given no worker" in said
+        assert f"`start-worker.sh {address}` adds one; waiting" in said
+        wait_for((tmp_path / "out").exists)
+        time.sleep(1)  # for Spark itself to wait
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=60)
+    assert (process.returncode, rest.splitlines()[-1]) == (130, "interrupted")
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_ray_cluster_without_a_free_core_is_spoken_of_and_waited_for(stored, files, tmp_path):
+    ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+    with cluster_of(1) as cluster:
+        ray.init(cluster.address, log_to_driver=False)
+        other = ray.remote(num_cpus=1)(type("Other", (), {})).remote()
+        ray.get(other.__ray_ready__.remote())
+        process = scoring_with("ray", cluster.address, stored, files, tmp_path / "out")
+        said = line_of(process, "no free core")
+        assert f"the Ray cluster at {cluster.address} has no free core (it has 1 in all)" in said
+        ray.kill(other)
+        process.communicate(timeout=120)
+    assert process.returncode == 0
+    check_parts(stored, files, tmp_path / "out")
 
 
 @pytest.mark.real
