@@ -207,8 +207,7 @@ def _ray(address: str | None) -> Iterator[_Ray]:
             lambda: ray.available_resources().get("CPU", 0) >= 1,
             lambda: (
                 f"the Ray cluster at {ray.get_runtime_context().gcs_address} has no free core (it has "
-                f"{int(ray.cluster_resources().get('CPU', 0))} in all): `ray start --address=… --num-cpus=N` "
-                "on another machine adds some"
+                f"{int(ray.cluster_resources().get('CPU', 0))} in all): `ray start` elsewhere adds some"
             ),
         )
         yield _Ray(ray)

@@ -59,7 +59,7 @@ class _Part(NamedTuple):
     output_format: Format
 
 
-class Plan(NamedTuple):
+class PlannedParts(NamedTuple):
     """Which file becomes which part: what can be refused is refused before an engine is asked for.
 
     Attributes
@@ -89,7 +89,7 @@ def plan_parts(
     text_column: str = "text",
     dialect: Dialect | None = None,
     force: bool = False,
-) -> Plan:
+) -> PlannedParts:
     """Find the files of an input, each of which becomes a part: ``part-00000.parquet`` and so on.
 
     Nothing is written yet. The first file's first rows are read, so that a column or an encoding that is
@@ -146,7 +146,7 @@ def plan_parts(
             f"{output}: holds {others[0]}, which no file of {where} becomes; ", Parameter("force"),
             " removes it",
         )  # fmt: skip
-    plan = Plan(at, tuple(parts), (DONE, *others) if force else (), text_column, dialect)
+    plan = PlannedParts(at, tuple(parts), (DONE, *others) if force else (), text_column, dialect)
     with _reader(parts[0], plan, batch_size=8) as reader:
         next(iter(reader), None)
     return plan
@@ -155,7 +155,7 @@ def plan_parts(
 def score_parts(
     scorer: Path,
     digest: str,
-    plan: Plan,
+    plan: PlannedParts,
     engine: Engine,
     *,
     min_confidence: float | None = None,
@@ -173,7 +173,7 @@ def score_parts(
     scorer : Path
         Directory of the model; its files are sent to each machine.
     digest : str
-    plan : Plan
+    plan : PlannedParts
     engine : Engine
     min_confidence, top, batch_size
         As for `score_file`.
@@ -240,7 +240,7 @@ def _readable(place: Place) -> Place:
     return replace(place, path=str(Path(place.path).resolve()))
 
 
-def _reader(part: _Part, plan: Plan, batch_size: int) -> Reader:
+def _reader(part: _Part, plan: PlannedParts, batch_size: int) -> Reader:
     return Reader(
         part.place.path,
         part.kind,
@@ -256,7 +256,7 @@ def _score_part(
     *,
     model: dict[str, bytes],
     digest: str,
-    plan: Plan,
+    plan: PlannedParts,
     min_confidence: float | None,
     top: int | None,
     batch_size: int,

@@ -16,7 +16,7 @@ from sentiment.errors import UsageError
 
 if TYPE_CHECKING:
     from sentiment.batch import Summary
-    from sentiment.parts import Plan
+    from sentiment.parts import PlannedParts
     from sentiment.records.rows import Rows
     from sentiment.records.suffixes import Format
     from sentiment.scorer import Scorer
@@ -260,7 +260,7 @@ def _describe(summary: Summary) -> str:
 def _predict_parts(
     model: str | None,
     output_dir: Path,
-    plan: Plan,
+    plan: PlannedParts,
     engine_name: str,
     address: str | None,
     **options: Any,

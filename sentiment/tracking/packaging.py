@@ -100,7 +100,8 @@ def save_model(
         TensorSpec,
     )
 
-    # Spark makes columns of these alone, and fails at an object or a text that is null in some rows.
+    # MLflow makes Spark's columns of these alone: it fails at an object that is null in some rows, and writes
+    # the word None for a text that is.
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "label"),
         ColSpec(DataType.double, "confidence"),
