@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -224,18 +225,23 @@ class SweeperNode:
     params: dict[str, Any] | None = None
 
 
-def register() -> None:
-    """Make the schema, the files, the sweeper and the resolvers known to Hydra; may be called again."""
+@functools.cache
+def _register_schema() -> None:
     FileConfigSource.texts = text_keys(Config)
     SourcesRegistry.instance().register(FileConfigSource)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
+    store.store(name="register", node=GateRoot)
     store.store(group="hydra/sweeper", name="sentiment", node=SweeperNode, provider="sentiment")
+
+
+def register() -> None:
+    """Make the schema, the files, the sweeper and the resolvers known to Hydra; may be called again."""
+    _register_schema()
     # Hydra takes plugins from the namespace package hydra_plugins alone and looks for it along
     # sys.path when it starts, so this must come first.
     if PLUGINS not in sys.path:
         sys.path.append(PLUGINS)
-    ConfigStore.instance().store(name="register", node=GateRoot)
     OmegaConf.register_new_resolver(
         "env_or", lambda name, default: os.environ.get(name) or default, replace=True
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -22,6 +23,12 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", MLFLOW_DISABLE_TE
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes are named by their number: packed ones hold the time, and workers must agree."""
     return f"{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
+def pytest_collection_finish() -> None:
+    """What stands now stays: no collection of garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

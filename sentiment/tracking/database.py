@@ -8,6 +8,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 
 # Alembic keeps what it works on in globals: one thread at a time.
 _MIGRATING = threading.Lock()
+# What the migrations leave, which take seconds: a process runs them once.
+_empty: list[bytes] = []
+_NOWHERE = "file:///nowhere"
 # Where MLflow keeps absolute addresses of artifacts.
 _ADDRESSES = (
     ("experiments", "artifact_location"),
@@ -63,27 +67,33 @@ def prepare(file: Path) -> None:
 
 
 def _make(file: Path) -> None:
-    """Run the migrations beside and rename."""
-    with _MIGRATING:
-        _migrate_beside(file)
-
-
-def _migrate_beside(file: Path) -> None:
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    make: Any = SqlAlchemyStore  # untyped
-    folder = tempfile.mkdtemp(prefix=f".{file.name}-", dir=file.parent)
-    beside = Path(folder) / file.name
-    try:
-        store = make(f"sqlite:///{beside}", (file.parent / "artifacts").as_uri())
-        store.engine.dispose()
+    """Write an empty database beside, and rename."""
+    place = (file.parent / "artifacts").as_uri()
+    now = int(time.time() * 1000)
+    with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder:
+        beside = Path(folder) / file.name
+        with _MIGRATING:
+            if not _empty:
+                _migrate(beside)
+                _empty.append(beside.read_bytes())
+        beside.write_bytes(_empty[0])
+        with contextlib.closing(sqlite3.connect(beside)) as database:
+            database.execute(
+                "UPDATE experiments SET artifact_location = ? || substr(artifact_location, ?),"
+                " creation_time = ?, last_update_time = ?",
+                (place, len(_NOWHERE) + 1, now, now),
+            )
+            database.commit()
         for suffix in ("-wal", "-shm", "-journal"):
             file.with_name(file.name + suffix).unlink(missing_ok=True)
         beside.replace(file)
-    finally:
-        for left in Path(folder).iterdir():
-            left.unlink()
-        Path(folder).rmdir()
+
+
+def _migrate(file: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    make: Any = SqlAlchemyStore  # untyped
+    make(f"sqlite:///{file}", _NOWHERE).engine.dispose()
 
 
 def _is_half_made(file: Path) -> bool:

@@ -124,6 +124,18 @@ def test_a_database_that_was_left_half_made_is_made_again(tmp_path):
     assert left <= {"mlflow.db", ".mlflow.db.lock", "mlflow.db.half-made"}
 
 
+def test_a_process_runs_the_migrations_once_and_every_folder_has_its_own_database(tmp_path):
+    logged = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        client = tracking.connect(folder)
+        [default] = client.search_experiments()
+        assert default.artifact_location == (folder / "artifacts" / "0").as_uri()
+        assert abs(default.creation_time / 1000 - time.time()) < 60
+        assert {path.name for path in folder.iterdir()} == {"mlflow.db", ".mlflow.db.lock"}
+        logged.append(client.create_run(default.experiment_id).info.run_id)
+        assert [run.info.run_id for run in client.search_runs([default.experiment_id])] == logged[-1:]
+
+
 def test_a_database_of_something_else_is_never_replaced(tmp_path, monkeypatch):
     file = tmp_path / "feedback.db"
     with sqlite3.connect(file) as database:
