@@ -119,12 +119,13 @@ class TokenTable:
     """
 
     def __init__(self, tokens: Sequence[str] = ()) -> None:
+        # Of each number of words: the keys, and the id of each key; the id after the last is -1.
         self._tables: dict[int, tuple[KeyTable, Int32]] = {}
         self._others: dict[bytes, int] = {}
         self.n = 0
         if len(tokens):
             spans = spans_of([tokens])
-            wanted = np.argsort(self.find(spans, grow=True)).astype(np.int32)
+            wanted = np.append(np.argsort(self.find(spans, grow=True)), -1).astype(np.int32)
             self._tables = {n: (table, wanted[ids]) for n, (table, ids) in self._tables.items()}
             self._others = {token: int(wanted[i]) for token, i in self._others.items()}
 
@@ -134,7 +135,7 @@ class TokenTable:
         for table, ids in self._tables.values():
             keys = table.keys()
             packed = np.ascontiguousarray(keys.T).view(f"S{8 * len(keys)}").ravel()
-            for i, token in zip(ids.tolist(), packed.tolist(), strict=True):
+            for i, token in zip(ids[:-1].tolist(), packed.tolist(), strict=True):
                 tokens[i] = token.decode()
         for token, i in self._others.items():
             tokens[i] = token.decode()
@@ -174,7 +175,7 @@ class TokenTable:
         n = len(keys)
         table, ids = self._tables.get(n, (None, None))
         if table is None or ids is None:
-            table, ids = KeyTable(n), np.empty(0, np.int32)
+            table, ids = KeyTable(n), np.full(1, -1, np.int32)
         numbers = table.find(keys)
         if grow:
             missing = np.flatnonzero(numbers < 0)
@@ -188,10 +189,10 @@ class TokenTable:
                 fresh = ordered[:, new]
                 table.add(fresh)
                 added = np.arange(self.n, self.n + fresh.shape[1], dtype=np.int32)
-                ids = np.concatenate([ids, added])
+                ids = np.concatenate([ids[:-1], added, ids[-1:]])
                 self.n += len(added)
             self._tables[n] = table, ids
-        return np.append(ids, np.int32(-1))[numbers]
+        return ids.take(numbers)
 
     def _find_others(self, spans: Spans, at: Int64, grow: bool) -> list[int]:
         ids = []
