@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import yaml
 from hydra._internal.core_plugins import file_config_source as hydra_files
@@ -37,14 +38,21 @@ class FileConfigSource(hydra_files.FileConfigSource):
         package = header.get("package") or "_group_"
         above = package.replace("_group_", group).replace("_global_", "").strip(".")
 
-        def meant(place: str) -> Meant | None:
-            full = f"{above}.{place}".strip(".").removeprefix("hydra.sweeper.params.")
-            if full in self.texts:
-                return Meant.TEXT
-            if any(f"{full}.".startswith(f"{name}.") for name in _NAMES):
-                return Meant.NAMES
-            return Meant.NAMED if any(f"{full}.".startswith(f"{n}.") for n in _NAMED) else None
-
-        content = yaml.load(text, loader(get_yaml_loader(), meant))
+        content = _content(text, above, self.texts)
         config = OmegaConf.create(content if content is not None else {})
         return ConfigResult(self.provider, f"{self.scheme()}://{self.path}", config, header)
+
+
+@lru_cache(maxsize=128)
+def _content(text: str, above: str, texts: frozenset[str]) -> Any:
+    """Return what a file says that stands at a place of the config: the jobs of a sweep read the same."""
+
+    def meant(place: str) -> Meant | None:
+        full = f"{above}.{place}".strip(".").removeprefix("hydra.sweeper.params.")
+        if full in texts:
+            return Meant.TEXT
+        if any(f"{full}.".startswith(f"{name}.") for name in _NAMES):
+            return Meant.NAMES
+        return Meant.NAMED if any(f"{full}.".startswith(f"{n}.") for n in _NAMED) else None
+
+    return yaml.load(text, loader(get_yaml_loader(), meant))

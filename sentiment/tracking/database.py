@@ -90,10 +90,24 @@ def _make(file: Path) -> None:
 
 
 def _migrate(file: Path) -> None:
+    """Run MLflow's migrations: several hundred transactions, for none of which the disk is waited."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
 
     make: Any = SqlAlchemyStore  # untyped
-    make(f"sqlite:///{file}", _NOWHERE).engine.dispose()
+
+    def do_not_wait(connection: sqlite3.Connection, _: object) -> None:
+        # Other threads may be connecting to databases that are somebody's.
+        places = connection.execute("PRAGMA database_list")
+        if any(Path(place).parent.name == file.parent.name for *_, place in places):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", do_not_wait)
+    try:
+        make(f"sqlite:///{file}", _NOWHERE).engine.dispose()
+    finally:
+        event.remove(Engine, "connect", do_not_wait)
 
 
 def _is_half_made(file: Path) -> bool:

@@ -133,7 +133,9 @@ def test_a_process_runs_the_migrations_once_and_every_folder_has_its_own_databas
         assert abs(default.creation_time / 1000 - time.time()) < 60
         assert {path.name for path in folder.iterdir()} == {"mlflow.db", ".mlflow.db.lock"}
         logged.append(client.create_run(default.experiment_id).info.run_id)
-        assert [run.info.run_id for run in client.search_runs([default.experiment_id])] == logged[-1:]
+        assert [run.info.run_id for run in client.search_runs([default.experiment_id])] == logged[
+            -1:
+        ]
 
 
 def test_a_database_of_something_else_is_never_replaced(tmp_path, monkeypatch):
