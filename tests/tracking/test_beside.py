@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,24 +17,38 @@ from support.waiting import wait_for
 from sentiment.errors import SentimentError, UsageError
 from sentiment.tracking import client as tracking
 from sentiment.tracking.address import remember
-from sentiment.tracking.beside import beside
+from sentiment.tracking.beside import Beside, beside
 from sentiment.tracking.origin import is_gone
 from sentiment.tracking.tags import FAILURE
 
 
-@pytest.fixture
-def process(monkeypatch, tmp_path):
+@contextmanager
+def another(folder: Path) -> Iterator[Beside]:
     """The other process, as a command has it that did not import MLflow."""
     with ExitStack() as stack:
-        with monkeypatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             patch.delitem(sys.modules, "mlflow", raising=False)
             patch.setenv("LOKY_MAX_CPU_COUNT", "2")
             # As where MLflow has loaded one of our models, with its part of this package.
-            (tmp_path / "code" / "sentiment").mkdir(parents=True)
-            (tmp_path / "code" / "sentiment" / "__init__.py").touch()
-            patch.setattr(sys, "path", [str(tmp_path / "code"), *sys.path])
+            (folder / "code" / "sentiment").mkdir(parents=True)
+            (folder / "code" / "sentiment" / "__init__.py").touch()
+            patch.setattr(sys, "path", [str(folder / "code"), *sys.path])
             started = stack.enter_context(beside())
         assert started is not None
+        yield started
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory):
+    """One for several runs: it takes seconds to start."""
+    with another(tmp_path_factory.mktemp("process")) as started:
+        yield started
+
+
+@pytest.fixture
+def own_process(tmp_path):
+    """One that may be killed, and whose first run is the test's."""
+    with another(tmp_path) as started:
         yield started
 
 
@@ -98,17 +113,17 @@ def test_what_the_system_refused_there_is_that_here(process, tmp_path):
     assert raised.value.filename == str(tmp_path / "none")
 
 
-def test_what_nobody_waited_for_is_raised_in_the_end(process, tmp_path):
-    run = process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
+def test_what_nobody_waited_for_is_raised_in_the_end(own_process, tmp_path):
+    run = own_process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
     run.tell("text", text="words", name="note.txt", other="unknown")
     assert run.newest({"a": "b"}) is None  # it is no fault of this call
     with pytest.raises(RuntimeError, match="unexpected keyword argument 'other'"):
         run.end("FINISHED")
 
 
-def test_when_the_other_process_ends_this_one_goes_on(process, tmp_path, caplog):
-    run = process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
-    os.kill(process.pid, signal.SIGKILL)
+def test_when_the_other_process_ends_this_one_goes_on(own_process, tmp_path, caplog):
+    run = own_process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
+    os.kill(own_process.pid, signal.SIGKILL)
     run.log_text("words", "note.txt")  # its answer is not waited for
     run.log_metrics({"accuracy": 0.5})
     run.end("FINISHED")
@@ -120,19 +135,19 @@ def test_when_the_other_process_ends_this_one_goes_on(process, tmp_path, caplog)
     assert [file.path for file in client.list_artifacts(run.run_id)] == ["note.txt"]
 
 
-def test_when_it_ends_before_its_run_this_one_starts_it(process, tmp_path):
-    os.kill(process.pid, signal.SIGKILL)
-    run = process.experiment(tmp_path / "out", "reviews").start(name="first", tags={})
+def test_when_it_ends_before_its_run_this_one_starts_it(own_process, tmp_path):
+    os.kill(own_process.pid, signal.SIGKILL)
+    run = own_process.experiment(tmp_path / "out", "reviews").start(name="first", tags={})
     with run.ending():
         pass
     found = tracking.connect(tmp_path / "out").get_run(run.run_id)
     assert (found.info.run_name, found.info.status) == ("first", "FINISHED")
 
 
-def test_settings_made_after_its_start_are_its_settings(process, tmp_path, monkeypatch):
+def test_settings_made_after_its_start_are_its_settings(own_process, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
     monkeypatch.chdir(tmp_path)
-    run = process.experiment(Path("out"), "reviews").start(name=None, tags={})
+    run = own_process.experiment(Path("out"), "reviews").start(name=None, tags={})
     with run.ending():
         pass
     assert tracking.connect(tmp_path / "out").get_run(run.run_id).info.status == "FINISHED"
