@@ -6,10 +6,11 @@ import logging
 import os
 import re
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -210,7 +211,9 @@ def _ray(address: str | None) -> Iterator[_Ray]:
                 f"{int(ray.cluster_resources().get('CPU', 0))} in all): `ray start` elsewhere adds some"
             ),
         )
-        yield _Ray(ray)
+        # Ray tells of nodes that die on standard output, which is the caller's.
+        with redirect_stdout(sys.stderr):
+            yield _Ray(ray)
     finally:
         if ours:
             ray.shutdown()
