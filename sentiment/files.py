@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ try:
     import fcntl
 except ImportError:  # not POSIX: without locks a thing may be done twice
     fcntl = None  # type: ignore[assignment]
+
+_WRITING = ".writing-"
+_ABANDONED = 24 * 3600.0  # seconds since anything was put into a folder that is being written
 
 
 @contextmanager
@@ -58,7 +62,8 @@ def _still(file: IO[str], path: Path) -> bool:
 def whole_folder(target: Path) -> Iterator[Path]:
     """Give an empty folder beside the target that takes its name when the block ends well.
 
-    When another process has put the same folder in place in the meantime, that one stays.
+    When another process has put the same folder in place in the meantime, that one stays. What a process
+    was writing when it was killed goes after a day.
 
     Parameters
     ----------
@@ -71,7 +76,11 @@ def whole_folder(target: Path) -> Iterator[Path]:
         The folder cannot be made or renamed; nothing is left behind.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
+    for left in target.parent.glob(f"{_WRITING}*"):
+        with contextlib.suppress(OSError):  # another process removes it too
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(left)
+    beside = Path(tempfile.mkdtemp(prefix=_WRITING, dir=target.parent))
     try:
         beside.chmod(0o755)
         with writing(target):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from sentiment import store
 from sentiment.compiler.compile import CompiledScorer
 from sentiment.errors import ModelError, ModelNotFoundError, UsageError
+from sentiment.files import whole_folder
 from sentiment.scorer import Scorer
 
 
@@ -22,6 +25,18 @@ def test_saving_twice_changes_nothing(compiled: CompiledScorer, tmp_path: Path) 
     assert {path: path.read_bytes() for path in before} == before
     assert second.run_id == "r1"
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [compiled.digest]
+
+
+def test_what_a_killed_process_was_writing_goes_after_a_day(compiled, tmp_path):
+    with whole_folder(tmp_path / "models" / "first") as beside:
+        (beside / "half.bin").touch()
+        killed = Path(shutil.copytree(beside, f"{beside}-killed"))
+    writing = Path(shutil.copytree(killed, f"{killed}-not"))
+    two_days_ago = time.time() - 48 * 3600
+    os.utime(killed, (two_days_ago, two_days_ago))
+    stored = store.save_model(compiled, {}, tmp_path)
+    left = {path.name for path in (tmp_path / "models").iterdir()}
+    assert left == {"first", stored.digest, writing.name}
 
 
 def test_pointers_are_followed(compiled: CompiledScorer, tmp_path: Path) -> None:
