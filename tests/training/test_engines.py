@@ -146,7 +146,7 @@ def test_class_folders_are_not_scored_a_part_for_each_text(stored, tmp_path):
         ("gone.csv", "out", r"no such file: .*gone\.csv"),
         ("in,gone.csv", "out", r"no such file: gone\.csv"),
         ("pipe", "out", "is a pipe, which is read once"),
-        ("other.csv", "out", r"other\.csv: no column 'text' \(there are: body, n\)"),
+        ("other.csv", "out", r"other\.csv: no column 'text' \(there are: body, n; give text_column\)"),
         ("sheet.xlsx", "out", "a spreadsheet: save the sheet as CSV"),
         ("in", "other.csv", r"other\.csv: is a file; an engine writes a folder"),
         ("in", "other.csv/below", r"other\.csv: is a file; an engine writes a folder"),
