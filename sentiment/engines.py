@@ -258,7 +258,9 @@ def _spark(address: str | None) -> Iterator[_Spark]:
 
     with session(address) as spark:
         context = spark.sparkContext
-        if not context.master.startswith("local"):
+        # Others give workers when a task asks for one.
+        dynamic = context.getConf().get("spark.dynamicAllocation.enabled", "false") == "true"
+        if context.master.startswith("spark://") and not dynamic:
             workers = context._jsc.sc().getExecutorMemoryStatus  # the driver is one of them
             memory = context.getConf().get("spark.executor.memory", "1g")
             _await_core(

@@ -120,6 +120,8 @@ def plan_parts(
     if not force and DONE in there:
         raise UsageError(f"{output}: holds parts already; ", Parameter("force"), " replaces them")
     found = places.find(where, any_name=kind is not None)
+    if not found:
+        raise UsageError(Parameter("input", where), ": names no file")
     if kind is None and by_class(found):
         raise UsageError(
             f"{where}: holds class folders, whose files are a text each, and an engine writes a part for "

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 _MIGRATING = threading.Lock()
 # What the migrations leave, which take seconds: a process runs them once.
 _empty: list[bytes] = []
-_NOWHERE = "file:///nowhere"
 # Where MLflow keeps absolute addresses of artifacts.
 _ADDRESSES = (
     ("experiments", "artifact_location"),
@@ -79,9 +78,9 @@ def _make(file: Path) -> None:
         beside.write_bytes(_empty[0])
         with contextlib.closing(sqlite3.connect(beside)) as database:
             database.execute(
-                "UPDATE experiments SET artifact_location = ? || substr(artifact_location, ?),"
+                "UPDATE experiments SET artifact_location = ? || '/' || experiment_id,"
                 " creation_time = ?, last_update_time = ?",
-                (place, len(_NOWHERE) + 1, now, now),
+                (place, now, now),
             )
             database.commit()
         for suffix in ("-wal", "-shm", "-journal"):
@@ -105,7 +104,8 @@ def _migrate(file: Path) -> None:
 
     event.listen(Engine, "connect", do_not_wait)
     try:
-        make(f"sqlite:///{file}", _NOWHERE).engine.dispose()
+        # Older versions make that folder.
+        make(f"sqlite:///{file}", (file.parent / "artifacts").as_uri()).engine.dispose()
     finally:
         event.remove(Engine, "connect", do_not_wait)
 

@@ -50,7 +50,7 @@ class Fall:
         if not self._first:
             self._first = self._least = gradient
         self._least = max(min(self._least, gradient), self._tol)
-        if not self._first > self._tol > 0.0:
+        if not math.inf > self._first > self._tol > 0.0:
             return 0.0
         return math.log(self._first / self._least) / math.log(self._first / self._tol)
 

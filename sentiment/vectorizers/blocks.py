@@ -113,7 +113,8 @@ def fit_blocks(
                 progress("transpose", done, steps)
     elif layout == "whole":
         join_rows(matrix, len(lengths), lambda done, of: progress("one file", done, of))
-    shutil.rmtree(work)
+    # A network file system keeps names of what is mapped still: they go with the whole.
+    shutil.rmtree(work, ignore_errors=True)
     return BlockMatrix(matrix, lengths, widths, len(filled), engine, joined=layout == "whole")
 
 

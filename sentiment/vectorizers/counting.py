@@ -123,8 +123,8 @@ def _kept(
     save_array(work / f"level{k}.npy", keys)
 
     def kept(name: str, array: npt.NDArray[Any]) -> Any:
-        save_array(work / f"level{k}-{name}.npy", array)
-        return mapped(work / f"level{k}-{name}.npy")
+        save_array(work / f"counted{k}-{name}.npy", array)
+        return mapped(work / f"counted{k}-{name}.npy")
 
     total, df = kept("total", total), kept("df", df)
     last = kept("last", (keys & ((1 << bits) - 1)).astype(np.int32))

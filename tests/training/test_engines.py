@@ -144,6 +144,7 @@ def test_class_folders_are_not_scored_a_part_for_each_text(stored, tmp_path):
         ("in", "-", "give output='FOLDER'"),
         ("-", "out", "not standard input: split it"),
         ("gone.csv", "out", r"no such file: .*gone\.csv"),
+        (",", "out", "input=',': names no file"),
         ("in,gone.csv", "out", r"no such file: gone\.csv"),
         ("pipe", "out", "is a pipe, which is read once"),
         ("other.csv", "out", r"other\.csv: no column 'text' \(there are: body, n; give text_column\)"),
