@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -170,15 +171,24 @@ class Feedback:
         """
         with _told(self.place, "written"):
             if isinstance(self.place, Path):
-                query = _INSERT.format(table="feedback", values="?, ?, ?, ?, ?, ?, ?, ?")
                 with self._sqlite:
-                    return [self._sqlite.execute(query, a).rowcount > 0 for a in answers]
-            query = _INSERT.format(table=_TABLE, values="%s, %s, %s, %s, %s, %s, %s, %s")
-            with self._postgres.pipeline(), _transaction(self._postgres, _BUSY_SECONDS):
-                # Sorted, so that replicas that are told the same never wait for each other in a circle.
-                order = sorted(range(len(answers)), key=lambda i: answers[i].prediction_id)
-                done = {i: self._postgres.execute(query, _without_nul(answers[i])) for i in order}
-            return [done[i].rowcount > 0 for i in range(len(answers))]
+                    return [self._sqlite.execute(_INSERT, a).rowcount > 0 for a in answers]
+            # Sorted, so that replicas that are told the same never wait for each other in a circle; of
+            # one prediction, the first stays first. One statement and no pipeline: PgBouncer keeps the
+            # connection of a pipelined transaction after its end, now and then, and others wait for it.
+            rows = [_without_nul(answer) for answer in answers]
+            columns = [
+                list(column) for column in zip(*sorted(rows, key=itemgetter(0)), strict=True)
+            ]
+            if not rows:
+                return []
+            with _transaction(self._postgres, _BUSY_SECONDS):
+                new = {one for (one,) in self._postgres.execute(_INSERT_MANY, columns)}
+            firsts = []
+            for prediction_id, *_ in rows:
+                firsts.append(prediction_id in new)
+                new.discard(prediction_id)
+            return firsts
 
     def is_gone(self) -> bool:
         """Tell whether the file was removed, replaced or written over: nobody reads it any more."""
@@ -294,8 +304,13 @@ def _time(seconds: float) -> str:
 
 _TABLE = "sentiment_feedback"  # beside the tables of others
 _INSERT = (
-    "INSERT INTO {table} (prediction_id, digest, predicted, confidence, predicted_at, label, text,"
-    " answered_at) VALUES ({values}) ON CONFLICT (prediction_id) DO NOTHING"
+    "INSERT INTO feedback (prediction_id, digest, predicted, confidence, predicted_at, label, text,"
+    " answered_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (prediction_id) DO NOTHING"
+)
+_INSERT_MANY = (
+    f"INSERT INTO {_TABLE} (prediction_id, digest, predicted, confidence, predicted_at, label, text,"
+    " answered_at) SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::float8[], %s::float8[],"
+    " %s::text[], %s::text[], %s::float8[]) ON CONFLICT (prediction_id) DO NOTHING RETURNING prediction_id"
 )
 
 

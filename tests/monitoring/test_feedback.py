@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -49,6 +50,37 @@ def address(request, database):
     else:
         with pooler(database) as found:
             yield found
+
+
+@pytest.mark.real
+def test_a_pooler_has_its_connection_back_after_every_answer(database):
+    """Of pipelined transactions PgBouncer 1.18 kept it, where the machine was busy: all others waited."""
+    with pooler(database) as address, busy():
+        place = place_of(Path("unused"), f"postgresql://{address}")
+        for turn in range(150):
+            one, two = Feedback(place), Feedback(place)
+            assert one.add([]) == []
+            assert one.add([answer(2 * turn), answer(2 * turn + 1), answer(2 * turn)]) == [
+                True,
+                True,
+                False,
+            ]
+            assert two.add([answer(2 * turn + 1)]) == [False]
+            assert observed(place, "ab" * 32, 1_000)[1] == 2 * turn + 2
+            one.close()
+            two.close()
+
+
+@contextmanager
+def busy():
+    """Keep the processors busy."""
+    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
 
 
 @pytest.mark.real
