@@ -170,7 +170,7 @@ class Weighing:
                 return False
             for part in calibrated:
                 for calibrator, shift in zip(
-                    part.calibrators, self._shifts(classifier, one_by_one=True), strict=True
+                    part.calibrators, self._shifts(classifier, factor, one_by_one=True), strict=True
                 ):
                     calibrator.b_ += shift
             return True
@@ -180,20 +180,21 @@ class Weighing:
         link = _link(classifier)
         if link is None:
             return False
-        shifts = self._shifts(classifier, one_by_one=link == "ovr_sigmoid_normalized")
+        shifts = self._shifts(classifier, factor, one_by_one=link == "ovr_sigmoid_normalized")
         classifier.intercept_ = classifier.intercept_ - shifts
         return True
 
-    def _shifts(self, classifier: Any, *, one_by_one: bool) -> NDArray[np.float64]:
+    def _shifts(
+        self, classifier: Any, factor: NDArray[np.float64], *, one_by_one: bool
+    ) -> NDArray[np.float64]:
         """Return by how much each score is too large: of two classes, of several, or of each against all."""
-        classes = [str(label) for label in classifier.classes_]
-        factor = np.array([self.factors[label] for label in classes])
-        if len(classes) == 2:
-            factor = factor[1:] / factor[:-1]
+        if len(factor) == 2:
+            shift: NDArray[np.float64] = np.log(factor[1:] / factor[:-1])
+            return shift
         shifts: NDArray[np.float64] = np.log(factor)
-        if len(classes) > 2 and one_by_one and self.own is None:
+        if one_by_one and self.own is None:
             # Of a class against all others, as they are mixed.
-            rows = np.array([self.rows[label] for label in classes], dtype=np.float64)
+            rows = np.array([self.rows[str(label)] for label in classifier.classes_], np.float64)
             shifts -= np.log(((factor * rows).sum() - factor * rows) / (rows.sum() - rows))
         return shifts
 
