@@ -8,6 +8,8 @@ import random
 from functools import cache
 from pathlib import Path
 
+import polars as pl
+
 
 @cache
 def embedded() -> tuple[tuple[str, str], ...]:
@@ -28,6 +30,16 @@ def shuffled(seed: int = 0) -> list[tuple[str, str]]:
     rows = list(embedded())
     random.Random(seed).shuffle(rows)
     return rows
+
+
+def in_parts(folder: Path, n: int) -> Path:
+    """A new folder with some of them, dealt out to three files."""
+    folder.mkdir()
+    rows = shuffled()[:n]
+    for part in range(3):
+        frame = pl.DataFrame(rows[part::3], schema=["text", "label"], orient="row")
+        frame.write_parquet(folder / f"part-{part}.parquet")
+    return folder
 
 
 def balanced(n: int) -> tuple[list[str], list[str]]:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
-from support.reviews import shuffled
+from support.reviews import in_parts, shuffled
 from support.waiting import free_port
 
 from sentiment.data.stream import survey
@@ -374,13 +374,7 @@ def test_an_engine_that_cannot_be_had_is_said_before_the_text_is_read(folder, tm
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("data") / "reviews"
-    root.mkdir()
-    rows = shuffled()[:450]
-    for part in range(3):
-        frame = pl.DataFrame(rows[part::3], schema=["text", "label"], orient="row")
-        frame.write_parquet(root / f"part-{part}.parquet")
-    return root
+    return in_parts(tmp_path_factory.mktemp("data") / "reviews", 450)
 
 
 def test_the_model_in_blocks_has_the_digest_of_the_one_in_memory(

@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
-from support.reviews import shuffled
+from support.reviews import in_parts
 
 pytestmark = pytest.mark.slow
 
@@ -90,13 +89,7 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("data") / "reviews"
-    root.mkdir()
-    rows = shuffled()[:600]
-    for part in range(3):
-        frame = pl.DataFrame(rows[part::3], schema=["text", "label"], orient="row")
-        frame.write_parquet(root / f"part-{part}.parquet")
-    return root
+    return in_parts(tmp_path_factory.mktemp("data") / "reviews", 600)
 
 
 def command(folder: Path, at: Path, *words: str, **plan: Any) -> subprocess.CompletedProcess[str]:
