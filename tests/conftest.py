@@ -16,6 +16,9 @@ from support.commands import Printed
 # A run that was started in the background (nohup, &) ignores SIGINT, and so would every child of it.
 with contextlib.suppress(ValueError):  # not the main thread
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# A hundred processes start here: where Python may not keep its bytecode, each would compile all anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Before anything imports them: no network, and threads that leave the machine responsive.
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", MLFLOW_DISABLE_TELEMETRY="true")
 
@@ -34,7 +37,9 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    """No test sees the caller's tracking server, models or colours."""
+    """No test sees the caller's tracking server, models or colours, nor what another put in the path."""
+    # MLflow leaves there the code of a model that it loads; children would find it before this tree.
+    monkeypatch.setattr(sys, "path", [*sys.path])
     for name in list(os.environ):
         if name.startswith(
             ("SENTIMENT_", "MLFLOW_TRACKING", "MLFLOW_REGISTRY", "MLFLOW_RUN", "HYDRA_")

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from sentiment import config
 from sentiment.errors import UsageError
@@ -20,11 +21,10 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("key", ["data.train", "run_name", "experiment_name", "data.text_column"])
-def test_free_text_is_taken_as_it_is(name, key):
-    cfg = config.compose(["data=files", "data.train=x.csv", f"{key}={name}"])
-    group, _, leaf = key.rpartition(".")
-    assert (cfg[group] if group else cfg)[leaf] == name
+def test_free_text_is_taken_as_it_is(name):
+    keys = ("data.train", "run_name", "experiment_name", "data.text_column")
+    cfg = config.compose(["data=files", *[f"{key}={name}" for key in keys]])
+    assert [OmegaConf.select(cfg, key) for key in keys] == [name] * len(keys)
 
 
 @pytest.mark.parametrize("value", ["12e4567", "1e5", "007", "true", "on", "inf", "1_000", "0x10"])

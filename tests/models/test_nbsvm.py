@@ -42,6 +42,7 @@ def reviews():
     return texts[:2000], labels[:2000], texts[2000:], labels[2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_estimator_checks():
     expected = {

@@ -52,6 +52,7 @@ def address(request, database):
             yield found
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_a_pooler_has_its_connection_back_after_every_answer(database):
     """Of pipelined transactions PgBouncer 1.18 kept it, where the machine was busy: all others waited."""

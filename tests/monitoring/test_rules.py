@@ -38,6 +38,7 @@ def need(tool: str) -> str:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_every_alert_fires_for_its_cause():
     done = subprocess.run(

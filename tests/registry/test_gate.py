@@ -255,6 +255,7 @@ def test_test_rows_whose_labels_have_turned_are_refused(
     assert check(judge(GateConfig(), "d", good, contender("other")), "relabelled").passed
 
 
+@pytest.mark.slow
 def test_an_equal_model_is_refused_in_at_most_one_of_twenty_cases(
     contender: Callable[..., Contender], tmp_path: Path
 ) -> None:

@@ -408,6 +408,7 @@ def test_two_cannot_write_one_output(output_dir: Path, tmp_path: Path, cli: Any)
     assert cli(*words, "--output-dir", output_dir).code == 0
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_parent(output_dir: Path, tmp_path: Path) -> None:
     import psutil
 
@@ -525,7 +526,12 @@ def test_a_closed_pipe_ends_quietly(output_dir: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"), [("out.csv", True), ("out.parquet", True), ("out.csv.gz", False)]
+    ("name", "kept"),
+    [
+        ("out.csv", True),
+        pytest.param("out.parquet", True, marks=pytest.mark.slow),
+        pytest.param("out.csv.gz", False, marks=pytest.mark.slow),
+    ],
 )
 def test_ctrl_c_leaves_what_can_be_resumed_and_nothing_else(
     name: str, kept: bool, output_dir: Path, tmp_path: Path, cli: Any

@@ -16,6 +16,7 @@ from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion
 from sklearn.svm import LinearSVC
+from support.grids import combined
 
 from sentiment.compiler.compile import NotCompilableError, compile_scorer
 from sentiment.models import NBSVM
@@ -98,7 +99,7 @@ CLASSIFIERS = {
 
 def check(vectorizer: Any, classifier: Any, classes: int, tmp_path: Path) -> Scorer:
     train, labels = corpus(120, classes, 0)
-    test, _ = corpus(60, classes, 1)
+    test, _ = corpus(25, classes, 1)
     test += ["", "nothing known here", "good " * 1500, "a\ud800b", "GOOD\x00bad\x1fplot\u2028it"]
     classifier.fit(vectorizer.fit_transform(train), labels)
     compiled = compile_scorer(vectorizer, classifier, reference_texts=test[:40])
@@ -130,9 +131,10 @@ def check(vectorizer: Any, classifier: Any, classes: int, tmp_path: Path) -> Sco
     return scorer
 
 
-@pytest.mark.parametrize("classes", [2, 4])
-@pytest.mark.parametrize("name", CLASSIFIERS)
-@pytest.mark.parametrize("features", ["tfidf", "count", "hashing-unsigned", "union"])
+@pytest.mark.parametrize(
+    ("features", "name", "classes"),
+    combined(["tfidf", "count", "hashing-unsigned", "union"], CLASSIFIERS, [2, 4]),
+)
 def test_compiled_classifiers_answer_as_their_pipelines(
     features: str, name: str, classes: int, tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ def test_the_service_goes_on_without_its_feedback(serve, own_store):
     assert "Traceback" not in server.log
 
 
+@pytest.mark.slow
 def test_answers_to_earlier_models_and_starts_are_taken(serve, own_store):
     first = read_pointer(own_store, "champion")["digest"]
     server = serve(own_store).ready()
@@ -142,6 +143,7 @@ def test_answers_to_earlier_models_and_starts_are_taken(serve, own_store):
     assert answer.json()["status"] == "duplicate"
 
 
+@pytest.mark.slow
 def test_an_old_key_still_reads_what_it_signed(serve, own_store):
     old, new = "an old key of many characters", "a new key of many characters"
     server = serve(own_store, feedback_key=old).ready()
@@ -271,6 +273,7 @@ def test_a_worker_without_a_good_model_waits_for_it_instead_of_dying(serve, own_
     assert server.post("/predict", {"text": GOOD}).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_weights_that_change_in_place_change_no_answer(serve, own_store, workers):
     second = read_pointer(own_store, "latest")["digest"]
@@ -354,6 +357,7 @@ def test_a_crash_loop_is_slow_and_leaves_nothing(serve, own_store, tmp_path, mon
     assert server.metric("sentiment_batch_size_count") == 1
 
 
+@pytest.mark.slow
 def test_a_killed_parent_leaves_the_port_and_its_folder_to_the_next(
     serve, store, tmp_path, monkeypatch
 ):

@@ -305,6 +305,7 @@ def test_colours_of_the_system_lose_nothing(browser, server):
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 768, 1400])
 def test_it_fits_every_screen_in_light_and_dark(browser, server, width):
     context = browser.new_context(viewport={"width": width, "height": 844}, is_mobile=width < 700)
@@ -353,6 +354,7 @@ def test_errors_are_shown_and_a_key_is_asked_for(browser, serve, store):
     page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "selector"), [("docs", ".opblock-summary"), ("redoc", "[data-section-id]")]
 )
@@ -374,6 +376,7 @@ def test_the_documentation_renders_without_the_internet(browser, server, path, s
     page.close()
 
 
+@pytest.mark.slow
 def test_the_documentation_can_try_a_request(browser, server):
     page = browser.new_page()
     page.goto(f"{server.url}/docs")

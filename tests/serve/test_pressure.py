@@ -249,7 +249,7 @@ def test_what_takes_too_long_is_given_up(serve, store):
     assert server.metric("sentiment_errors_total", error_type="timeout") == 1
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_sigterm_drains_and_no_accepted_request_is_lost(serve, store, load, workers):
     server = serve(store, "--workers", workers, drain_seconds=300).ready()
     server.wait_for(lambda: server.metric("sentiment_workers_ready") == workers)
@@ -378,6 +378,7 @@ def test_sighup_replaces_every_worker_and_loses_nothing(serve, store, load):
     assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_workers_follow_a_parent_that_dies(serve, store):
     server = serve(store, "--workers", 2).ready()
     workers = server.workers()

@@ -82,6 +82,7 @@ def on_a_cluster(place, monkeypatch):
     return sweep
 
 
+@pytest.mark.slow
 def test_a_dead_job_takes_no_other_along_and_is_tried_again_as_often_as_allowed(on_a_cluster):
     found = on_a_cluster(
         "sweep.retries=1", dies_at=("model.alpha=1", "model.alpha=3", "model.alpha=1")
@@ -94,6 +95,7 @@ def test_a_dead_job_takes_no_other_along_and_is_tried_again_as_often_as_allowed(
     )
 
 
+@pytest.mark.slow
 def test_a_dead_job_stops_the_sweep_when_asked_to(on_a_cluster):
     found = on_a_cluster("sweep.on_error=stop", dies_at=("model.alpha=2",))
     assert [job["state"] for job in found["jobs"]] == ["finished", "failed", "not started"]

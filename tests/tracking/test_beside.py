@@ -113,6 +113,7 @@ def test_what_the_system_refused_there_is_that_here(process, tmp_path):
     assert raised.value.filename == str(tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_what_nobody_waited_for_is_raised_in_the_end(own_process, tmp_path):
     run = own_process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
     run.tell("text", text="words", name="note.txt", other="unknown")
@@ -144,6 +145,7 @@ def test_when_it_ends_before_its_run_this_one_starts_it(own_process, tmp_path):
     assert (found.info.run_name, found.info.status) == ("first", "FINISHED")
 
 
+@pytest.mark.slow
 def test_settings_made_after_its_start_are_its_settings(own_process, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
     monkeypatch.chdir(tmp_path)
@@ -155,6 +157,7 @@ def test_settings_made_after_its_start_are_its_settings(own_process, tmp_path, m
     assert not (tmp_path / "out" / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_it_ends_with_a_parent_that_is_killed(tmp_path):
     program = f"""
 import os, sys
@@ -183,6 +186,7 @@ with beside() as process:
     assert run.info.status == "KILLED"
 
 
+@pytest.mark.slow
 def test_a_training_by_the_command_line_does_not_import_mlflow(tmp_path):
     program = f"""
 import json, sys

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
+from support.grids import combined
 from support.reviews import in_parts, shuffled
 from support.waiting import free_port
 
@@ -107,8 +108,7 @@ def vectorizer():
     return TfidfVectorizer(ngram_range=(1, 2), min_df=2, token_pattern="punctuation")
 
 
-@pytest.mark.parametrize("three", [False, True])
-@pytest.mark.parametrize("loss", ["squared_hinge", "log_loss"])
+@pytest.mark.parametrize(("loss", "three"), combined(["squared_hinge", "log_loss"], [False, True]))
 def test_nbsvm_and_its_calibration_are_those_of_memory(reviews, vectorizer, tmp_path, loss, three):
     texts, labels = reviews
     if three:
@@ -170,8 +170,7 @@ def test_hashed_features_come_in_blocks_too(reviews, tmp_path):
     check_same(whole(Y), hashing.transform(texts))
 
 
-@pytest.mark.parametrize("layout", ["columns", "whole"])
-@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize(("layout", "views"), combined(["columns", "whole"], [1, 2]))
 def test_what_is_done_is_not_done_again(reviews, vectorizer, tmp_path, layout, views):
     """A run that died in the middle is gone on with, to the same matrix."""
     texts, _ = reviews

@@ -35,6 +35,7 @@ def test_sizes_double_up_to_all_rows():
     assert len(sizes(10**7)) == 8
 
 
+@pytest.mark.slow
 def test_accuracy_grows_with_labels_and_the_page_shows_it(tmp_path, cli):
     file = write(tmp_path / "a.csv", 1200)
     words = [

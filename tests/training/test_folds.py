@@ -96,6 +96,7 @@ def test_the_interval_is_that_of_nadeau_and_bengio():
     assert (low, high) == pytest.approx((0.9 - half, 0.9 + half), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_folds_ranks_by_their_mean(words, cli):
     answer = cli(
         "sweep", "-m", *words, "model.C=0.001,1", "data.val_size=0", "sweep.cv=3", "--json"

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from support.grids import combined
 from support.reviews import shuffled
 
 from sentiment import config, load
@@ -35,9 +36,10 @@ def taught():
     return X, shares, rng.uniform(0, 2, 300)
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("class_weight", [None, "balanced"])
-@pytest.mark.parametrize("loss", ["squared_hinge", "log_loss"])
+@pytest.mark.parametrize(
+    ("classes", "class_weight", "loss"),
+    combined([2, 3], [None, "balanced"], ["log_loss", "squared_hinge"]),
+)
 def test_a_probability_counts_as_so_much_of_a_row(taught, classes, class_weight, loss):
     X, shares, weights = taught
     shares = shares[:, :classes] / shares[:, :classes].sum(axis=1, keepdims=True)

@@ -8,15 +8,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from support.grids import combined
 
 from sentiment import config, store
 from sentiment.errors import ModelError
@@ -191,16 +190,10 @@ def many(tmp_path_factory):
     return tmp_path_factory.mktemp("many")
 
 
-def every_pair() -> Iterator[Any]:
-    """All pairs; slow where neither half is the default one."""
-    for model in options("model"):
-        for vectorizer in options("vectorizer"):
-            quick = vectorizer == "tfidf" or model == "nbsvm"
-            if model != "custom":
-                yield pytest.param(vectorizer, model, marks=[] if quick else pytest.mark.slow)
-
-
-@pytest.mark.parametrize(("vectorizer", "model"), list(every_pair()))
+@pytest.mark.parametrize(
+    ("vectorizer", "model"),
+    combined(options("vectorizer"), [name for name in options("model") if name != "custom"]),
+)
 def test_every_pair_trains_and_compiles(many, vectorizer, model):
     words = [f"vectorizer={vectorizer}", f"model={model}", f"output_dir={many}"]
     result = train(config.compose([*SMALL, *words]), point_latest=False)
@@ -443,7 +436,7 @@ def test_two_processes_may_make_the_database_at_once(tmp_path):
         assert process.returncode == 0, error.decode()
 
 
-@pytest.mark.parametrize("stage", ["track", "save"])
+@pytest.mark.parametrize("stage", ["track", pytest.param("save", marks=pytest.mark.slow)])
 def test_a_database_that_goes_away_costs_the_record_a_while(tmp_path, cli, stage, monkeypatch):
     database, kept = tmp_path / "mlflow.db", tmp_path / "kept.db"
 

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from omegaconf import OmegaConf
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from support.grids import combined
 from support.reviews import shuffled
 
 from sentiment import config
@@ -47,9 +48,14 @@ def classifier(name):
     return build_pipeline(config.compose([f"model={name}", *more]))[-1]
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("how", ["balanced", "over", "under"])
-@pytest.mark.parametrize("name", ["nbsvm", "logreg", "linear_svc", "sgd", "naive_bayes"])
+@pytest.mark.parametrize(
+    ("name", "how", "classes"),
+    combined(
+        ["nbsvm", "logreg", "linear_svc", "sgd", "naive_bayes"],
+        ["balanced", "over", "under"],
+        [2, 3],
+    ),
+)
 def test_probabilities_stay_and_labels_follow(name, how, classes):
     X, labels = rows(4000, 1, classes)
     Z, truth = rows(8000, 2, classes)

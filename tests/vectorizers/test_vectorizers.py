@@ -18,6 +18,7 @@ from sklearn.feature_extraction import text as sklearn_text
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
 from sklearn.utils import estimator_checks
+from support.grids import combined
 from support.reviews import embedded
 
 from sentiment import vectorizers
@@ -90,8 +91,9 @@ def assert_equal_to_sklearn(ours, theirs, fit_texts, other_texts):
 
 
 @pytest.mark.filterwarnings("ignore:The parameter")
-@pytest.mark.parametrize("analyzer", ["word", "char", "char_wb"])
-@pytest.mark.parametrize("parameters", SETTINGS, ids=str)
+@pytest.mark.parametrize(
+    ("analyzer", "parameters"), combined(["word", "char", "char_wb"], SETTINGS), ids=str
+)
 def test_tfidf_on_reviews(analyzer, parameters, reviews):
     parameters = {"analyzer": analyzer, **parameters}
     assert_equal_to_sklearn(
