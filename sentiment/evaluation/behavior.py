@@ -6,6 +6,7 @@ minimum functionality, invariance and direction, from templates and lexicons in 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import re
@@ -132,6 +133,15 @@ def load_suite(file: Path | None = None) -> Suite:
     DataError
         It cannot be read, or says what cannot be.
     """
+    return _shipped() if file is None else _read(file, str(file))
+
+
+@functools.cache
+def _shipped() -> Suite:
+    return _read(SUITE, "the tests of this package")
+
+
+def _read(path: Path, where: str) -> Suite:
     import yaml
 
     from sentiment.bare_words import Meant, loader
@@ -139,8 +149,6 @@ def load_suite(file: Path | None = None) -> Suite:
     def meant(place: str) -> Meant | None:
         return None if place in ("tests.allow", "tests.tolerance") else Meant.NAMES
 
-    path = file or SUITE
-    where = "the tests of this package" if file is None else str(file)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), loader(yaml.SafeLoader, meant))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -246,7 +254,15 @@ def run_suite(suite: Suite, predict: Predict, labels: Sequence[str]) -> Behavior
             f"{suite.source} are about the label {missing[0]!r}, which the model does not know "
             f"({', '.join(labels[:20])}): write tests of your own in a file"
         )
-    return Behavior(suite.source, [_run(test, suite, predict, labels) for test in suite.tests])
+    cases = [_cases(test, suite) for test in suite.tests]
+    texts = list(dict.fromkeys(text for each in cases for case in each for text in case))
+    numbers = {text: number for number, text in enumerate(texts)}
+    answers = predict(texts)  # of all tests at once: a call costs as much as many texts
+    findings = [
+        _judge(test, [[numbers[text] for text in case] for case in each], texts, answers, labels)
+        for test, each in zip(suite.tests, cases, strict=True)
+    ]
+    return Behavior(suite.source, findings)
 
 
 def applies(suite: Suite, labels: Sequence[str]) -> bool:
@@ -268,39 +284,51 @@ def told(found: Behavior) -> list[str]:
     return lines
 
 
-def _run(test: Test, suite: Suite, predict: Predict, labels: Sequence[str]) -> Finding:
+def _cases(test: Test, suite: Suite) -> list[tuple[str, ...]]:
+    """Return the texts of a test, each with what it is changed to where the test is of a change."""
     texts = _filled(test.texts, suite.lexicons)
     if test.kind == "minimum":
-        texts = _drawn(texts)
-        answers = predict(texts)
-        failed = [
-            {"text": text, "answer": answer, "expected": test.label, "confidence": sure}
-            for text, answer, sure in zip(
-                texts, answers.labels, answers.confidence.tolist(), strict=True
-            )
-            if answer != test.label
-        ]
-        return _finding(test, len(texts), failed)
+        return _drawn([(text,) for text in texts])
     pairs = _drawn([(text, other) for text in texts for other in _changed(text, test, suite)])
     if not pairs:
         raise DataError(f"{suite.source}: {test.name!r} changes none of its texts")
-    before = predict([text for text, _ in pairs])
-    after = predict([other for _, other in pairs])
+    return pairs
+
+
+def _judge(
+    test: Test,
+    cases: list[list[int]],
+    texts: Sequence[str],
+    answers: Predictions,
+    labels: Sequence[str],
+) -> Finding:
+    """Find which cases of a test fail, given as the numbers of their texts and answers."""
     failed = []
-    if test.kind == "invariance":
-        for (text, other), a, b in zip(pairs, before.labels, after.labels, strict=True):
-            if a != b:
-                failed.append({"text": other, "before": text, "answer": b, "expected": a})
-        return _finding(test, len(pairs), failed)
-    column = list(labels).index(str(test.towards))
-    was, now = before.probabilities[:, column].tolist(), after.probabilities[:, column].tolist()
-    for (text, other), a, b in zip(pairs, was, now, strict=True):
-        if b < a - test.tolerance:
-            failed.append(
-                {"text": other, "before": text, "answer": f"{test.towards} {b:.3f}",
-                 "expected": f"at least {a:.3f}"}
-            )  # fmt: skip
-    return _finding(test, len(pairs), failed)
+    if test.kind == "minimum":
+        for (case,) in cases:
+            if answers.labels[case] != test.label:
+                failed.append(
+                    {"text": texts[case], "answer": answers.labels[case], "expected": test.label,
+                     "confidence": float(answers.confidence[case])}
+                )  # fmt: skip
+    elif test.kind == "invariance":
+        for before, after in cases:
+            was, now = answers.labels[before], answers.labels[after]
+            if was != now:
+                failed.append(
+                    {"text": texts[after], "before": texts[before], "answer": now, "expected": was}
+                )
+    else:
+        column = list(labels).index(str(test.towards))
+        probabilities = answers.probabilities[:, column].tolist()
+        for before, after in cases:
+            least, found = probabilities[before], probabilities[after]
+            if found < least - test.tolerance:
+                failed.append(
+                    {"text": texts[after], "before": texts[before],
+                     "answer": f"{test.towards} {found:.3f}", "expected": f"at least {least:.3f}"}
+                )  # fmt: skip
+    return _finding(test, len(cases), failed)
 
 
 def _finding(test: Test, cases: int, failed: list[dict[str, Any]]) -> Finding:
