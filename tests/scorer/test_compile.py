@@ -99,7 +99,7 @@ CLASSIFIERS = {
 
 def check(vectorizer: Any, classifier: Any, classes: int, tmp_path: Path) -> Scorer:
     train, labels = corpus(120, classes, 0)
-    test, _ = corpus(25, classes, 1)
+    test, _ = corpus(60, classes, 1)
     test += ["", "nothing known here", "good " * 1500, "a\ud800b", "GOOD\x00bad\x1fplot\u2028it"]
     classifier.fit(vectorizer.fit_transform(train), labels)
     compiled = compile_scorer(vectorizer, classifier, reference_texts=test[:40])

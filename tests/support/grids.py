@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 
-def combined(*axes: Iterable[Any]) -> Sequence[Any]:
+def combined(*axes: Iterable[Any]) -> list[Any]:
     """Return every combination; slow, but for as many as hold each value once.
 
     Parameters
