@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra._internal import hydra as hydra_itself
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -20,6 +21,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from sentiment import groups
 from sentiment.config_errors import explain
 from sentiment.config_files import FileConfigSource
+from sentiment.config_loader import ConfigLoader
 from sentiment.errors import Parameter, UsageError
 from sentiment.words import in_quotes, sort_words, text_keys
 
@@ -228,6 +230,7 @@ class SweeperNode:
 def _register_schema() -> None:
     FileConfigSource.texts = text_keys(Config)
     SourcesRegistry.instance().register(FileConfigSource)
+    hydra_itself.ConfigLoaderImpl = ConfigLoader  # type: ignore[attr-defined]
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(name="register", node=GateRoot)
