@@ -66,7 +66,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Small blocks, so that there are several."""
-    monkeypatch.setattr(Sizes, "within", lambda *_: Sizes(4_000, 4_000))
+    monkeypatch.setattr(Sizes, "within", lambda *_: Sizes(9_000, 9_000))
 
 
 def words(folder: Path, pair: tuple[str, ...], name: str = "two") -> list[str]:

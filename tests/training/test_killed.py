@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import killing
 from support.reviews import in_parts
 
 pytestmark = pytest.mark.slow
@@ -24,53 +22,6 @@ FINISHED = (
     "-columns-indptr.npy",
     "whole-ends.npy",
 )
-# The command itself, with small blocks, that kills itself where it is told to: in the middle of a
-# stage's usual time, or at the second part of a step. Else it notes which finished blocks are made again.
-CHILD = """
-import json, os, signal, sys, threading
-from pathlib import Path
-from sentiment.training import run
-from sentiment.vectorizers.making import Sizes
-
-Sizes.within = lambda *_: Sizes(100_000, 60_000)
-plan = json.loads(sys.argv.pop(1))
-trained, now, again = run.train, [""], set()
-
-def kill():
-    Path("killed").write_text(now[0])
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def look():
-    for name, before in plan["left"].items():
-        if Path(name).exists() and Path(name).stat().st_mtime_ns != before:
-            again.add(name)
-
-def train(cfg, *, watch, progress, **words):
-    def watched(stage, seconds):
-        if seconds is None:
-            now[0] = stage
-            if stage == plan["stage"] and not plan["step"]:
-                if plan["after"] < 0.05:  # over before a thread has begun
-                    kill()
-                threading.Timer(plan["after"], kill).start()
-        look()
-        watch(stage, seconds)
-
-    def told(step, done, of):
-        if now[0] == plan["stage"] and step == plan["step"] and done >= 2:
-            kill()
-        look()
-        progress(step, done, of)
-
-    try:
-        return trained(cfg, watch=watched, progress=told, **words)
-    finally:
-        Path("again").write_text(json.dumps(sorted(again)))
-
-run.train = train
-from sentiment.cli import main
-main()
-"""
 STAGES = [
     ("load", "train rows"),
     ("vectorize", "tokens"),
@@ -81,6 +32,8 @@ STAGES = [
     ("compile", ""),
     ("log", ""),
 ]
+# With MLflow told by a process beside, as a shell starts it; the others are forked, which is quicker.
+BESIDE = ("track", "log")
 OTHERS = {
     "model=sgd": [("fit", "passes")],
     "vectorizer=blend_characters": [("vectorize", "join")],
@@ -92,18 +45,13 @@ def folder(tmp_path_factory) -> Path:
     return in_parts(tmp_path_factory.mktemp("data") / "reviews", 600)
 
 
-def command(folder: Path, at: Path, *words: str, **plan: Any) -> subprocess.CompletedProcess[str]:
+def command(
+    folder: Path, at: Path, *words: str, beside: bool = False, **plan: Any
+) -> killing.Ended:
     """Train in blocks that an interrupted run leaves."""
     at.mkdir(exist_ok=True)
-    plan = {"stage": "", "step": "", "after": 0.0, "left": {}, **plan}
-    return subprocess.run(
-        [
-            sys.executable, "-c", CHILD, json.dumps(plan), "train", f"{folder}/", "data.memory=0",
-            "cache.max_gb=0", "--resume", "--json", *words,
-        ],
-        check=False, cwd=at, capture_output=True, text=True, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-    )  # fmt: skip
+    words = (f"{folder}/", "data.memory=0", "cache.max_gb=0", "--resume", "--json", *words)
+    return killing.train(words, at, killing.Plan(**plan), beside=beside)
 
 
 def finished(at: Path) -> dict[str, int]:
@@ -125,8 +73,9 @@ def go_through(
     for stage, step in moments:
         before = finished(at)
         killed = command(
-            folder, at, *words, stage=stage, step=step, after=usual["timings"][stage] / 2
-        )
+            folder, at, *words,
+            beside=stage in BESIDE, stage=stage, step=step, after=usual["timings"][stage] / 2,
+        )  # fmt: skip
         assert killed.returncode == -9, killed.stderr
         # A stage that has less to do this time may be over by then.
         assert (at / "killed").read_text() in stages[stages.index(stage) :]
