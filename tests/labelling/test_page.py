@@ -10,11 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 from support.browser import needs_chromium
 from support.reviews import shuffled
 from support.waiting import wait_for
+from support.web import HTTP
 
 SCREENSHOTS = os.environ.get("SENTIMENT_SCREENSHOTS")  # tests do not see the caller's variables
 
@@ -169,11 +169,11 @@ def test_elsewhere_a_token_is_asked_for_and_here_another_name_is_refused(start):
     service = start("--host", "0.0.0.0")
     address, _, token = service.url.partition("?token=")
     address = address.replace("0.0.0.0", "127.0.0.1")
-    assert httpx.get(f"{address}api/state").status_code == 401
-    assert httpx.get(f"{address}api/state", headers={"x-token": "no"}).status_code == 401
-    assert httpx.get(f"{address}api/state", headers={"x-token": token}).status_code == 200
+    assert HTTP.get(f"{address}api/state").status_code == 401
+    assert HTTP.get(f"{address}api/state", headers={"x-token": "no"}).status_code == 401
+    assert HTTP.get(f"{address}api/state", headers={"x-token": token}).status_code == 200
     service.kill()
     local = start()
-    found = httpx.get(f"{local.url}api/state", headers={"host": "evil.example"})
+    found = HTTP.get(f"{local.url}api/state", headers={"host": "evil.example"})
     assert found.status_code == 400
-    assert httpx.get(f"{local.url}api/state").status_code == 200
+    assert HTTP.get(f"{local.url}api/state").status_code == 200

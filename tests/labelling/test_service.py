@@ -54,7 +54,7 @@ def answered(client, label, window="one"):
 
 def test_it_is_labelled_ended_and_gone_on_with(begin, tmp_path):
     process, address = begin()
-    with httpx.Client(base_url=address, timeout=30) as client:
+    with httpx.Client(base_url=address, timeout=30, verify=False) as client:
         page = client.get("/")
         assert page.headers["content-type"].startswith("text/html")
         assert "default-src 'none'" in page.headers["content-security-policy"]
@@ -78,7 +78,7 @@ def test_it_is_labelled_ended_and_gone_on_with(begin, tmp_path):
     assert (row["text"], row["label"]) == (first["text"], "positive")
 
     process, address = begin()  # the file is free again, and what it holds is not asked
-    with httpx.Client(base_url=address, timeout=30) as client:
+    with httpx.Client(base_url=address, timeout=30, verify=False) as client:
         assert client.get("/api/state").json()["answered"] == 1
         assert answered(client, "negative")[0]["text"] != first["text"]
     process.send_signal(signal.SIGINT)

@@ -22,13 +22,11 @@ import httpx
 import pytest
 from support.reviews import shuffled
 from support.waiting import free_port, wait_for
+from support.web import HTTP
 
 from sentiment.retraining import Outcome
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
-# One client for all: making one takes longer than what it is asked. A connection for each
-# request, so that every worker gets its share.
-HTTP = httpx.Client(verify=False, timeout=60, headers={"Connection": "close"})
 
 PRODUCT = """The battery lasts two days and charges quickly over usb.
 I bought this phone for my daughter and she is happy with the camera.

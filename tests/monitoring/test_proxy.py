@@ -11,8 +11,9 @@ import time
 from collections import Counter
 
 import pytest
+from support.web import HTTP
 
-from .conftest import HTTP, MONITORING, Daemon, free_port, wait_for
+from .conftest import MONITORING, Daemon, free_port, wait_for
 
 CONFIG = MONITORING.parent / "docker/proxy.cfg"
 

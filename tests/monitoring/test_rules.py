@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
+from support.web import HTTP
 
 from sentiment.store import note_sync
 
@@ -85,7 +85,7 @@ def test_every_alert_arrives(tmp_path):
         tmp_path / "log",
     )
     try:
-        wait_for(lambda: httpx.get(f"{url}/-/ready").status_code == 200, 30, "Alertmanager")
+        wait_for(lambda: HTTP.get(f"{url}/-/ready").status_code == 200, 30, "Alertmanager")
         # Each in a job and on an instance of its own, so that none keeps another back.
         sent = [
             {"labels": {**labels, "alertname": name, "job": name, "instance": name}}
@@ -94,7 +94,7 @@ def test_every_alert_arrives(tmp_path):
         down = {"alertname": "SentimentDown", "instance": "x", "severity": "critical"}
         kept_back = {"alertname": "SentimentDrift", "instance": "x", "severity": "warning"}
         sent += [{"labels": down}, {"labels": {**kept_back, "job": "kept back"}}]
-        assert httpx.post(f"{url}/api/v2/alerts", json=sent).status_code == 200
+        assert HTTP.post(f"{url}/api/v2/alerts", json=sent).status_code == 200
         wait_for(lambda: webhook.names("firing") == set(alerts()), 20, "every alert")
         assert "kept back" not in {alert["labels"].get("job") for alert in webhook.received}
     finally:
@@ -113,7 +113,7 @@ def test_the_shipped_receiver_tells_each_alert_in_one_line(tmp_path):
         return {"status": status, "labels": labels, "annotations": texts}
 
     def post(*told: object) -> int:
-        return httpx.post(f"http://127.0.0.1:{port}/", json={"alerts": told}).status_code
+        return HTTP.post(f"http://127.0.0.1:{port}/", json={"alerts": told}).status_code
 
     try:
         watchdog = alert("SentimentWatchdog", "firing")

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support.reviews import balanced
+from support.web import HTTP
 
 GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
 BAD = "Awful. A boring waste of time with a terrible script and wooden acting."
@@ -108,14 +109,14 @@ class Server:
         raise AssertionError(f"it did not happen; the log says:\n{self.log[-4000:]}")
 
     def ready(self) -> Server:
-        self.wait_for(lambda: httpx.get(f"{self.url}/health").status_code == 200)
+        self.wait_for(lambda: HTTP.get(f"{self.url}/health").status_code == 200)
         return self
 
     def post(self, path: str, document=None, **options) -> httpx.Response:
-        return httpx.post(self.url + path, json=document, timeout=60, **options)
+        return HTTP.post(self.url + path, json=document, **options)
 
     def get(self, path: str, **options) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=60, **options)
+        return HTTP.get(self.url + path, **options)
 
     def metric(self, series_name: str, /, **labels: str) -> float:
         """The value of one series, 0 when there is none."""
@@ -216,7 +217,9 @@ class Load:
     def _run(self, number: int) -> None:
         headers = {} if self.keep_alive else {"Connection": "close"}
         texts = [GOOD, BAD] * 8
-        with httpx.Client(base_url=self.server.url, timeout=30, headers=headers) as client:
+        with httpx.Client(
+            base_url=self.server.url, timeout=30, headers=headers, verify=False
+        ) as client:
             while not self._stop.is_set():
                 try:
                     if number % 2:

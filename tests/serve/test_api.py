@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-import httpx
 import pytest
+from support.web import HTTP
 
 import sentiment
 from sentiment.scorer import Scorer
@@ -202,7 +202,7 @@ def typed(content_type: str) -> dict[str, str]:
     ],
 )  # fmt: skip
 def test_refusals_have_one_shape(server, path, body, headers, status, code, field):
-    answer = httpx.post(server.url + path, content=body, headers=headers, timeout=30)
+    answer = HTTP.post(server.url + path, content=body, headers=headers, timeout=30)
     assert answer.status_code == status
     document = answer.json()
     assert document["code"] == code
@@ -233,7 +233,7 @@ def test_tensors_that_do_not_fit_are_refused(server, change, status):
 
 
 def test_a_binary_tensor_that_is_not_described_is_refused(server):
-    answer = httpx.post(
+    answer = HTTP.post(
         f"{server.url}/v2/models/reviews/infer",
         content=b'{"inputs":[]}\x01\x00\x00\x00a',
         headers={"Inference-Header-Content-Length": "13"},
@@ -262,7 +262,7 @@ def test_unknown_models_and_versions_are_not_found(server):
     ],
 )
 def test_half_characters_become_the_replacement_character(server, sent, read):
-    answer = httpx.post(f"{server.url}/predict", content=b'{"text":"%b"}' % sent, headers=JSON)
+    answer = HTTP.post(f"{server.url}/predict", content=b'{"text":"%b"}' % sent, headers=JSON)
     assert answer.status_code == 200
     assert answer.json()["text"] == read
 

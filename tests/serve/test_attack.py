@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.web import HTTP
 
 from sentiment.errors import ModelError
 from sentiment.patterns import check_patterns
@@ -94,7 +95,7 @@ def test_a_head_within_the_limits_is_taken(small):
 
 
 def test_many_small_requests_on_one_connection_are_no_large_head(small):
-    with httpx.Client(base_url=small.url, headers={"X-Long": "a" * 5_000}) as client:
+    with httpx.Client(base_url=small.url, headers={"X-Long": "a" * 5_000}, verify=False) as client:
         assert {client.post("/predict", json={"text": GOOD}).status_code for _ in range(40)} == {
             200
         }
@@ -207,7 +208,7 @@ def test_one_address_has_its_own_limit(store, serve):
     ],
 )
 def test_json_that_nobody_reads_is_refused_before_it_is_parsed(server, body):
-    answer = httpx.post(server.url + "/predict", content=body, headers=JSON)
+    answer = HTTP.post(server.url + "/predict", content=body, headers=JSON)
     assert answer.status_code == 413
     assert answer.json()["code"] == "body_too_large"
     assert "around the texts" in answer.json()["message"]
@@ -220,10 +221,10 @@ def test_json_that_nobody_reads_is_refused_before_it_is_parsed(server, body):
 def test_large_bodies_of_any_text_are_read(server, text):
     for ascii_only in (True, False):
         body = json.dumps({"texts": [text] * 3}, ensure_ascii=ascii_only).encode()
-        answer = httpx.post(server.url + "/predict/batch", content=body, headers=JSON)
+        answer = HTTP.post(server.url + "/predict/batch", content=body, headers=JSON)
         assert answer.status_code == 200, answer.text[:200]
     for cut in (body[:-3] + b"\\", body[:-3], body[:-1]):
-        answer = httpx.post(server.url + "/predict/batch", content=cut, headers=JSON)
+        answer = HTTP.post(server.url + "/predict/batch", content=cut, headers=JSON)
         assert answer.json()["code"] == "invalid_json"
     answer = server.post("/predict/batch", {"texts": ["good", text * 20]})
     assert answer.json()["code"] == "invalid_input"

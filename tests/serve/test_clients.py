@@ -8,9 +8,9 @@ import socket
 import struct
 import zlib
 
-import httpx
 import numpy as np
 import pytest
+from support.web import HTTP
 
 GOOD = "A wonderful film: moving, funny and beautifully acted. I loved every minute."
 BAD = "Awful. A boring waste of time with a terrible script and wooden acting."
@@ -18,7 +18,7 @@ JSON = {"content-type": "application/json"}
 
 
 def send(server, path, content, **headers):
-    return httpx.post(
+    return HTTP.post(
         server.url + path,
         content=content,
         headers={**JSON, **{name.replace("_", "-"): value for name, value in headers.items()}},
@@ -253,7 +253,7 @@ def test_a_trace_goes_through(server):
 
 
 def test_a_foreign_host_is_copied_nowhere(server):
-    answer = httpx.get(
+    answer = HTTP.get(
         server.url + "/docs/", headers={"host": "evil.example"}, follow_redirects=False
     )
     assert answer.status_code == 404

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from support.waiting import free_port, wait_for
+from support.web import HTTP
 
 KEY, SECRET = "key", "secret"
 
@@ -57,7 +57,7 @@ def running(folder: Path) -> Iterator[int]:
         subprocess.Popen(words, stdout=log, stderr=log, cwd=folder) as process,
     ):
         try:
-            wait_for(lambda: httpx.get(f"http://127.0.0.1:{s3}/").status_code, what="S3")
+            wait_for(lambda: HTTP.get(f"http://127.0.0.1:{s3}/").status_code, what="S3")
             yield s3
         finally:
             process.kill()
