@@ -105,8 +105,8 @@ class SweepRun:
             self.run = Run.start(
                 self.client, self.experiment, name=name, tags=tags, output_dir=self.output_dir
             )
-            self.run.log_params(
-                {
+            self.run.log(
+                params={
                     "method": self.settings.method,
                     "objective": self.board.objective,
                     **{
@@ -118,7 +118,7 @@ class SweepRun:
             return
         self.run = Run(self.client, earlier.info.run_id, self.output_dir)
         self.client.update_run(self.run.run_id, status="RUNNING")
-        self.run.set_tags(tags)
+        self.run.log(tags=tags)
         self.end_dead_runs("KILLED", everywhere=True)
 
     def _log_what_waits(self) -> None:
@@ -258,13 +258,14 @@ class SweepRun:
             self.run.log_artifacts(file)
         best = board.best()
         tags = {JOBS: str(len(board.entries)), STATE: state}
+        metrics: dict[str, float] = {}
         if best is not None and best.status.objective is not None:
             tags |= {
                 BEST_RUN: str(best.status.run_id),
                 BEST_OVERRIDES: " ".join(f"{k}={w}" for k, w in best.assignment),
             }
-            self.run.log_metrics({f"best_{board.objective}": best.status.objective})
-        self.run.set_tags(tags)
+            metrics = {f"best_{board.objective}": best.status.objective}
+        self.run.log(metrics=metrics, tags=tags)
         failed = board.counts()[JobState.FAILED] and not best
         ended = ("FAILED" if failed else "FINISHED") if state == SweepState.FINISHED else "KILLED"
         self.run.end(ended)

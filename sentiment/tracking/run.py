@@ -32,11 +32,12 @@ from sentiment.tracking.unsent import FOLDER, Journal
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
 
 log = logging.getLogger(__name__)
 
 # MLflow cuts longer values or refuses the batch.
-_MAX_PARAM, _BATCH = 6000, 100
+_MAX_PARAM = 6000
 _MAX_NAME = 250
 _SAFE = re.compile(r"[\w-][\w. -]*(/[\w-][\w. -]*)*")
 _TRIES = 5
@@ -103,7 +104,7 @@ class Run:
             taken = cls(client, given, output_dir)
             if name is not None:
                 client.update_run(given, name=name)
-            taken.set_tags({VERSION: __version__, **tags})
+            taken.log(tags={VERSION: __version__, **tags})
             return taken
         standard = {
             "mlflow.user": getpass.getuser() if "USER" in os.environ else "unknown",
@@ -181,34 +182,42 @@ class Run:
         """End the run with one of MLflow's states."""
         self.tell("end", status=status)
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log parameters; values longer than MLflow takes are cut."""
-        self.tell("params", params={key: str(value)[:_MAX_PARAM] for key, value in params.items()})
+    def log(
+        self,
+        *,
+        params: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log values in one call: each costs MLflow a dozen statements, however little it brings.
 
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Log metrics under names that MLflow accepts, of the run's model too when it is logged."""
-        self.tell("metrics", metrics={key: float(value) for key, value in metrics.items()},
-                  time=int(time.time() * 1000))  # fmt: skip
+        Parameters
+        ----------
+        params : mapping, optional
+            Values longer than MLflow takes are cut.
+        metrics : mapping, optional
+            Under names that MLflow accepts, of the run's model too when it is logged.
+        tags : mapping, optional
+        """
+        self.tell(
+            "values",
+            params={key: str(value)[:_MAX_PARAM] for key, value in (params or {}).items()},
+            metrics={key: float(value) for key, value in (metrics or {}).items()},
+            tags=dict(tags or {}),
+            time=int(time.time() * 1000),
+        )
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags on the run."""
-        self.tell("tags", tags=dict(tags))
-
-    def log_dataset(self, *, name: str, source: str, context: str, digest: str, rows: int) -> None:
+    def log_datasets(self, datasets: Sequence[Mapping[str, Any]]) -> None:
         """Log which data a run used, by fingerprint.
 
         Parameters
         ----------
-        name, source : str
-            What the data is called and where it came from.
-        context : str
-            ``train``, ``validation`` or ``test``.
-        digest : str
-            SHA-256 of the rows; MLflow keeps 36 characters.
-        rows : int
-            Number of rows.
+        datasets : sequence of mapping
+            Of each ``name`` and ``source``: what it is called and where it came from; ``context``:
+            ``train``, ``validation`` or ``test``; ``digest``: SHA-256 of the rows, of which MLflow
+            keeps 36 characters; ``rows``: their number.
         """
-        self.tell("dataset", name=name, source=source, context=context, digest=digest, rows=rows)
+        self.tell("datasets", datasets=[dict(dataset) for dataset in datasets])
 
     def log_artifacts(self, place: Path) -> None:
         """Log a file, or every file of a folder."""
@@ -234,7 +243,7 @@ class Run:
 
     def tell(self, kind: str, **values: Any) -> None:
         """Make a call of this kind, or keep it where an earlier one or this one was not taken."""
-        if kind == "metrics" and self.model_id is not None:
+        if kind == "values" and self.model_id is not None:
             values["model_id"] = self.model_id  # whoever sends it later must know it
         if self.unsent is None:
             try:
@@ -289,10 +298,11 @@ class Run:
         values : mapping
         """
         sends: dict[str, Callable[..., None]] = {
-            "params": self._send_params,
-            "metrics": self._send_metrics,
-            "tags": self._send_tags,
-            "dataset": self._send_dataset,
+            "values": self._send_values,
+            "datasets": self._send_datasets,
+            # What an earlier version has left to be sent.
+            **dict.fromkeys(("params", "metrics", "tags"), self._send_values),
+            "dataset": lambda **dataset: self._send_datasets([dataset]),
             "artifacts": self._send_artifacts,
             "text": lambda text, name: self.client.log_text(self.run_id, text, name),
             "scorer": self._send_scorer,
@@ -300,53 +310,32 @@ class Run:
         }
         sends[kind](**values)
 
-    def _send_params(self, params: Mapping[str, str]) -> None:
-        from mlflow.entities import Param
-
-        entries = [Param(safe_name(key), value) for key, value in params.items()]
-        for begin in range(0, len(entries), _BATCH):
-            self.client.log_batch(self.run_id, params=entries[begin : begin + _BATCH])
-
-    def _send_metrics(
-        self, metrics: Mapping[str, float], time: int, model_id: str | None = None
+    def _send_values(
+        self,
+        *,
+        params: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        time: int = 0,
+        model_id: str | None = None,
     ) -> None:
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric, Param, RunTag
 
         model_id = model_id or self.model_id
-        entries = [
-            Metric(safe_name(key), value, time, 0, model_id=model_id)
-            for key, value in metrics.items()
-        ]
-        for begin in range(0, len(entries), _BATCH):
-            self.client.log_batch(self.run_id, metrics=entries[begin : begin + _BATCH])
+        self.client.log_batch(  # which keeps to MLflow's limits itself
+            self.run_id,
+            metrics=[
+                Metric(safe_name(key), value, time, 0, model_id=model_id)
+                for key, value in (metrics or {}).items()
+            ],
+            params=[Param(safe_name(key), value) for key, value in (params or {}).items()],
+            tags=[RunTag(key, value) for key, value in (tags or {}).items()],
+        )
 
-    def _send_tags(self, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-
-    def _send_dataset(
-        self, *, name: str, source: str, context: str, digest: str, rows: int
-    ) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
+    def _send_datasets(self, datasets: Sequence[Mapping[str, Any]]) -> None:
         from mlflow.exceptions import MlflowException
 
-        dataset = Dataset(
-            name=name,
-            digest=digest[:36],
-            source_type="local",
-            source=json.dumps({"uri": source}),
-            schema=json.dumps(
-                {
-                    "mlflow_colspec": [
-                        {"type": "string", "name": "text", "required": True},
-                        {"type": "string", "name": "label", "required": True},
-                    ]
-                }
-            ),
-            profile=json.dumps({"num_rows": rows}),
-        )
-        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
+        inputs = [_dataset_input(**dataset) for dataset in datasets]
         for attempt in range(_TRIES):
             try:
                 self.client.log_inputs(self.run_id, datasets=inputs)
@@ -407,6 +396,21 @@ class Experiment:
         """Start a run, and raise what `open` does."""
         client, experiment = self.open()
         return Run.start(client, experiment, name=name, tags=tags, output_dir=self.output_dir)
+
+
+def _dataset_input(*, name: str, source: str, context: str, digest: str, rows: int) -> DatasetInput:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    columns = [{"type": "string", "name": name, "required": True} for name in ("text", "label")]
+    dataset = Dataset(
+        name=name,
+        digest=digest[:36],
+        source_type="local",
+        source=json.dumps({"uri": source}),
+        schema=json.dumps({"mlflow_colspec": columns}),
+        profile=json.dumps({"num_rows": rows}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 
 
 def safe_name(name: str) -> str:

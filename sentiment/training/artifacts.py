@@ -124,17 +124,20 @@ def publish(
         # The model first: metrics logged before it, MLflow would read again one by one.
         _log_model(run, Path(scratch), stored, compiled, splits)
         params = config.flatten(config.to_dict(cfg))
-        run.log_params(params)
         _write_names([*params, *judged.metrics], Path(scratch))
-        run.log_metrics(
-            {**judged.metrics, **{f"data_{key}": value for key, value in splits.report.items()}}
+        experiment = experiment_of(overrides)
+        run.log(
+            params=params,
+            metrics={
+                **judged.metrics,
+                **{f"data_{key}": value for key, value in splits.report.items()},
+            },
+            tags={DIGEST: digest} | ({EXPERIMENT: experiment} if experiment else {}),
         )
         _log_data(run, splits)
         _write_artifacts(cfg, Path(scratch), overrides, splits, fitted.classes, judged)
         if data.stream is not None and not data.in_blocks:
             write_state(fitted.vectorizer, fitted.classifier, splits, Path(scratch) / STATE)
-        if experiment := experiment_of(overrides):
-            run.set_tags({EXPERIMENT: experiment})
         write_reports(
             cfg,
             Path(scratch),
@@ -191,15 +194,19 @@ def _log_data(run: Run, splits: Splits) -> None:
         "val": splits.val.fingerprint(),
         "test": splits.test.fingerprint(),
     }
-    for part, context in (("train", "train"), ("val", "validation"), ("test", "test")):
-        if rows := splits.report[f"rows_{part}"]:
-            run.log_dataset(
-                name=splits.name,
-                source=splits.source,
-                context=context,
-                digest=digests[part],
-                rows=rows,
-            )
+    run.log_datasets(
+        [
+            {
+                "name": splits.name,
+                "source": splits.source,
+                "context": context,
+                "digest": digests[part],
+                "rows": rows,
+            }
+            for part, context in (("train", "train"), ("val", "validation"), ("test", "test"))
+            if (rows := splits.report[f"rows_{part}"])
+        ]
+    )
 
 
 def _write_artifacts(
@@ -243,7 +250,6 @@ def _log_model(
     """Log the scorer, what weighs most in it, and what making it smaller changed."""
     from sentiment.compiler.compile import CompiledScorer
 
-    run.set_tags({DIGEST: stored.digest})
     if isinstance(compiled, CompiledScorer):
         strongest = {
             label: [asdict(feature) for feature in features]

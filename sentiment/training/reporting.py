@@ -135,7 +135,7 @@ def _behaviour(folder: Path, run: Run, scorer: Scorer) -> list[str]:
     if not applies(suite, scorer.labels):
         return []
     found = run_suite(suite, scorer.predict, scorer.labels)
-    run.log_metrics({"behavior_pass_rate": found.pass_rate})
+    run.log(metrics={"behavior_pass_rate": found.pass_rate})
     document = json.dumps(found.to_dict(), ensure_ascii=False, indent=1)
     (folder / BEHAVIOR).write_text(document, encoding="utf-8")
     return [

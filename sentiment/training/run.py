@@ -176,14 +176,16 @@ def train(
             stack.callback(lambda: cache.release(blocks))
         with stages("track"):
             if experiment is not None:
-                tags = run_tags(cfg) | origin.git_state()
+                tags = run_tags(cfg) | origin.git_state() | data_tags(data.splits)
                 run = experiment.start(name=cfg.run_name, tags=tags)
                 stack.enter_context(run.ending())
+            else:
+                assert run is not None
+                run.log(tags=data_tags(data.splits))
         assert run is not None
         if cfg.tracking.system_metrics:
             stack.enter_context(run.sampling())
         semi: dict[str, Any] | None = None
-        run.set_tags(data_tags(data.splits))
         over_folds: dict[str, float] = {}
         chosen: decisions.Chosen | None = None
         if n_folds is not None:
@@ -228,7 +230,7 @@ def train(
         )  # fmt: skip
         cache.release(blocks)
         stages.timings["total"] = time.perf_counter() - begin
-        run.log_metrics({f"seconds_{name}": value for name, value in stages.timings.items()})
+        run.log(metrics={f"seconds_{name}": value for name, value in stages.timings.items()})
     return TrainResult(
         run_id=run.run_id,
         model=str(published.folder),

@@ -236,7 +236,7 @@ def test_two_runs_log_one_data_set_at_the_same_moment(tmp_path):
         "runs = [Run.start(client, '0', name=None, tags={}) for _ in range(8)]\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "for number, run in enumerate(runs):\n"
-        "    run.log_dataset(name=f'd{number}', source='s', context='train', digest='x', rows=1)"
+        "    run.log_datasets([dict(name=f'd{number}', source='s', context='train', digest='x', rows=1)])"
     )
     tracking.connect(tmp_path)
     both = [
@@ -251,6 +251,33 @@ def test_two_runs_log_one_data_set_at_the_same_moment(tmp_path):
         assert process.stdout.readline() == "ready\n"
     said = [process.communicate("go\n")[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
+
+
+def test_values_and_data_sets_are_whole_in_one_call_each_and_as_left_by_an_earlier_version(
+    tmp_path,
+):
+    client = tracking.connect(tmp_path)
+    now, before = (Run.start(client, "0", name=None, tags={}) for _ in range(2))
+    params = {f"p{number}": "1" for number in range(230)}  # MLflow takes a hundred at once
+    data = [
+        {"name": "d", "source": "s", "context": context, "digest": digest * 64, "rows": 1}
+        for context, digest in (("train", "a"), ("test", "b"))
+    ]
+    now.log(params=params, metrics={"m": 0.5}, tags={"t": "u"})
+    now.log_datasets(data)
+    before.send("params", {"params": params})
+    before.send("metrics", {"metrics": {"m": 0.5}, "time": 1})
+    before.send("tags", {"tags": {"t": "u"}})
+    for dataset in data:
+        before.send("dataset", dataset)
+    for run in (now, before):
+        found = client.get_run(run.run_id)
+        assert found.data.params == params
+        assert found.data.metrics == {"m": 0.5}
+        assert found.data.tags["t"] == "u"
+        assert {(one.tags[0].value, one.dataset.digest) for one in found.inputs.dataset_inputs} == {
+            ("train", "a" * 36), ("test", "b" * 36),
+        }  # fmt: skip
 
 
 def test_names_that_mlflow_refuses_become_safe_and_stay_distinct(tmp_path):
@@ -273,8 +300,7 @@ def test_names_that_mlflow_refuses_become_safe_and_stay_distinct(tmp_path):
     assert safe_name("val_f1_score") == "val_f1_score"
     client = tracking.connect(tmp_path)
     run = Run.start(client, "0", name=None, tags={})
-    run.log_metrics(dict.fromkeys(names, 1.0))
-    run.log_params(dict.fromkeys(names, "1"))
+    run.log(metrics=dict.fromkeys(names, 1.0), params=dict.fromkeys(names, "1"))
     assert set(client.get_run(run.run_id).data.metrics) == set(safe)
 
 

@@ -57,8 +57,7 @@ def test_what_a_run_is_told_there_is_found_here(process, tmp_path):
     place.write_text("whole")
     run = process.experiment(tmp_path / "out", "reviews").start(name="first", tags={"a": "b"})
     with run.ending():
-        run.log_params({"C": 1})
-        run.log_metrics({"accuracy": 0.5, ":)": 1.0})
+        run.log(params={"C": 1}, metrics={"accuracy": 0.5, ":)": 1.0}, tags={"c": "d"})
         run.log_artifacts(place)
         place.unlink()  # it is logged once the call is back
         run.log_text("words", "note.txt")
@@ -67,7 +66,7 @@ def test_what_a_run_is_told_there_is_found_here(process, tmp_path):
     found = client.get_run(run.run_id)
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "first"
-    assert found.data.tags["a"] == "b"
+    assert (found.data.tags["a"], found.data.tags["c"]) == ("b", "d")
     assert found.data.params == {"C": "1"}
     assert found.data.metrics["accuracy"] == 0.5
     assert len(found.data.metrics) == 2
@@ -126,7 +125,7 @@ def test_when_the_other_process_ends_this_one_goes_on(own_process, tmp_path, cap
     run = own_process.experiment(tmp_path / "out", "reviews").start(name=None, tags={})
     os.kill(own_process.pid, signal.SIGKILL)
     run.log_text("words", "note.txt")  # its answer is not waited for
-    run.log_metrics({"accuracy": 0.5})
+    run.log(metrics={"accuracy": 0.5})
     run.end("FINISHED")
     assert "the process that talks to MLflow ended with -9: this one goes on" in caplog.text
     client = tracking.connect(tmp_path / "out")
