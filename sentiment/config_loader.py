@@ -47,12 +47,12 @@ class ConfigLoader(ConfigLoaderImpl):
             )
         if validate_sweep_overrides:
             self.validate_sweep_overrides_legal(words, run_mode, from_shell)
-        chosen = [str(word.input_line) for word in words if self._chooses(word)]
-        cfg = self._composed(config_name, chosen, run_mode)
+        chosen = [word for word in words if self._chooses(word)]
+        cfg = self._composed(config_name, [str(word.input_line) for word in chosen], run_mode)
 
-        own = [word for word in words if not word.is_hydra_override()]
-        values = [word for word in own if not (word.is_sweep_override() or self._chooses(word))]
+        values = [word for word in words if not (word.is_sweep_override() or word in chosen)]
         self._apply_overrides_to_config(values, cfg)
+        own = [word for word in words if not word.is_hydra_override()]
         with open_dict(cfg.hydra):
             cfg.hydra.overrides.task = [word.input_line for word in own]
             cfg.hydra.runtime.cwd = os.getcwd()  # noqa: PTH109 - a string, as Hydra has it

@@ -79,6 +79,9 @@ def train(words: Sequence[str], at: Path, plan: Plan, *, beside: bool = False) -
     process = _FORKS.Process(target=_forked, args=(words, at, plan, dict(os.environ)))
     process.start()
     process.join(300)
+    if process.is_alive():
+        process.kill()
+        raise TimeoutError(f"train {' '.join(words)} has not ended; it said:\n{err.read_text()}")
     return Ended(process.exitcode, out.read_text(), err.read_text())
 
 
